@@ -1,0 +1,166 @@
+"""Exact costs of networks without running them, and FactorTable, which adds them up for whole populations.
+
+Every cost exists twice: a function of a graph, and a table over genomes that gives the same numbers by a few gathers.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.factor import Factor, combine
+from search_spaces.graph import (
+    FLOAT32,
+    Conv,
+    Graph,
+    Input,
+    Linear,
+    Node,
+    Normalize,
+    NumberFormat,
+    Quantize,
+    Relu,
+    consumers,
+    n_elements,
+)
+from search_spaces.quantization import place_quantizers
+from search_spaces.space import Block, Genomes, SearchSpace
+
+
+@dataclass(frozen=True)
+class FactorTable:
+    """A cost of genomes: the sum (or the maximum) of small tables.
+
+    Attributes:
+        factors: Tables of float64 values.
+        constant: Added to the sum.
+        largest: Take the greatest factor instead of their sum.
+    """
+
+    factors: tuple[Factor, ...]
+    constant: float = 0.0
+    largest: bool = False
+
+    def __call__(self, genomes: Genomes) -> NDArray[np.float64]:
+        """Return the cost of canonical genomes of shape `(n, n_genes)`; shape `(n,)`."""
+        total = np.zeros(len(genomes))
+        for factor in self.factors:
+            if self.largest:
+                np.maximum(total, factor(genomes), out=total)
+            else:
+                total += factor(genomes)
+        return total + self.constant
+
+
+def macs(nodes: Sequence[Node]) -> float:
+    """Return the multiply-accumulate operations of convolutions and linear layers for one image."""
+    return sum(_macs(node) for node in nodes)
+
+
+def bitops(nodes: Sequence[Node]) -> float:
+    """Return MACs times weight bits times bits of the activation that they meet, as in HAWQ-V3 (arXiv:2011.10680)."""
+    by_name = {node.name: node for node in nodes}
+    total = 0.0
+    for node in nodes:
+        if isinstance(node, Conv | Linear):
+            source = by_name[node.inputs[0]]
+            activation_bits = source.format.bits if isinstance(source, Quantize) else node.precision.border.bits
+            total += _macs(node) * node.precision.weights.bits * activation_bits
+    return total
+
+
+def parameters(nodes: Sequence[Node]) -> float:
+    """Return the number of weights and biases, batch norm folded into them."""
+    return sum(math.prod(n.weight_shape) + n.shape[0] for n in nodes if isinstance(n, Conv | Linear))
+
+
+def size_bytes(nodes: Sequence[Node]) -> float:
+    """Return the bytes of the weights when packed.
+
+    Per layer: weights at their bit-width, rounded up to whole bytes; 4 bytes for each bias; for integers 4 more bytes for
+    each channel's scale. The file on disk is larger: onnxruntime wants weights below 8 bits in int8 containers.
+    """
+    total = 0
+    for node in nodes:
+        if isinstance(node, Conv | Linear):
+            n_weights, n_channels = math.prod(node.weight_shape), node.shape[0]
+            total += math.ceil(n_weights * node.precision.weights.bits / 8) + 4 * n_channels
+            total += 0 if node.precision.is_float else 4 * n_channels
+    return total
+
+
+def peak_activation_bytes(nodes: Sequence[Node], source: NumberFormat | None = None) -> float:
+    """Return the greatest number of bytes of activations alive at once while one image is computed.
+
+    A tensor is alive from the operator that writes it to the last that reads it. An operator, its ReLU and its quantizer
+    write once, in the last one's format.
+
+    Args:
+        nodes: A network, or one block.
+        source: Format of the input when `nodes` is a block in the middle of a network; None means float32.
+    """
+    takers = consumers(nodes)
+    place = {node.name: i for i, node in enumerate(nodes)}
+    written_bytes = {n.name: _stored_bytes(n, source) for n in nodes if not _is_absorbed(n, takers[n.name])}
+    last_use = {name: max((place[taker.name] for taker in takers[name]), default=place[name]) for name in written_bytes}
+    return max(
+        sum(n_bytes for name, n_bytes in written_bytes.items() if place[name] <= i <= last_use[name])
+        for i in range(len(nodes))
+    )
+
+
+def _is_absorbed(node: Node, takers: Sequence[Node]) -> bool:
+    """Return whether the tensor is never written because a ReLU or quantizer is computed on the fly."""
+    if len(takers) != 1 or isinstance(node, Input | Normalize):
+        return False
+    return isinstance(takers[0], Relu) or (isinstance(takers[0], Quantize) and not node.precision.is_float)
+
+
+def _stored_bytes(node: Node, source: NumberFormat | None) -> int:
+    tensor_format = node.format if isinstance(node, Quantize) else FLOAT32
+    if isinstance(node, Input) and source is not None:
+        tensor_format = source
+    return n_elements(node) * tensor_format.stored_bytes
+
+
+def graph_costs(graph: Graph) -> dict[str, float]:
+    """Return every exact cost of one network by name."""
+    costs = {name: function(graph.nodes) for name, function in ADDITIVE.items()}
+    return {**costs, "peak_activation_bytes": peak_activation_bytes(graph.nodes)}
+
+
+def cost_table(space: SearchSpace, name: str) -> FactorTable:
+    """Return the table of the cost called `name`, a key of `ADDITIVE` or `peak_activation_bytes`.
+
+    Equal to `graph_costs` of each network to the last digit.
+    """
+    if name == "peak_activation_bytes":
+        return FactorTable(arrivals(space, lambda s, b: peak_activation_bytes(place_quantizers(b, s), s)), largest=True)
+    cost = ADDITIVE[name]
+    factors = [
+        combine(lambda block: cost(place_quantizers(block, block[0].precision.border)) if block else 0.0, [factor])
+        for factor in space.blocks
+    ]
+    return FactorTable(tuple(factor.reduced().astype(np.float64) for factor in factors))
+
+
+def arrivals(space: SearchSpace, price: Callable[[NumberFormat, Block], float]) -> tuple[Factor, ...]:
+    """Return factors of what a block costs given the format in which its input arrives."""
+    factors = (combine(lambda arrival: price(*arrival) if arrival else 0.0, [factor]) for factor in space.chain)
+    return tuple(factor.reduced().astype(np.float64) for factor in factors)
+
+
+def _macs(node: Node) -> float:
+    if isinstance(node, Conv | Linear):
+        return n_elements(node) * math.prod(node.weight_shape[1:])
+    return 0.0
+
+
+ADDITIVE: dict[str, Callable[[Sequence[Node]], float]] = {
+    "macs": macs,
+    "bitops": bitops,
+    "parameters": parameters,
+    "size_bytes": size_bytes,
+}

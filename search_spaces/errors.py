@@ -1,0 +1,8 @@
+"""The one exception for what a user can mend."""
+
+
+class InvalidInput(ValueError):
+    """Something the user gave is wrong: the message names the rule, the value and the way out.
+
+    The command line prints the message alone and exits with code 2; a traceback is shown only for faults of the program.
+    """

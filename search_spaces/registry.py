@@ -1,0 +1,47 @@
+"""Registry: names for plain functions and classes, used for spaces, predictors and latency backends."""
+
+import difflib
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from search_spaces.errors import InvalidInput
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Maps a name to what it stands for; a duplicate name is a fault, an unknown one suggests the nearest.
+
+    Args:
+        kind: What the entries are, in the singular, for messages: `search space`.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that enters its argument under `name` and gives it back unchanged."""
+
+        def enter(entry: T) -> T:
+            if name in self._entries:
+                raise ValueError(f"{self.kind} '{name}' is registered twice")
+            self._entries[name] = entry
+            return entry
+
+        return enter
+
+    def get(self, name: str) -> T:
+        """Return the entry called `name`.
+
+        Raises:
+            InvalidInput: If there is none; the message lists what is known.
+        """
+        if name in self._entries:
+            return self._entries[name]
+        near = difflib.get_close_matches(name, self._entries, n=1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        raise InvalidInput(f"unknown {self.kind} '{name}'{hint}; known: {', '.join(sorted(self._entries))}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._entries))

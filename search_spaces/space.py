@@ -1,0 +1,263 @@
+"""SearchSpace: genomes and architectures, and the chain of slots that turns an architecture into a graph.
+
+Three words: a *choice* is one decision, a *gene* the index of its option, a *genome* one gene for every choice. Genes of
+choices that do not matter (of a block that elastic depth leaves out) are 0, so equal networks have equal rows.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.architecture import Architecture
+from search_spaces.choice import ActiveWhen, Choice, Option
+from search_spaces.errors import InvalidInput
+from search_spaces.factor import Factor, combine
+from search_spaces.graph import FLOAT32, Graph, Input, Node, NumberFormat
+from search_spaces.quantization import place_quantizers
+
+Genomes = NDArray[np.int16]
+Block = tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in the chain that holds one block, or none.
+
+    Attributes:
+        name: Unique within the space.
+        reads: Names of the choices that the block depends on, few.
+        build: From the options of these choices to the nodes of the block, without quantizers: an `Input` first (its
+            shape is what the block takes), the result last, all of one precision. No nodes: the slot is inactive.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    build: Callable[[Mapping[str, Option]], Sequence[Node]]
+
+
+class SearchSpace:
+    """What may be chosen, and what it becomes.
+
+    Args:
+        name: Goes into every architecture and file.
+        choices: The decisions; their order is the order of genes.
+        slots: The blocks in order of computation. None: a space without networks, see `TabularSpace`.
+        conditions: For a choice that does not always matter, when it does. Conditions are not nested.
+
+    Raises:
+        InvalidInput: If a name stands twice, or a slot or condition names a choice that does not exist.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        choices: Sequence[Choice],
+        slots: Sequence[Slot] = (),
+        conditions: Mapping[str, ActiveWhen] | None = None,
+    ) -> None:
+        self.name = name
+        self.choices = tuple(choices)
+        self.slots = tuple(slots)
+        self.conditions = dict(conditions or {})
+        self.gene = {choice.name: i for i, choice in enumerate(self.choices)}
+        if len(self.gene) != len(self.choices):
+            raise InvalidInput(f"the choices of space '{name}' need distinct names")
+        named = [*self.conditions, *(c.choice for c in self.conditions.values())]
+        named += [read for slot in self.slots for read in slot.reads]
+        if unknown := sorted(set(named) - set(self.gene)):
+            raise InvalidInput(f"space '{name}' has no choice called {unknown}; it has {list(self.gene)}")
+        if nested := [n for n, c in self.conditions.items() if c.choice in self.conditions]:
+            raise InvalidInput(f"a condition must name a choice that always matters; those of {nested} do not")
+
+    # ------------------------------------------------------------------ genomes
+
+    @cached_property
+    def cardinalities(self) -> NDArray[np.int64]:
+        """Number of options of each choice, shape `(n_genes,)`."""
+        return np.array([len(choice.options) for choice in self.choices])
+
+    def mask(self, genomes: Genomes) -> NDArray[np.bool_]:
+        """Return which genes matter, same shape as `genomes`."""
+        active = np.ones(genomes.shape, dtype=bool)
+        for name, condition in self.conditions.items():
+            options = self.choices[self.gene[condition.choice]].options
+            holds = np.array([option in condition.options for option in options])
+            active[:, self.gene[name]] = holds[genomes[:, self.gene[condition.choice]]]
+        return active
+
+    def canonicalize(self, genomes: Genomes) -> Genomes:
+        """Set the genes of inactive choices to 0.
+
+        Args:
+            genomes: Shape `(n, n_genes)`, integers.
+
+        Returns:
+            A new array; two rows are equal exactly when their networks are.
+
+        Raises:
+            InvalidInput: If the shape is wrong or a gene is out of range.
+        """
+        genomes = np.asarray(genomes)
+        if genomes.ndim != 2 or genomes.shape[1] != len(self.choices):
+            raise InvalidInput(
+                f"genomes of space '{self.name}' have shape (n, {len(self.choices)}), got {genomes.shape}"
+            )
+        bad = (genomes < 0) | (genomes >= self.cardinalities)
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            choice = self.choices[column]
+            raise InvalidInput(
+                f"gene '{choice.name}' must be in 0..{len(choice.options) - 1}, got {genomes[row, column]} in row {row}"
+            )
+        return np.where(self.mask(genomes), genomes, 0).astype(np.int16)
+
+    def sample(self, n: int, rng: np.random.Generator) -> Genomes:
+        """Draw `n` genomes, uniform for each gene and then canonicalized; shape `(n, n_genes)`, repeats possible."""
+        return self.canonicalize(rng.integers(0, self.cardinalities, size=(n, len(self.choices))))
+
+    def architecture(self, genome: Genomes) -> Architecture:
+        """Return the architecture of one genome of shape `(n_genes,)`."""
+        row = self.canonicalize(np.asarray(genome)[None])
+        active = self.mask(row)[0]
+        pairs = zip(self.choices, row[0], active, strict=True)
+        return Architecture(self.name, tuple((c.name, c.options[gene]) for c, gene, matters in pairs if matters))
+
+    def genome(self, architecture: Architecture) -> Genomes:
+        """Return the genome of an architecture, shape `(n_genes,)`.
+
+        Raises:
+            InvalidInput: If the architecture is of another space, lacks a choice that matters, or names an unknown
+                choice or option.
+        """
+        if architecture.space != self.name:
+            raise InvalidInput(f"the architecture is of space '{architecture.space}', this is space '{self.name}'")
+        options = architecture.options
+        if unknown := sorted(set(options) - set(self.gene)):
+            raise InvalidInput(f"space '{self.name}' has no choice called {unknown}; it has {list(self.gene)}")
+        row = np.zeros((1, len(self.choices)), dtype=np.int16)
+        for i, choice in enumerate(self.choices):
+            if choice.name in options:
+                if options[choice.name] not in choice.options:
+                    raise InvalidInput(
+                        f"choice '{choice.name}' must be one of {list(choice.options)}, got {options[choice.name]!r}"
+                    )
+                row[0, i] = choice.options.index(options[choice.name])
+        row = self.canonicalize(row)
+        if missing := [c.name for c, matters in zip(self.choices, self.mask(row)[0], strict=True)
+                       if matters and c.name not in options]:  # fmt: skip
+            raise InvalidInput(f"the architecture lacks the choices {missing}")
+        return row[0]
+
+    @cached_property
+    def size(self) -> int:
+        """Exact number of distinct networks."""
+        parents = {condition.choice for condition in self.conditions.values()}
+        total = 1
+        for choice in self.choices:
+            if choice.name in self.conditions:
+                continue
+            if choice.name not in parents:
+                total *= len(choice.options)
+                continue
+            children = [(n, c) for n, c in self.conditions.items() if c.choice == choice.name]
+            total *= sum(
+                math.prod(len(self.choices[self.gene[n]].options) for n, c in children if option in c.options)
+                for option in choice.options
+            )
+        return total
+
+    # ------------------------------------------------------------------ networks
+
+    def values(self, architecture: Architecture) -> dict[str, Option]:
+        """Return an option for every choice, the first one where a choice does not matter."""
+        genome = self.genome(architecture)
+        return {choice.name: choice.options[gene] for choice, gene in zip(self.choices, genome, strict=True)}
+
+    def graph(self, architecture: Architecture) -> Graph:
+        """Return the whole network with its quantizers.
+
+        Raises:
+            InvalidInput: If the architecture is not of this space, or the space has no networks behind it.
+        """
+        if not self.slots:
+            raise InvalidInput(f"space '{self.name}' has choices only and no networks behind it")
+        values = self.values(architecture)
+        nodes: list[Node] = []
+        source = FLOAT32
+        for slot in self.slots:
+            block = slot.build({name: values[name] for name in slot.reads})
+            if not block:
+                continue
+            placed = place_quantizers(block, source)
+            nodes += _connect(nodes[-1], placed) if nodes else placed
+            source = block[0].precision.border
+        return Graph(tuple(nodes))
+
+    @cached_property
+    def blocks(self) -> tuple[Factor, ...]:
+        """For every slot the block that its genes choose, without quantizers; None where it is inactive."""
+        return tuple(self._tabulate(slot) for slot in self.slots)
+
+    def _tabulate(self, slot: Slot) -> Factor:
+        genes = tuple(sorted(self.gene[name] for name in slot.reads))
+        choices = [self.choices[gene] for gene in genes]
+        table = np.empty([len(choice.options) for choice in choices], dtype=object)
+        for index in np.ndindex(table.shape):
+            block = slot.build({c.name: c.options[i] for c, i in zip(choices, index, strict=True)})
+            table[index] = tuple(block) or None
+        return Factor(genes, table)
+
+    def distinct_blocks(self) -> Iterator[Block]:
+        """Yield every block that some network of the space holds, slot by slot, without quantizers."""
+        for factor in self.blocks:
+            yield from (block for block in factor.values.flat if block is not None)
+
+    @cached_property
+    def chain(self) -> tuple[Factor, ...]:
+        """For every two slots that can follow each other, what arrives at the second; the first slot has its own entry.
+
+        A value is `(source, block)`: the format in which the input arrives and the block that takes it; or None where
+        the two do not follow each other. In every network each active slot stands in exactly one entry that is not None.
+        """
+        given = [combine(_border_format, [factor]).reduced() for factor in self.blocks]
+        active = [combine(lambda block: block is not None, [factor]).reduced() for factor in self.blocks]
+        found = [combine(lambda block: (FLOAT32, block), self.blocks[:1])] if self.blocks else []
+        for i, j in itertools.combinations(range(len(self.slots)), 2):
+            between = active[i + 1 : j]
+            if any(not factor.genes and factor.values.item() for factor in between):
+                continue
+            factor = combine(_arrival, [given[i], self.blocks[j], *between])
+            if any(value is not None for value in factor.values.flat):
+                found.append(factor)
+        return tuple(found)
+
+
+class TabularSpace(SearchSpace):
+    """A space of choices without networks behind it: for benchmarks and for evaluators of one's own."""
+
+    def __init__(self, choices: Sequence[Choice], name: str = "tabular") -> None:
+        super().__init__(name, choices)
+
+
+def _connect(previous: Node, block: Block) -> list[Node]:
+    """Return the nodes of a block without its input, taking `previous` instead."""
+    head, *rest = block
+    if head.shape != previous.shape:
+        raise ValueError(f"'{head.name}' takes shape {head.shape}, but '{previous.name}' gives {previous.shape}")
+    return [
+        replace(node, inputs=tuple(previous.name if name == head.name else name for name in node.inputs))
+        for node in rest
+    ]
+
+
+def _border_format(block: Block | None) -> NumberFormat | None:
+    return block[0].precision.border if block else None
+
+
+def _arrival(source: NumberFormat | None, block: Block | None, *between: bool) -> tuple[NumberFormat, Block] | None:
+    return None if source is None or block is None or any(between) else (source, block)
