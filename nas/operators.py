@@ -1,0 +1,108 @@
+"""One executor for every graph: what each operator of `search_spaces.graph` does to torch tensors.
+
+Whatever has weights or scales is asked of `Layers`: shared and trained, being calibrated, or folded and fixed.
+"""
+
+from functools import singledispatch
+from typing import Protocol
+
+from torch import Tensor
+
+from search_spaces.graph import (
+    Add,
+    Conv,
+    GlobalAveragePool,
+    Graph,
+    Input,
+    Linear,
+    Node,
+    Normalize,
+    Output,
+    Quantize,
+    Relu,
+)
+
+
+class Layers(Protocol):
+    """The operators that have weights, statistics or scales."""
+
+    def normalize(self, node: Normalize, x: Tensor) -> Tensor:
+        """Return `(x - mean) / std`."""
+
+    def conv(self, node: Conv, x: Tensor) -> Tensor:
+        """Return convolution and batch norm of `x`."""
+
+    def linear(self, node: Linear, x: Tensor) -> Tensor:
+        """Return the fully connected layer applied to flattened `x`."""
+
+    def quantize(self, node: Quantize, x: Tensor) -> Tensor:
+        """Return `x` fake-quantized."""
+
+
+def run(graph: Graph, images: Tensor, layers: Layers) -> Tensor:
+    """Compute a network.
+
+    Args:
+        graph: Whole network with its quantizers.
+        images: Shape `(n, *graph.input_shape)`, raw pixels.
+        layers: Where weights and scales come from.
+
+    Returns:
+        What the last node gives, shape `(n, *graph.output.shape)`.
+    """
+    last_use = {name: node.name for node in graph.nodes for name in node.inputs}
+    tensors = {graph.nodes[0].name: images}
+    for node in graph.nodes[1:]:
+        inputs = [tensors[name] for name in node.inputs]
+        tensors[node.name] = apply(node, inputs, layers)
+        for name in node.inputs:
+            if last_use[name] == node.name:
+                tensors.pop(name, None)
+    return tensors[graph.output.name]
+
+
+@singledispatch
+def apply(node: Node, inputs: list[Tensor], layers: Layers) -> Tensor:
+    """Compute one operator."""
+    raise TypeError(f"no executor for {type(node).__name__}")
+
+
+@apply.register
+def _(node: Normalize, inputs: list[Tensor], layers: Layers) -> Tensor:
+    return layers.normalize(node, inputs[0])
+
+
+@apply.register
+def _(node: Conv, inputs: list[Tensor], layers: Layers) -> Tensor:
+    return layers.conv(node, inputs[0])
+
+
+@apply.register
+def _(node: Linear, inputs: list[Tensor], layers: Layers) -> Tensor:
+    return layers.linear(node, inputs[0].flatten(1))
+
+
+@apply.register
+def _(node: Quantize, inputs: list[Tensor], layers: Layers) -> Tensor:
+    return layers.quantize(node, inputs[0])
+
+
+@apply.register
+def _(node: Relu, inputs: list[Tensor], layers: Layers) -> Tensor:
+    return inputs[0].relu()
+
+
+@apply.register
+def _(node: Add, inputs: list[Tensor], layers: Layers) -> Tensor:
+    return inputs[0] + inputs[1]
+
+
+@apply.register
+def _(node: GlobalAveragePool, inputs: list[Tensor], layers: Layers) -> Tensor:
+    return inputs[0].mean(dim=(2, 3), keepdim=True)
+
+
+@apply.register(Output)
+@apply.register(Input)
+def _(node: Node, inputs: list[Tensor], layers: Layers) -> Tensor:
+    return inputs[0]

@@ -1,0 +1,47 @@
+"""Batch norm folded into a convolution: into float weights, or into the scale and bias of integer ones."""
+
+import torch
+from torch import Tensor
+
+BATCH_NORM_EPS = 1e-5
+GREATEST_BIAS = 2.0**30  # of an int32; the sum over a kernel is added to it
+STAND_IN_BIAS = 2.0**20  # exact in float32
+LEAST_CHANNEL_SCALE = 1e-20
+
+
+def batch_norm_line(gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    """Return slope and intercept of a batch norm with fixed statistics, each of shape `(channels,)`."""
+    slope = gamma / (var + BATCH_NORM_EPS).sqrt()
+    return slope, beta - mean * slope
+
+
+def fold_integers(
+    integers: Tensor, scale: Tensor, slope: Tensor, intercept: Tensor, input_scale: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Fold a line per channel into integer weights: the integers stay, the scale takes the slope.
+
+    A negative slope flips the integers of its channel. Where the slope is so small that the bias would leave int32, the
+    channel no longer depends on its input: its integers become 0 and its scale is taken from the bias.
+
+    Args:
+        integers: Shape `(out, ...)`, in the narrow range.
+        scale: Shape `(out,)`, positive.
+        slope: Shape `(out,)`.
+        intercept: Shape `(out,)`.
+        input_scale: Shape `()`, of the activations that the weights meet.
+
+    Returns:
+        Integers, scale `(out,)` and integer bias `(out,)` in units of `input_scale * scale`, all float64.
+    """
+    integers, scale, slope, intercept, input_scale = (
+        t.detach().double() for t in (integers, scale, slope, intercept, input_scale)
+    )
+    # What is shipped is float32: divide by the very numbers that the runtime multiplies with.
+    folded = (scale * slope.abs()).float().double()
+    vanishes = (intercept.abs() > GREATEST_BIAS * input_scale * folded) | (folded < LEAST_CHANNEL_SCALE)
+    stand_in = (intercept.abs() / (STAND_IN_BIAS * input_scale)).float().double()
+    stand_in = torch.where(stand_in < LEAST_CHANNEL_SCALE, torch.ones_like(stand_in), stand_in)
+    folded = torch.where(vanishes, stand_in, folded)
+    sign = torch.where(vanishes, torch.zeros_like(slope), slope.sign())
+    bias = (intercept / (input_scale * folded)).round()
+    return integers * sign.reshape(-1, *[1] * (integers.ndim - 1)), folded, bias

@@ -1,0 +1,44 @@
+"""Networks that every search starts from and every plot shows: smallest, largest, each format alone at several sizes."""
+
+import numpy as np
+
+from search_spaces.space import Genomes, SearchSpace
+
+LEVELS = {"smallest": 0.0, "middle": 0.5, "largest": 1.0}
+
+
+def format_genes(space: SearchSpace) -> list[int]:
+    """Return the genes of number formats: those of choices whose last level is `format`, as `stage1/block2/format`."""
+    return [i for i, choice in enumerate(space.choices) if choice.name.rpartition("/")[2] == "format"]
+
+
+def uniform_genome(space: SearchSpace, level: str, precision: str | None = None) -> Genomes:
+    """Return a network whose every choice is at one level of its options.
+
+    Args:
+        space: The space.
+        level: A key of `LEVELS`.
+        precision: Format of all blocks, such as `w8a8`; None takes the first that is offered.
+
+    Returns:
+        Canonical genome, shape `(n_genes,)`.
+    """
+    genome = np.floor(LEVELS[level] * (space.cardinalities - 1)).astype(np.int16)
+    for gene in format_genes(space):
+        genome[gene] = space.choices[gene].options.index(precision) if precision else 0
+    return space.canonicalize(genome[None])[0]
+
+
+def formats(space: SearchSpace) -> list[str]:
+    """Return the number formats that every block offers, in the order of the first block's options."""
+    offered = [space.choices[gene].options for gene in format_genes(space)]
+    return [str(option) for option in offered[0] if all(option in options for options in offered)] if offered else []
+
+
+def baselines(space: SearchSpace) -> dict[str, Genomes]:
+    """Return the named baselines, such as `w8a8 largest`, in a fixed order; without formats just the three levels."""
+    return {
+        f"{precision} {level}".removeprefix("None "): uniform_genome(space, level, precision)
+        for precision in formats(space) or [None]
+        for level in LEVELS
+    }
