@@ -202,11 +202,16 @@ class Quantize(Node):
 class Graph:
     """A network, or a block on its own: nodes in an order in which they can be computed.
 
+    Attributes:
+        nodes: An `Input` first, the result last.
+        arrivals: For a whole network of a space: its blocks without quantizers, each with the format its input has.
+
     Raises:
         ValueError: If a node takes what no node before it gives, or a name stands twice.
     """
 
     nodes: tuple[Node, ...]
+    arrivals: tuple[tuple[NumberFormat, tuple[Node, ...]], ...] = ()
 
     def __post_init__(self) -> None:
         known: set[str] = set()

@@ -188,15 +188,17 @@ class SearchSpace:
             raise InvalidInput(f"space '{self.name}' has choices only and no networks behind it")
         values = self.values(architecture)
         nodes: list[Node] = []
+        arrivals: list[tuple[NumberFormat, Block]] = []
         source = FLOAT32
         for slot in self.slots:
-            block = slot.build({name: values[name] for name in slot.reads})
+            block = tuple(slot.build({name: values[name] for name in slot.reads}))
             if not block:
                 continue
+            arrivals.append((source, block))
             placed = place_quantizers(block, source)
             nodes += _connect(nodes[-1], placed) if nodes else placed
             source = block[0].precision.border
-        return Graph(tuple(nodes))
+        return Graph(tuple(nodes), tuple(arrivals))
 
     @cached_property
     def blocks(self) -> tuple[Factor, ...]:

@@ -1,0 +1,72 @@
+"""onnxruntime on the CPU."""
+
+import platform
+from collections.abc import Mapping
+from time import perf_counter
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from latency_tables.backends.backend import BACKENDS, Runner
+from latency_tables.machine import has_vnni
+
+
+class OnnxRuntime:
+    """Times `run` on bound, preallocated buffers: no copy of input or output is counted."""
+
+    def version(self) -> str:
+        """See `Backend`."""
+        return str(onnxruntime.__version__)
+
+    def build(self, model: onnx.ModelProto, *, threads: int, options: Mapping[str, str]) -> Runner:
+        """See `Backend`; `options` are entries of onnxruntime's session configuration."""
+        session = open_session(model.SerializeToString(), threads=threads, options=options)
+        (taken,) = session.get_inputs()
+        images = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
+        binding = session.io_binding()
+        binding.bind_ortvalue_input(taken.name, onnxruntime.OrtValue.ortvalue_from_numpy(images))
+        for given in session.get_outputs():
+            value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(given.shape, np.float32)
+            binding.bind_ortvalue_output(given.name, value)
+
+        def run(n: int) -> NDArray[np.float64]:
+            moments = np.empty(n + 1)
+            call = session.run_with_iobinding
+            moments[0] = perf_counter()
+            for i in range(1, n + 1):
+                call(binding)
+                moments[i] = perf_counter()
+            return np.diff(moments)
+
+        return run
+
+
+def open_session(
+    model: bytes, *, threads: int = 1, options: Mapping[str, str] | None = None, optimized_to: str | None = None
+) -> onnxruntime.InferenceSession:
+    """Open a session on the CPU with pinned threads.
+
+    Args:
+        model: Serialized ONNX.
+        threads: Threads within an operator; operators run one after another.
+        options: Entries of the session configuration.
+        optimized_to: Where to write the optimized graph, to look at.
+    """
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    settings.log_severity_level = 3
+    if platform.machine() in ("x86_64", "AMD64") and not has_vnni():
+        # Without VNNI the sum of two u8 x s8 products saturates at 16 bits.
+        settings.add_session_config_entry("session.x64quantprecision", "1")
+    for key, value in (options or {}).items():
+        settings.add_session_config_entry(key, value)
+    if optimized_to is not None:
+        settings.optimized_model_filepath = optimized_to
+    return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+
+
+BACKENDS.register("onnxruntime")(OnnxRuntime())

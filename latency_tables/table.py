@@ -1,0 +1,202 @@
+"""LatencyTable: measured times of a space's parts on a device, and what whole networks will take there."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latency_tables.pricing import Parts, features, graph_features
+from latency_tables.timing import Measurement
+from search_spaces.costs import FactorTable, arrivals
+from search_spaces.errors import InvalidInput
+from search_spaces.graph import Graph
+from search_spaces.space import Genomes, SearchSpace
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """How well a table predicts networks that it was not fitted on.
+
+    Attributes:
+        n_fit: Whole networks that the fit saw.
+        n_held_out: Whole networks of the verdict.
+        mape: Mean absolute error of prediction against measurement, percent.
+        greatest_error: Greatest absolute error, percent.
+        tau: Kendall's tau between the two.
+        split_half: Mean relative difference of the measured networks between rounds, percent: nothing can be better.
+        disturbed: Share of timings taken although the machine was disturbed, percent.
+        is_valid: The verdict.
+        reasons: Why not, one sentence each; empty when valid.
+        held_out: Pairs of measured and predicted milliseconds.
+        minutes: How long the measurement took.
+    """
+
+    n_fit: int
+    n_held_out: int
+    mape: float
+    greatest_error: float
+    tau: float
+    split_half: float
+    disturbed: float
+    is_valid: bool
+    reasons: tuple[str, ...]
+    held_out: tuple[tuple[float, float], ...]
+    minutes: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LatencyTable:
+    """Times of the parts of a space on one device, a fit on whole networks and its verdict.
+
+    Attributes:
+        device: Name of the device.
+        fingerprint: What must agree for the table to hold, see `Device.fingerprint`.
+        space: Name of the search space.
+        measurements: By name of the part: signature, `border 16x8x8`, or `call`.
+        reference_ms: Quickest time of the reference network while measuring.
+        coefficients: Constant and six coefficients, see `pricing`.
+        report: The verdict.
+    """
+
+    device: str
+    fingerprint: Mapping[str, Any]
+    space: str
+    measurements: Mapping[str, Measurement]
+    reference_ms: float
+    coefficients: tuple[float, ...]
+    report: Report
+    _prices: dict[int, FactorTable] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The times, sorted by kind."""
+        return sort_parts(self.measurements)
+
+    def factor_table(self, space: SearchSpace) -> FactorTable:
+        """Return the prices of a space's genomes in milliseconds.
+
+        Raises:
+            InvalidInput: If the space is not the one that was measured.
+        """
+        if space.name != self.space:
+            raise InvalidInput(f"the table is of space '{self.space}', not '{space.name}'; measure this space first")
+        if id(space) not in self._prices:
+            constant, *slopes = self.coefficients
+            try:
+                factors = arrivals(space, lambda source, block: float(features(self.parts, source, block) @ slopes))
+            except KeyError as error:
+                raise InvalidInput(
+                    f"the table of space '{self.space}' lacks the block {error}: the space has changed since; measure it anew"
+                ) from error
+            self._prices[id(space)] = FactorTable(factors, constant)
+        return self._prices[id(space)]
+
+    def predict_ms(self, space: SearchSpace, genomes: Genomes) -> NDArray[np.float64]:
+        """Return the milliseconds that networks will take.
+
+        Args:
+            space: The measured one.
+            genomes: Canonical, shape `(n, n_genes)`.
+
+        Returns:
+            Shape `(n,)`.
+
+        Raises:
+            InvalidInput: If the space is another one.
+        """
+        return self.factor_table(space)(genomes)
+
+    def predict_graph_ms(self, graph: Graph) -> float:
+        """Return the milliseconds that one whole network, as `SearchSpace.graph` gives it, will take."""
+        constant, *slopes = self.coefficients
+        return constant + float(graph_features(self.parts, graph) @ slopes)
+
+    def check_device(self, fingerprint: Mapping[str, Any]) -> None:
+        """Raise `InvalidInput` with what differs if the table was not measured on this device as it is now."""
+        mine, other = dict(self.fingerprint), dict(fingerprint)
+        if differing := [key for key in sorted(mine | other) if mine.get(key) != other.get(key)]:
+            what = "; ".join(f"{key} was {mine.get(key)}, is {other.get(key)}" for key in differing)
+            raise InvalidInput(f"the latency table '{self.device}' was measured elsewhere ({what}); measure this device")
+
+    def to_json(self) -> str:
+        """Return the table as JSON text; milliseconds throughout."""
+        content = {
+            "format": "hwnas latency table",
+            "version": FORMAT_VERSION,
+            "unit": "ms",
+            "device": self.device,
+            "fingerprint": dict(self.fingerprint),
+            "space": self.space,
+            "measurements": {name: list(m.rounds) for name, m in self.measurements.items()},
+            "reference_ms": self.reference_ms,
+            "coefficients": list(self.coefficients),
+            "report": asdict(self.report),
+        }
+        return json.dumps(content, indent=1)
+
+    def to_csv(self) -> str:
+        """Return the measured parts as CSV text: part, milliseconds, spread."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["part", "latency_ms", "spread"])
+        for name, measurement in self.measurements.items():
+            writer.writerow([name, f"{measurement.ms:.6g}", f"{measurement.spread:.4f}"])
+        return text.getvalue()
+
+    @classmethod
+    def from_json(cls, text: str, origin: str) -> "LatencyTable":
+        """Read what `to_json` wrote.
+
+        Args:
+            text: The content.
+            origin: Name of the file, for messages.
+
+        Raises:
+            InvalidInput: If the text is damaged, of another version, in another unit, or holds times that are none.
+        """
+        try:
+            content = json.loads(text)
+            if content["format"] != "hwnas latency table" or content["version"] != FORMAT_VERSION:
+                raise InvalidInput(f"'{origin}' is no latency table of version {FORMAT_VERSION}; measure anew")
+            if content["unit"] != "ms":
+                raise InvalidInput(f"'{origin}' must be in ms, got {content['unit']!r}")
+            report = content["report"]
+            report["held_out"] = tuple((float(a), float(b)) for a, b in report["held_out"])
+            report["reasons"] = tuple(report["reasons"])
+            table = cls(
+                device=content["device"],
+                fingerprint=content["fingerprint"],
+                space=content["space"],
+                measurements={n: Measurement(tuple(map(float, r))) for n, r in content["measurements"].items()},
+                reference_ms=float(content["reference_ms"]),
+                coefficients=tuple(map(float, content["coefficients"])),
+                report=Report(**report),
+            )
+            times = [ms for m in table.measurements.values() for ms in (m.rounds or (math.nan,))]
+            if not all(math.isfinite(ms) and ms > 0 for ms in times) or len(table.coefficients) != 7:
+                raise InvalidInput(f"'{origin}' holds times that are not positive numbers; measure anew")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, InvalidInput):
+                raise
+            raise InvalidInput(f"'{origin}' is damaged ({error!r}); delete it and measure anew") from error
+        return table
+
+
+def sort_parts(measurements: Mapping[str, Measurement]) -> Parts:
+    """Return measured times sorted by kind, from the names that `pricing.iterate_parts` gives."""
+    borders = {
+        tuple(int(length) for length in name.removeprefix("border ").split("x")): m.ms
+        for name, m in measurements.items()
+        if name.startswith("border ")
+    }
+    blocks = {name: m.ms for name, m in measurements.items() if name != "call" and not name.startswith("border ")}
+    return Parts(blocks, borders, measurements["call"].ms)

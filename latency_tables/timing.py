@@ -1,0 +1,230 @@
+"""The measurement protocol: warm up, then runs in short bursts while the machine is undisturbed, in several rounds.
+
+On a shared machine a core switches between two speeds many times a minute, as its hardware neighbour works or rests (measured:
+1.4 times, a few tenths of a second each). So the runs of a model are cut into bursts, and a small reference network is timed
+between them. A burst counts only if the reference was quick on both sides; otherwise the next core is tried, then waited
+for. When patience is used up, disturbed bursts count too, scaled by the reference, and the timing is marked. See
+docs/decisions/0003-timing-on-shared-machines.md.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from latency_tables.backends import Runner
+
+PERCENTILE = 20
+TOLERANCE = 0.05  # above the quickest check of the reference: checks of an undisturbed machine scatter by +-2.5 %
+STEADY = 0.02
+CHECK_SECONDS = 0.001
+BURST_SECONDS = 0.01
+GREATEST_DISTURBED = 0.1  # share of timings
+IMPATIENCE = 4.0  # a model may wait this many times as long as an even share of the patience
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How long one model takes.
+
+    Attributes:
+        rounds: Milliseconds found in each round.
+    """
+
+    rounds: tuple[float, ...]
+
+    @property
+    def ms(self) -> float:
+        """Median of the rounds, in milliseconds."""
+        return float(np.median(self.rounds))
+
+    @property
+    def spread(self) -> float:
+        """Greatest minus least round, over the median."""
+        return (max(self.rounds) - min(self.rounds)) / self.ms
+
+    @property
+    def split_half(self) -> float:
+        """Relative difference between the means of every other round: how well the truth repeats."""
+        if len(self.rounds) < 2:
+            return float("nan")
+        return abs(float(np.mean(self.rounds[0::2])) - float(np.mean(self.rounds[1::2]))) / self.ms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """Settings of the protocol.
+
+    Attributes:
+        rounds: Rounds over all models.
+        seconds: Least time of a model's undisturbed runs in each round.
+        patience: Seconds that may be spent, over the whole measurement, on waiting for an undisturbed machine.
+    """
+
+    rounds: int = 3
+    seconds: float = 0.1
+    patience: float = 300.0
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What `time_models` found.
+
+    Attributes:
+        measurements: By name of the model.
+        reference_ms: Quickest check of the reference network.
+        disturbed: Share of the timings that were taken although the machine was disturbed.
+    """
+
+    measurements: dict[str, Measurement]
+    reference_ms: float
+    disturbed: float
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether at most a tenth of the timings was disturbed."""
+        return self.disturbed <= GREATEST_DISTURBED
+
+
+class Watch:
+    """Tells whether the machine is undisturbed, by timing a small reference network.
+
+    Args:
+        reference: The network.
+        cores: Cores to choose from; with fewer than two the process stays where it is.
+        best_ms: Quickest check known from before.
+        clock: Replaced in tests.
+        sleep: Replaced in tests.
+    """
+
+    def __init__(
+        self,
+        reference: Runner,
+        *,
+        cores: tuple[int, ...] = (),
+        best_ms: float = float("inf"),
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.reference = reference
+        self.cores = cores
+        self.best_ms = best_ms
+        self.clock = clock
+        self.sleep = sleep
+        self._core = 0
+        self._n = max(5, int(CHECK_SECONDS / max(float(np.median(reference(20))), 1e-7)))
+        for _ in range(20):
+            self._next_core()
+            self.check()
+
+    def check(self) -> float:
+        """Time the reference now; return its time over its quickest so far, 1 or more."""
+        now = float(np.percentile(self.reference(self._n), PERCENTILE)) * 1e3
+        self.best_ms = min(self.best_ms, now)
+        return now / self.best_ms
+
+    def wait(self, seconds: float) -> float:
+        """Look for an undisturbed core for at most so long; return the last check."""
+        until = self.clock() + seconds
+        while (slowdown := self.check()) > 1 + TOLERANCE and self.clock() < until:
+            self._next_core()
+            if self._core == 0:
+                self.sleep(0.005)
+        return slowdown
+
+    def _next_core(self) -> None:
+        if len(self.cores) > 1:
+            self._core = (self._core + 1) % len(self.cores)
+            os.sched_setaffinity(0, {self.cores[self._core]})
+
+
+def time_model(run: Runner, watch: Watch, seconds: float, patience: float) -> tuple[float, bool, float]:
+    """Time one model.
+
+    Args:
+        run: The model.
+        watch: Says when the machine is undisturbed.
+        seconds: Least time of the runs that count.
+        patience: Seconds that may be spent on waiting and on bursts that do not count.
+
+    Returns:
+        20th percentile of the runs in milliseconds, whether the machine was undisturbed, and the patience used.
+    """
+    n = _warm_up(run, BURST_SECONDS)
+    undisturbed: list[float] = []
+    scaled: list[float] = []
+    counted = spent = lost = 0.0
+    before = 1.0 + 2 * TOLERANCE
+    while counted < seconds and (lost < patience or spent < seconds):
+        started = watch.clock()
+        if before > 1 + TOLERANCE:
+            before = watch.wait(patience - lost)
+            lost += watch.clock() - started
+            started = watch.clock()
+        durations = run(n)
+        after = watch.check()
+        total = float(durations.sum())
+        spent += total
+        if max(before, after) <= 1 + TOLERANCE:
+            undisturbed.extend(durations)
+            counted += total
+        else:
+            lost += watch.clock() - started
+        scaled.extend(durations / ((before + after) / 2))
+        before = after
+    is_undisturbed = counted >= seconds / 2
+    kept = undisturbed if is_undisturbed else scaled
+    return float(np.percentile(kept, PERCENTILE)) * 1e3, is_undisturbed, lost
+
+
+def _warm_up(run: Runner, seconds: float) -> int:
+    """Run until two successive medians agree within 2 %, or for `seconds`; return how many runs take `seconds`."""
+    n = max(3, int(0.1 * seconds / max(float(np.median(run(3))), 1e-7)))
+    spent, before = 0.0, np.inf
+    while True:
+        durations = run(n)
+        spent += float(durations.sum())
+        median = float(np.median(durations))
+        if spent >= seconds or abs(median - before) <= STEADY * median:
+            return max(3, int(np.ceil(seconds / median)))
+        before = median
+
+
+Known = dict[tuple[str, int], tuple[float, bool]]
+"""Milliseconds and whether undisturbed, by name of the model and round."""
+
+
+def time_models(
+    builders: Mapping[str, Callable[[], Runner]],
+    watch: Watch,
+    protocol: Protocol,
+    *,
+    known: Known | None = None,
+    on_timed: Callable[[Known, int, int], None] = lambda found, done, total: None,
+) -> Timings:
+    """Time many models by the protocol.
+
+    Args:
+        builders: By name of the model; built anew in each round, so that the luck of one session is averaged out.
+        watch: Says when the machine is undisturbed.
+        protocol: Settings.
+        known: What an interrupted measurement already found; not measured again.
+        on_timed: Called after each model with what was found, and how many of how many timings are done.
+    """
+    found: Known = dict(known or {})
+    total = len(builders) * protocol.rounds
+    patience = protocol.patience
+    for round_ in range(protocol.rounds):
+        for name, build in builders.items():
+            if (name, round_) not in found:
+                allowed = IMPATIENCE * patience / (total - len(found))
+                ms, undisturbed, lost = time_model(build(), watch, protocol.seconds, min(allowed, patience))
+                found[name, round_] = (ms, undisturbed)
+                patience -= lost
+                on_timed({(name, round_): found[name, round_]}, len(found), total)
+    rounds = range(protocol.rounds)
+    measurements = {name: Measurement(tuple(found[name, r][0] for r in rounds)) for name in builders}
+    disturbed = float(np.mean([not undisturbed for _, undisturbed in found.values()]))
+    return Timings(measurements, watch.best_ms, disturbed)
