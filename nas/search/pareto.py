@@ -1,0 +1,77 @@
+"""Dominance, fronts and hypervolume; everything is minimised."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pymoo.indicators.hv import HV
+from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
+
+from search_spaces.space import Genomes
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Front:
+    """Networks that none of the others beats.
+
+    Attributes:
+        names: Objectives in the order of the columns.
+        genomes: Shape `(n, n_genes)`, distinct, in ascending order of the first objective.
+        values: Shape `(n, m)`.
+    """
+
+    names: tuple[str, ...]
+    genomes: Genomes
+    values: Floats
+
+    @classmethod
+    def from_points(cls, names: Sequence[str], genomes: Genomes, values: Floats) -> "Front":
+        """Keep the non-dominated of any networks; of equal genomes one, of equal values all."""
+        _, first = np.unique(genomes, axis=0, return_index=True)
+        genomes, values = genomes[np.sort(first)], values[np.sort(first)]
+        kept = np.flatnonzero(non_dominated(values))
+        order = kept[np.lexsort(values[kept].T[::-1])]
+        return cls(tuple(names), genomes[order], values[order])
+
+    def __len__(self) -> int:
+        return len(self.genomes)
+
+
+def non_dominated(values: Floats) -> NDArray[np.bool_]:
+    """Return which rows no other row dominates: none is as small everywhere and smaller somewhere.
+
+    Args:
+        values: Shape `(n, m)`; infinities are allowed, NaN is not. Rows that are equal do not dominate each other.
+
+    Raises:
+        ValueError: If a value is NaN.
+    """
+    if np.isnan(values).any():
+        raise ValueError("objectives must not be NaN")
+    mask = np.zeros(len(values), dtype=bool)
+    if len(values):
+        mask[NonDominatedSorting().do(values, only_non_dominated_front=True)] = True
+    return mask
+
+
+def layers(values: Floats, n_layers: int) -> NDArray[np.bool_]:
+    """Return which rows are non-dominated after the rows of fewer than `n_layers` fronts were taken away."""
+    mask = np.zeros(len(values), dtype=bool)
+    for _ in range(n_layers):
+        rest = np.flatnonzero(~mask)
+        mask[rest[non_dominated(values[rest])]] = True
+    return mask
+
+
+def hypervolume(values: Floats, reference: Floats) -> float:
+    """Return the volume that rows of shape `(n, m)` dominate below a reference point of shape `(m,)`."""
+    inside = values[(values < reference).all(axis=1)]
+    return float(HV(ref_point=reference)(inside)) if len(inside) else 0.0
+
+
+def columns(objectives: Mapping[str, Floats]) -> Floats:
+    """Return objectives of shape `(n,)` as columns of shape `(n, m)`, in their order."""
+    return np.column_stack([np.asarray(values, dtype=np.float64) for values in objectives.values()])

@@ -1,0 +1,52 @@
+"""How well predictions rank networks: everywhere, and among the best, where it matters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import kendalltau
+from sklearn.model_selection import KFold
+
+from predictors.predictor import Floats, Predictor
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Kendall's tau of predictions on networks that the predictor had not seen.
+
+    Attributes:
+        tau: Over all networks.
+        tau_top: Over the tenth with the least true value (at least 10 networks).
+        n: Number of networks.
+    """
+
+    tau: float
+    tau_top: float
+    n: int
+
+
+def ranking_quality(predicted: Floats, true: Floats) -> Quality:
+    """Compare predictions with the truth, both of shape `(n,)`, smaller being better; NaN where all values tie."""
+    best = np.argsort(true, kind="stable")[: max(10, len(true) // 10)]
+    return Quality(_tau(predicted, true), _tau(predicted[best], true[best]), len(true))
+
+
+def cross_validate(build: Callable[[], Predictor], X: Floats, y: Floats, *, folds: int = 5) -> Quality:  # noqa: N803
+    """Predict each fifth of the networks from the others and compare with the truth.
+
+    Args:
+        build: Makes a predictor.
+        X: Encoded genomes, shape `(n, f)`, n >= `folds`.
+        y: Truth, shape `(n,)`.
+        folds: Number of parts.
+    """
+    predicted = np.empty(len(y))
+    for train, test in KFold(folds, shuffle=True, random_state=0).split(X):
+        predicted[test] = build().fit(X[train], y[train]).predict(X[test])
+    return ranking_quality(predicted, y)
+
+
+def _tau(a: Floats, b: Floats) -> float:
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(kendalltau(a, b).statistic)
