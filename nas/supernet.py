@@ -94,7 +94,7 @@ class Supernet(nn.Module):
         for name, tensor in folded.items():
             owner, _, kind = name.rpartition("/")
             node = graph[owner]
-            array = tensor.numpy()
+            array = tensor.detach().numpy()
             if isinstance(node, Conv | Linear) and not node.precision.is_float and kind in ("weight", "bias"):
                 array = array.astype(np.int8 if kind == "weight" else np.int32)
             arrays[name] = array
