@@ -168,7 +168,7 @@ def judge(
     """
     truth = np.array([m.ms for m in measured])
     errors = 100 * np.abs(predicted / truth - 1)
-    split_half = 100 * float(np.mean([m.split_half for m in measured]))
+    split_half = 100 * float(np.nanmean([m.split_half for m in measured]))
     tau = float(kendalltau(predicted, truth).statistic)
     allowed = max(GREATEST_MAPE, 2.5 * split_half)
     reasons = []
@@ -177,7 +177,7 @@ def judge(
     if not tau >= LEAST_TAU:
         reasons.append(f"Kendall tau {tau:.3f} on held-out networks is below {LEAST_TAU}")
     if disturbed > GREATEST_DISTURBED:
-        reasons.append(f"the machine was disturbed during {100 * disturbed:.0f} % of the timings")
+        reasons.append(f"the machine was never undisturbed for {100 * disturbed:.0f} % of what was timed")
     return Report(
         n_fit=n_fit,
         n_held_out=len(measured),

@@ -33,7 +33,7 @@ class Report:
         greatest_error: Greatest absolute error, percent.
         tau: Kendall's tau between the two.
         split_half: Mean relative difference of the measured networks between rounds, percent: nothing can be better.
-        disturbed: Share of timings taken although the machine was disturbed, percent.
+        disturbed: Share of what was timed that the machine was never undisturbed for, percent.
         is_valid: The verdict.
         reasons: Why not, one sentence each; empty when valid.
         held_out: Pairs of measured and predicted milliseconds.
@@ -136,7 +136,9 @@ class LatencyTable:
             "device": self.device,
             "fingerprint": dict(self.fingerprint),
             "space": self.space,
-            "measurements": {name: list(m.rounds) for name, m in self.measurements.items()},
+            "measurements": {
+                name: [list(m.rounds), list(m.undisturbed)] for name, m in self.measurements.items()
+            },
             "reference_ms": self.reference_ms,
             "coefficients": list(self.coefficients),
             "report": asdict(self.report),
@@ -176,7 +178,10 @@ class LatencyTable:
                 device=content["device"],
                 fingerprint=content["fingerprint"],
                 space=content["space"],
-                measurements={n: Measurement(tuple(map(float, r))) for n, r in content["measurements"].items()},
+                measurements={
+                    name: Measurement(tuple(map(float, rounds)), tuple(map(bool, undisturbed)))
+                    for name, (rounds, undisturbed) in content["measurements"].items()
+                },
                 reference_ms=float(content["reference_ms"]),
                 coefficients=tuple(map(float, content["coefficients"])),
                 report=Report(**report),

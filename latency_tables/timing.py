@@ -21,8 +21,8 @@ TOLERANCE = 0.05  # above the quickest check of the reference: checks of an undi
 STEADY = 0.02
 CHECK_SECONDS = 0.001
 BURST_SECONDS = 0.01
-GREATEST_DISTURBED = 0.1  # share of timings
-IMPATIENCE = 4.0  # a model may wait this many times as long as an even share of the patience
+GREATEST_DISTURBED = 0.1  # share of models without an undisturbed round
+IMPATIENCE = 4.0  # a model may wait this many times as long as an even share of what is left
 
 
 @dataclass(frozen=True)
@@ -31,26 +31,43 @@ class Measurement:
 
     Attributes:
         rounds: Milliseconds found in each round.
+        undisturbed: Whether the machine was undisturbed, for each round.
     """
 
     rounds: tuple[float, ...]
+    undisturbed: tuple[bool, ...]
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether no round at all was undisturbed."""
+        return not any(self.undisturbed)
+
+    @property
+    def counted(self) -> tuple[float, ...]:
+        """The undisturbed rounds; all of them where there is none."""
+        pairs = zip(self.rounds, self.undisturbed, strict=True)
+        return self.rounds if self.is_disturbed else tuple(ms for ms, undisturbed in pairs if undisturbed)
 
     @property
     def ms(self) -> float:
-        """Median of the rounds, in milliseconds."""
-        return float(np.median(self.rounds))
+        """Median of the rounds that count, in milliseconds."""
+        return float(np.median(self.counted))
 
     @property
     def spread(self) -> float:
-        """Greatest minus least round, over the median."""
-        return (max(self.rounds) - min(self.rounds)) / self.ms
+        """Greatest minus least of the rounds that count, over the median."""
+        return (max(self.counted) - min(self.counted)) / self.ms
 
     @property
     def split_half(self) -> float:
-        """Relative difference between the means of every other round: how well the truth repeats."""
-        if len(self.rounds) < 2:
+        """Relative difference between the means of every other round: how well the truth repeats; NaN of one round.
+
+        Of the rounds that count, or of all where only one does.
+        """
+        rounds = self.counted if len(self.counted) > 1 else self.rounds
+        if len(rounds) < 2:
             return float("nan")
-        return abs(float(np.mean(self.rounds[0::2])) - float(np.mean(self.rounds[1::2]))) / self.ms
+        return abs(float(np.mean(rounds[0::2])) - float(np.mean(rounds[1::2]))) / self.ms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +77,12 @@ class Protocol:
     Attributes:
         rounds: Rounds over all models.
         seconds: Least time of a model's undisturbed runs in each round.
-        patience: Seconds that may be spent, over the whole measurement, on waiting for an undisturbed machine.
+        patience: Seconds that may be spent on waiting for an undisturbed machine, on average for each model and round.
     """
 
     rounds: int = 3
     seconds: float = 0.1
-    patience: float = 300.0
+    patience: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -75,17 +92,15 @@ class Timings:
     Attributes:
         measurements: By name of the model.
         reference_ms: Quickest check of the reference network.
-        disturbed: Share of the timings that were taken although the machine was disturbed.
     """
 
     measurements: dict[str, Measurement]
     reference_ms: float
-    disturbed: float
 
     @property
-    def is_steady(self) -> bool:
-        """Whether at most a tenth of the timings was disturbed."""
-        return self.disturbed <= GREATEST_DISTURBED
+    def disturbed(self) -> float:
+        """Share of the models that had no undisturbed round."""
+        return float(np.mean([m.is_disturbed for m in self.measurements.values()]))
 
 
 class Watch:
@@ -215,7 +230,7 @@ def time_models(
     """
     found: Known = dict(known or {})
     total = len(builders) * protocol.rounds
-    patience = protocol.patience
+    patience = protocol.patience * total
     for round_ in range(protocol.rounds):
         for name, build in builders.items():
             if (name, round_) not in found:
@@ -224,7 +239,8 @@ def time_models(
                 found[name, round_] = (ms, undisturbed)
                 patience -= lost
                 on_timed({(name, round_): found[name, round_]}, len(found), total)
-    rounds = range(protocol.rounds)
-    measurements = {name: Measurement(tuple(found[name, r][0] for r in rounds)) for name in builders}
-    disturbed = float(np.mean([not undisturbed for _, undisturbed in found.values()]))
-    return Timings(measurements, watch.best_ms, disturbed)
+    measurements = {}
+    for name in builders:
+        timings = [found[name, round_] for round_ in range(protocol.rounds)]
+        measurements[name] = Measurement(tuple(ms for ms, _ in timings), tuple(quiet for _, quiet in timings))
+    return Timings(measurements, watch.best_ms)

@@ -62,7 +62,7 @@ def train(
     seed: int,
     checkpoint: Path,
     identity: dict[str, Any],
-    on_epoch: Callable[[dict[str, float]], None] = lambda record: None,
+    progress: Callable[[int, int, str], None] = lambda done, total, note: None,
 ) -> list[dict[str, float]]:
     """Train, or go on where a killed training stopped.
 
@@ -76,7 +76,7 @@ def train(
         seed: Of order, shifts and sampled networks.
         checkpoint: File to write after every epoch and to go on from.
         identity: What a checkpoint must agree with to be gone on from.
-        on_epoch: Called after each epoch with its record.
+        progress: Called with images seen, images in all, and a text on the state.
 
     Returns:
         One record for each epoch: `epoch`, `loss`.
@@ -87,11 +87,10 @@ def train(
     images, labels = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
     optimizer = _optimizer(supernet, schedule)
     records = _resume(supernet, optimizer, checkpoint, identity) if checkpoint.exists() else []
-    for record in records:
-        on_epoch(record)
     for epoch in range(len(records), schedule.epochs):
         rng = np.random.default_rng([seed, epoch])
-        losses = []
+        stage = "quantized" if schedule.is_quantized(epoch) else "float"
+        losses: list[float] = []
         for position, (x, y) in _batches(images, labels, schedule, rng):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(epoch + position)
@@ -106,9 +105,11 @@ def train(
                     clip_norm=schedule.clip_norm,
                 )
             )
+            done = epoch * len(images) + (position * len(images)) + len(x)
+            note = f"{stage} stage, epoch {epoch + 1} of {schedule.epochs}, loss {np.mean(losses):.3f}"
+            progress(min(int(done), (epoch + 1) * len(images)), schedule.epochs * len(images), note)
         records.append({"epoch": epoch + 1, "loss": round(float(np.mean(losses)), 5)})
         _save(supernet, optimizer, checkpoint, {**identity, "records": records})
-        on_epoch(records[-1])
     return records
 
 

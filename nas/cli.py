@@ -1,0 +1,212 @@
+"""The command `hwnas`: verbs to functions, no logic. Heavy imports happen inside the verbs, so that help is quick."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search_spaces.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from nas.pipeline import Pipeline
+
+EXAMPLE = """\
+example:
+  hwnas run experiments/digits.yaml --out runs/digits
+  hwnas front runs/digits --max latency_ms=0.05 --best error_val
+  hwnas export runs/digits ID --to my_model
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, 1 when a check failed, or 2 for bad input."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.verb(options))
+    except InvalidInput as error:
+        print(f"hwnas: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("hwnas: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
+    parser = argparse.ArgumentParser(
+        prog="hwnas",
+        description="Finds, for the device you will deploy on, the quantized networks that nothing else in the space beats.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    run = verbs.add_parser("run", help="train, measure, search, print the front and export its best network")
+    _add_source(run)
+    _add_require_valid(run)
+    run.set_defaults(verb=_run)
+
+    train = verbs.add_parser("train", help="train the supernet of an experiment; goes on after an interruption")
+    _add_source(train)
+    train.set_defaults(verb=_train)
+
+    measure = verbs.add_parser("measure", help="measure a latency table on this machine")
+    _add_source(measure, optional=True)
+    measure.add_argument("--space", help="measure this search space by itself, outside a run")
+    measure.add_argument("--threads", type=int, default=1, help="with --space: threads of a network (default 1)")
+    measure.add_argument("--tables", metavar="DIR", help="with --space: where tables lie (default: the user's data folder)")
+    measure.add_argument("--again", action="store_true", help="measure even if there is a table")
+    _add_require_valid(measure)
+    measure.set_defaults(verb=_measure)
+
+    search = verbs.add_parser("search", help="search with a trained supernet and a table, and measure the front")
+    _add_source(search)
+    _add_require_valid(search)
+    search.set_defaults(verb=_search)
+
+    front = verbs.add_parser("front", help="query the measured front of a run")
+    front.add_argument("run", help="run folder")
+    front.add_argument("--max", action="append", default=[], metavar="NAME=VALUE", help="keep rows up to this; may be repeated")
+    front.add_argument("--min", action="append", default=[], metavar="NAME=VALUE", help="keep rows from this; may be repeated")
+    front.add_argument("--best", metavar="NAME", help="only the row with the least value of this column")
+    front.add_argument("--format", choices=("table", "csv", "json"), default="table", help="how to print (default table)")
+    front.set_defaults(verb=_front)
+
+    export = verbs.add_parser("export", help="write a subnet as ONNX, with proof that it computes what was trained")
+    export.add_argument("run", help="run folder")
+    export.add_argument("id", help="id of the subnet, as `hwnas front` prints it")
+    export.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/export/ID)")
+    export.set_defaults(verb=_export)
+
+    spaces = verbs.add_parser("spaces", help="list the search spaces")
+    spaces.set_defaults(verb=_spaces)
+
+    devices = verbs.add_parser("devices", help="list runtimes found here and tables at hand")
+    devices.add_argument("--tables", metavar="DIR", help="where tables lie (default: the user's data folder)")
+    devices.set_defaults(verb=_devices)
+    return parser
+
+
+def _add_source(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    text = "experiment (YAML file), or the folder of a run that was begun"
+    parser.add_argument("source", nargs="?" if optional else None, help=text)
+    parser.add_argument("--out", metavar="RUN", help="run folder of a YAML file (default: runs/NAME)")
+    text = "set a key of the experiment, as training.float_epochs=2; may be repeated"
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+
+
+def _add_require_valid(parser: argparse.ArgumentParser) -> None:
+    text = "stop with exit code 1 when the latency table fails its check"
+    parser.add_argument("--require-valid-table", action="store_true", help=text)
+
+
+def _pipeline(options: argparse.Namespace) -> "Pipeline":
+    from nas.pipeline import open_pipeline
+
+    return open_pipeline(options.source, options.out, tuple(options.set))
+
+
+def _run(options: argparse.Namespace) -> int:
+    pipeline = _pipeline(options)
+    pipeline.train()
+    if not _table_passes(pipeline, options):
+        return 1
+    _search_and_print(pipeline)
+    return _export_one(pipeline, str(pipeline.best_id()), None, keep=True)
+
+
+def _train(options: argparse.Namespace) -> int:
+    _pipeline(options).train()
+    return 0
+
+
+def _measure(options: argparse.Namespace) -> int:
+    if (options.space is None) == (options.source is None):
+        raise InvalidInput("`hwnas measure` takes an experiment or run folder, or --space NAME; give exactly one of them")
+    if options.space is None:
+        pipeline = _pipeline(options)
+        return 0 if _table_passes(pipeline, options, again=options.again) else 1
+    from nas.tables_folder import measure_space
+
+    table = measure_space(options.space, options.threads, options.tables, again=options.again)
+    return 1 if options.require_valid_table and not table.report.is_valid else 0
+
+
+def _table_passes(pipeline: "Pipeline", options: argparse.Namespace, *, again: bool = False) -> bool:
+    table = pipeline.measure(again=again)
+    pipeline.print_verdict()
+    return table.report.is_valid or not options.require_valid_table
+
+
+def _search(options: argparse.Namespace) -> int:
+    pipeline = _pipeline(options)
+    if options.require_valid_table and not pipeline.table().report.is_valid:
+        pipeline.print_verdict()
+        return 1
+    _search_and_print(pipeline)
+    return 0
+
+
+def _search_and_print(pipeline: "Pipeline") -> None:
+    quality = pipeline.search()
+    pipeline.print_front()
+    if quality is not None:
+        print(
+            f"predictor of the error: Kendall tau {quality.tau:.2f} on {quality.n} networks, "
+            f"{quality.tau_top:.2f} among the best tenth (cross-validated)"
+        )
+
+
+def _front(options: argparse.Namespace) -> int:
+    from nas.report.query import print_query
+
+    print_query(Path(options.run), options.max, options.min, options.best, options.format)
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from nas.pipeline import open_pipeline
+
+    pipeline = open_pipeline(options.run)
+    code = _export_one(pipeline, options.id, options.to)
+    pipeline.print_verdict()
+    return code
+
+
+def _export_one(pipeline: "Pipeline", architecture_id: str, folder: str | None, *, keep: bool = False) -> int:
+    from nas.export.bundle import ParityFailed
+
+    target = Path(folder) if folder else pipeline.run.export_path(architecture_id)
+    if keep and (target / "parity.json").exists():
+        return 0
+    try:
+        parity = pipeline.export(architecture_id, target)
+    except ParityFailed as error:
+        print(f"hwnas: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"{target}: {parity['elements']} integers equal the reference, "
+        f"{parity['agreement']:.2f} % of {parity['images']} answers equal the supernet's"
+    )
+    return 0
+
+
+def _spaces(options: argparse.Namespace) -> int:
+    from nas.report.listings import print_spaces
+
+    print_spaces()
+    return 0
+
+
+def _devices(options: argparse.Namespace) -> int:
+    from nas.report.listings import print_devices
+    from nas.tables_folder import tables_folder
+
+    print_devices(tables_folder(options.tables))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,255 @@
+"""Experiment: everything a run depends on, read from YAML. These objects stop at `pipeline.py`.
+
+The comment under each field is its help.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from search_spaces.errors import InvalidInput
+
+OBJECTIVES = ("error", "latency_ms", "size_bytes", "macs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Images and labels."""
+
+    name: str = "digits"
+    """`digits`, `fashion_mnist` or `npz`."""
+    path: str | None = None
+    """File or folder of the data; `fashion_mnist` finds Debian's package by itself."""
+    n_val: int = 0
+    """Validation images taken from the training images; 0 means a sixth."""
+
+    def __post_init__(self) -> None:
+        _at_least("data.n_val", self.n_val, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Training of the supernet."""
+
+    float_epochs: int = 24
+    """Epochs in which every network is float32."""
+    quantized_epochs: int = 8
+    """Epochs after that, in which formats are sampled too."""
+    batch_size: int = 64
+    """Images a step."""
+    learning_rate: float = 0.1
+    """Greatest rate of the float stage."""
+    quantized_learning_rate: float = 0.02
+    """Greatest rate of the quantized stage."""
+    warmup_epochs: int = 2
+    """Epochs over which the rate grows at the start."""
+    momentum: float = 0.9
+    """Of SGD, in Nesterov's form."""
+    weight_decay: float = 1e-4
+    """On weights only."""
+    n_random: int = 2
+    """Random networks in a step, beside the largest and the smallest."""
+    label_smoothing: float = 0.1
+    """Of the largest network's loss."""
+    clip_norm: float = 5.0
+    """Greatest norm of the gradient."""
+    shift_pixels: int = 1
+    """Training images are moved by up to so many pixels."""
+
+    def __post_init__(self) -> None:
+        for name in ("float_epochs", "quantized_epochs", "warmup_epochs", "n_random", "shift_pixels"):
+            _at_least(f"training.{name}", getattr(self, name), 0)
+        for name in ("momentum", "weight_decay", "label_smoothing"):
+            _at_least(f"training.{name}", getattr(self, name), 0)
+        for name in ("learning_rate", "quantized_learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise InvalidInput(f"training.{name} must be above 0, got {getattr(self, name)}")
+        _at_least("training.batch_size", self.batch_size, 2)
+        _at_least("training.float_epochs + training.quantized_epochs", self.float_epochs + self.quantized_epochs, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceConfig:
+    """What latency is measured on."""
+
+    backend: str = "onnxruntime"
+    """Runtime; `hwnas devices` lists them."""
+    threads: int = 1
+    """Threads that compute one network."""
+    options: dict[str, str] = field(default_factory=dict)
+    """Further settings of the runtime."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableConfig:
+    """Measurement of the latency table."""
+
+    n_fit: int = 40
+    """Whole networks that the table is fitted on."""
+    n_held_out: int = 40
+    """Whole networks that it is judged by."""
+    rounds: int = 3
+    """Rounds over everything that is measured."""
+    seconds: float = 0.1
+    """Least time of a model's undisturbed runs in a round."""
+    patience: float = 0.4
+    """Seconds to wait for an undisturbed machine, on average for each model and round."""
+
+    def __post_init__(self) -> None:
+        _at_least("table.n_fit", self.n_fit, 10)
+        _at_least("table.n_held_out", self.n_held_out, 10)
+        _at_least("table.rounds", self.rounds, 1)
+        _at_least("table.patience", self.patience, 0)
+        if not self.seconds > 0:
+            raise InvalidInput(f"table.seconds must be above 0, got {self.seconds}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """Search for the front."""
+
+    objectives: tuple[str, ...] = ("error", "latency_ms", "size_bytes")
+    """`error`, and any of latency_ms, size_bytes and macs; all are minimised."""
+    n_measurements: int = 150
+    """Networks whose error is measured."""
+    predictors: str = "auto"
+    """Predictor of the error."""
+    n_calibration: int = 2000
+    """Training images on which each measured network is recalibrated."""
+    max: dict[str, float] = field(default_factory=dict)
+    """Limits on latency_ms, size_bytes or macs that every network must keep."""
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.objectives if name not in OBJECTIVES]:
+            raise InvalidInput(f"search.objectives must be among {list(OBJECTIVES)}, got {unknown}")
+        if not self.objectives or len(set(self.objectives)) != len(self.objectives):
+            raise InvalidInput(f"search.objectives must name each objective once, got {list(self.objectives)}")
+        if "error" not in self.objectives:
+            raise InvalidInput(f"search.objectives must contain 'error': it is what a search measures; got {list(self.objectives)}")
+        if unknown := [name for name in self.max if name not in OBJECTIVES[1:]]:
+            raise InvalidInput(f"search.max limits any of {list(OBJECTIVES[1:])}, got {unknown}")
+        if bad := {name: limit for name, limit in self.max.items() if not limit > 0}:
+            raise InvalidInput(f"search.max must be above 0, got {bad}")
+        _at_least("search.n_measurements", self.n_measurements, 4)
+        _at_least("search.n_calibration", self.n_calibration, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Everything a run depends on."""
+
+    name: str
+    """Names the run."""
+    seed: int = 0
+    """Of everything random."""
+    threads: int = 2
+    """Threads for training and evaluation."""
+    space: str = "mobilenet-digits"
+    """Search space; `hwnas spaces` lists them."""
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    device: DeviceConfig = field(default_factory=DeviceConfig)
+    table: TableConfig = field(default_factory=TableConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+
+    def __post_init__(self) -> None:
+        _at_least("seed", self.seed, 0)
+        _at_least("threads", self.threads, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, as YAML and JSON hold them."""
+        content = asdict(self)
+        content["search"]["objectives"] = list(self.search.objectives)
+        return content
+
+    @classmethod
+    def from_dict(cls, content: Any, origin: str) -> "Experiment":
+        """Check plain values and build the experiment.
+
+        Args:
+            content: What a YAML file holds.
+            origin: Its name, for messages.
+
+        Raises:
+            InvalidInput: If a key is unknown, a type is wrong or a value is out of range.
+        """
+        if not isinstance(content, dict):
+            raise InvalidInput(f"'{origin}' must hold keys and values of an experiment, got {type(content).__name__}")
+        _check_keys(content, cls, "", origin)
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(cls, "experiment")
+        try:
+            experiment = parser.instantiate_classes(parser.parse_object({"experiment": content})).experiment
+        except InvalidInput as error:
+            raise InvalidInput(f"'{origin}': {error}") from error
+        except (ArgumentError, TypeError, ValueError, KeyError) as error:
+            raise InvalidInput(f"'{origin}': {_first_sentence(error)}") from error
+        assert isinstance(experiment, cls)
+        return experiment
+
+    @classmethod
+    def from_yaml(cls, path: Path, overrides: Sequence[str] = ()) -> "Experiment":
+        """Read a YAML file.
+
+        Args:
+            path: The file.
+            overrides: `key=value` with dots between levels, such as `training.float_epochs=2`.
+
+        Raises:
+            InvalidInput: If the file is missing or not YAML, or its content is wrong.
+        """
+        try:
+            content = yaml.safe_load(path.read_text())
+        except OSError as error:
+            raise InvalidInput(f"cannot read the experiment '{path}': {error.strerror}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
+        for override in overrides:
+            _override(content, override)
+        return cls.from_dict(content, str(path))
+
+
+def _check_keys(content: dict[str, Any], kind: Any, prefix: str, origin: str) -> None:
+    """Raise `InvalidInput` for a key that `kind`, a dataclass, does not have, or a section that holds no keys."""
+    known = {f.name: f.default_factory for f in fields(kind)}
+    for key, value in content.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f" (did you mean '{prefix}{near[0]}'?)" if near else ""
+            raise InvalidInput(f"'{origin}': unknown key '{prefix}{key}'{hint}; known: {', '.join(known)}")
+        if value is None and key != "path":
+            raise InvalidInput(f"'{origin}': the key '{prefix}{key}' has no value; give one or leave it out")
+        if is_dataclass(known[key]):
+            if not isinstance(value, dict):
+                raise InvalidInput(f"'{origin}': '{prefix}{key}' must hold keys and values, got {value!r}")
+            _check_keys(value, known[key], f"{prefix}{key}.", origin)
+
+
+def _override(content: Any, override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not isinstance(content, dict):
+        raise InvalidInput(f"--set takes KEY=VALUE, got '{override}'")
+    *levels, last = key.split(".")
+    for level in levels:
+        content = content.setdefault(level, {})
+        if not isinstance(content, dict):
+            raise InvalidInput(f"--set {key}: '{level}' holds no further keys")
+    try:
+        content[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"--set {key}: {text!r} is not a YAML value") from error
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise InvalidInput(f"{name} must be {least} or more, got {value}")
+
+
+def _first_sentence(error: BaseException) -> str:
+    """Return jsonargparse's message in one line, without the indented account of every type that it tried."""
+    return " ".join(str(error).replace("experiment.", "").split())

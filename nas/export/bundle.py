@@ -1,0 +1,99 @@
+"""The exported folder: the model, what it is, and the proof that it computes what was trained."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from nas.data import Dataset, shift
+from nas.evaluation import Evaluator, predict
+from nas.export.parity import Parity, check_parity
+from search_spaces.architecture import Architecture
+from search_spaces.costs import graph_costs
+from search_spaces.errors import InvalidInput
+from search_spaces.lowering import IR_VERSION, OPSET, lower
+
+N_PARITY_IMAGES = 10_000
+
+
+class ParityFailed(Exception):
+    """The exported file does not compute what was trained; nothing was written."""
+
+
+def export_bundle(
+    evaluator: Evaluator,
+    data: Dataset,
+    architecture: Architecture,
+    folder: Path,
+    *,
+    seed: int,
+    facts: Mapping[str, Any] | None = None,
+) -> Parity:
+    """Write `model.onnx`, `subnet.json` and `parity.json`, all of them or nothing.
+
+    Args:
+        evaluator: Holds the trained supernet.
+        data: Its images prove the parity; moved by a pixel until there are 10,000.
+        architecture: The subnet.
+        folder: Must not exist, or be empty.
+        seed: Of the moved images.
+        facts: What is known of the subnet, such as its measured error; goes into `subnet.json`.
+
+    Raises:
+        InvalidInput: If the folder holds something or cannot be written.
+        ParityFailed: If parity fails; the message says why.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidInput(f"'{folder}' exists already and is not empty; choose another folder, or remove it first")
+    supernet = evaluator.supernet
+    graph = supernet.space.graph(architecture)
+    calibration = evaluator.calibrate(graph)
+    weights = supernet.extract(architecture, calibration)
+    model = lower(graph, weights)
+    images = parity_images(data, seed)
+    expected = predict(supernet, graph, calibration, torch.from_numpy(images)).numpy()
+    parity = check_parity(model, graph, weights, images, expected)
+    if parity.reasons:
+        raise ParityFailed(f"subnet {architecture.id} is not exported: {'; '.join(parity.reasons)}")
+    subnet = {
+        "id": architecture.id,
+        "architecture": json.loads(architecture.to_json()),
+        "data": data.name,
+        "input": {"name": graph.nodes[0].name, "type": "float32", "shape": [1, *data.image_shape], "values": "raw pixels"},
+        "output": {"name": graph.output.name, "type": "float32", "shape": [1, data.n_classes], "values": "logits"},
+        "onnx": {"opset": OPSET, "ir_version": IR_VERSION, "bytes": len(model.SerializeToString())},
+        "costs": graph_costs(graph),
+        "measured": dict(facts or {}),
+    }
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise InvalidInput(f"cannot write to '{folder}': {error.strerror}") from error
+    try:
+        onnx.save(model, draft / "model.onnx")
+        (draft / "subnet.json").write_text(json.dumps(subnet, indent=1) + "\n")
+        (draft / "parity.json").write_text(json.dumps(parity.to_dict(), indent=1) + "\n")
+        draft.chmod(0o755)
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return parity
+
+
+def parity_images(data: Dataset, seed: int, n: int = N_PARITY_IMAGES) -> NDArray[np.float32]:
+    """Return at least `n` images, test split first; where a data set has fewer, moved by up to a pixel."""
+    images = torch.from_numpy(np.concatenate([data.x_test, data.x_val, data.x_train]))
+    generator = torch.Generator().manual_seed(seed)
+    parts = [images[:n]]
+    while sum(map(len, parts)) < n:
+        parts.append(shift(images, 1, generator))
+    result: NDArray[np.float32] = torch.cat(parts)[:n].numpy()
+    return result

@@ -1,0 +1,359 @@
+"""Wires the stages of a run: train, measure, search, export. The one place where configuration meets code."""
+
+import json
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+
+from latency_tables.build import build_table, measure_graphs, reference_graph
+from latency_tables.device import Device
+from latency_tables.table import LatencyTable
+from latency_tables.timing import Protocol
+from nas.archive import Archive
+from nas.config import Experiment
+from nas.data import Dataset, load_dataset
+from nas.evaluation import Evaluator
+from nas.export.bundle import export_bundle
+from nas.progress import console, progress_bar
+from nas.report.plot import front_png
+from nas.report.table import print_front, verdict
+from nas.run_folder import RunFolder, file_digest, read_table, write_table
+from nas.search.evolution import Objective, at_most
+from nas.search.loop import search
+from nas.search.pareto import columns, layers, non_dominated
+from nas.supernet import Supernet
+from nas.training.checkpoint import load_tensors, save_tensors, write_atomically
+from nas.training.trainer import Schedule, load_supernet, train
+from predictors import Quality
+from search_spaces import SPACES, Architecture, InvalidInput, SearchSpace, cost_table
+from search_spaces.baselines import baselines
+from search_spaces.space import Genomes
+
+N_LAYERS = 2  # fronts by predicted latency whose networks are timed: a near miss may prove better than it was predicted
+
+
+class Pipeline:
+    """The stages of one run; each reads what it needs from the folder and goes on where it was stopped.
+
+    Args:
+        run: The folder and the experiment.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self.experiment = run.experiment
+        self.device = device_of(run.experiment)
+        torch.set_num_threads(self.experiment.threads)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The data set."""
+        config = self.experiment.data
+        return load_dataset(config.name, path=config.path, n_val=config.n_val, seed=self.experiment.seed)
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The search space, for the images and classes of the data."""
+        build = SPACES.get(self.experiment.space)
+        return build(input_shape=self.data.image_shape, n_classes=self.data.n_classes)
+
+    # ------------------------------------------------------------------ stages
+
+    def train(self) -> None:
+        """Train the supernet, or go on from the last checkpoint; nothing happens when it is trained."""
+        if self.run.supernet.exists():
+            self._trained()
+            return
+        supernet = self._new_supernet()
+        with progress_bar("training the supernet") as update:
+            records = train(
+                supernet,
+                self.data,
+                Schedule(**asdict(self.experiment.training)),
+                seed=self.experiment.seed,
+                checkpoint=self.run.checkpoint,
+                identity=self._identity(),
+                progress=update,
+            )
+        save_tensors(self.run.supernet, supernet.state_dict(), {**self._identity(), "records": records})
+
+    def measure(self, *, again: bool = False) -> LatencyTable:
+        """Measure the latency table of this machine, or read the one that is there.
+
+        Args:
+            again: Measure even if there is a table.
+
+        Raises:
+            InvalidInput: If the table that is there was measured on another machine or for another space.
+        """
+        path = self.run.table_path(self.device.name)
+        if path.exists() and not again:
+            return self.table()
+        table = measure_table(self.space, self.device, self.experiment, path.with_suffix(".journal"))
+        write_table(table, path)
+        path.with_suffix(".journal").unlink(missing_ok=True)
+        return table
+
+    def table(self) -> LatencyTable:
+        """Return the latency table of this run.
+
+        Raises:
+            InvalidInput: If there is none, or it is not of this machine or this space.
+        """
+        path = self.run.table_path(self.device.name)
+        if not path.exists():
+            raise InvalidInput(f"'{self.run.path}' has no latency table; make it with `hwnas measure {self.run.path}`")
+        table = read_table(path)
+        table.check_device(self.device.fingerprint())
+        table.factor_table(self.space)
+        return table
+
+    def search(self) -> Quality | None:
+        """Search, measure the front and write it; what was measured before is not measured again.
+
+        Returns:
+            How well the predictor ranked the errors of networks that it had not seen; None if there were too few.
+        """
+        table, evaluator, config = self.table(), self.evaluator(), self.experiment.search
+        exact: dict[str, Objective] = {"latency_ms": table.factor_table(self.space)}
+        exact |= {name: cost_table(self.space, name) for name in ("size_bytes", "macs")}
+        errors = self._archive("error", ("error",))
+        with progress_bar("searching") as update:
+            result = search(
+                self.space,
+                lambda genomes: {"error": evaluator.errors(genomes)},
+                cheap={name: exact[name] for name in config.objectives if name != "error"},
+                constraints={name: at_most(exact[name], limit) for name, limit in config.max.items()},
+                n_measurements=config.n_measurements,
+                predictors=config.predictors,
+                rng=np.random.default_rng(self.experiment.seed),
+                archive=errors,
+                progress=update,
+            )
+        self._write_front(exact, table, evaluator)
+        return result.quality.get("error")
+
+    def print_front(self) -> None:
+        """Print the front with the verdict on its latency table."""
+        print_front(self.run.front(), self.run.baselines(), Console())
+        self.print_verdict()
+
+    def best_id(self) -> str:
+        """Return the id of the front's network with the least validation error; of equals the quickest."""
+        return str(self.run.front().sort_values(["error_val", "latency_ms"])["id"].iloc[0])
+
+    def export(self, architecture_id: str, folder: Path) -> dict[str, Any]:
+        """Export one subnet of the archive, with proof of parity; return what `parity.json` holds.
+
+        Raises:
+            InvalidInput: If the archive holds no such subnet, or the folder is in the way.
+            ParityFailed: If parity fails; nothing is written then.
+        """
+        evaluator = self.evaluator()
+        architecture = self._find(architecture_id)
+        facts: dict[str, Any] = {}
+        for table in (self.run.baselines(), self.run.front()):
+            for row in table[table["id"] == architecture_id].to_dict("records"):
+                facts = {k: v for k, v in row.items() if k not in self.space.gene and k != "id" and not pd.isna(v)}
+        facts["device"] = self.device.fingerprint()
+        with console.status(f"exporting {architecture_id} and proving parity"):
+            parity = export_bundle(
+                evaluator, self.data, architecture, folder, seed=self.experiment.seed, facts=facts
+            )
+        return parity.to_dict()
+
+    def print_verdict(self) -> None:
+        """Say how far the latency table can be trusted, loudly if it cannot."""
+        path = self.run.table_path(self.device.name)
+        if path.exists():
+            table = read_table(path)
+            console.print(verdict(table), style="" if table.report.is_valid else "bold red", highlight=False)
+
+    # ------------------------------------------------------------------ pieces
+
+    def _identity(self) -> dict[str, Any]:
+        config = self.experiment
+        return {
+            "space": self.space.name,
+            "seed": config.seed,
+            "data": config.data.name,
+            "training": asdict(config.training),
+        }
+
+    def _new_supernet(self) -> Supernet:
+        supernet = Supernet(self.space, torch.Generator().manual_seed(self.experiment.seed))
+        supernet.set_pixel_statistics(*self.data.pixel_statistics())
+        return supernet
+
+    def _trained(self) -> Supernet:
+        if not self.run.supernet.exists():
+            raise InvalidInput(f"'{self.run.path}' has no trained supernet; train it with `hwnas train {self.run.path}`")
+        tensors, facts = load_tensors(self.run.supernet)
+        if facts.get("space") != self.space.name:
+            raise InvalidInput(f"'{self.run.supernet}' is of space '{facts.get('space')}', not '{self.space.name}'")
+        supernet = self._new_supernet()
+        load_supernet(supernet, tensors, self.run.supernet)
+        return supernet.eval()
+
+    def evaluator(self) -> Evaluator:
+        return Evaluator(self._trained(), self.data, n_calibration=self.experiment.search.n_calibration)
+
+    def _archive(self, study: str, names: tuple[str, ...]) -> Archive:
+        identity = {"supernet": file_digest(self.run.supernet)}
+        return Archive(self.space, self.run.storage, study, names, identity)
+
+    def _find(self, architecture_id: str) -> Architecture:
+        known = [self.space.architecture(genome) for genome in self._archive("error", ("error",)).genomes()]
+        for architecture in known:
+            if architecture.id == architecture_id:
+                return architecture
+        raise InvalidInput(
+            f"'{self.run.path}' has measured no subnet '{architecture_id}'; `hwnas front {self.run.path}` lists those of the front"
+        )
+
+    def _write_front(self, exact: dict[str, Objective], table: LatencyTable, evaluator: Evaluator) -> None:
+        """Time the networks near the front on the device, then keep those that no other beats by measured values."""
+        config = self.experiment.search
+        errors = self._archive("error", ("error",))
+        genomes = errors.genomes()
+        known = {"error": errors.frame()["error"].to_numpy(), **{n: function(genomes) for n, function in exact.items()}}
+        feasible = np.ones(len(genomes), dtype=bool)
+        for name, limit in config.max.items():
+            feasible &= known[name] <= limit
+        near = np.flatnonzero(feasible)
+        near = near[layers(columns({name: known[name][near] for name in config.objectives}), N_LAYERS)]
+        named = baselines(self.space)
+        rows = {genome.tobytes(): i for i, genome in enumerate(genomes)}
+        seeds = {name: rows[genome.tobytes()] for name, genome in named.items() if genome.tobytes() in rows}
+        timed = np.unique([*near, *seeds.values()])
+        self._time(genomes[timed], table)
+        networks = self._describe(genomes[timed], exact)
+
+        objectives = ["error_val" if name == "error" else name for name in config.objectives]
+        kept = [row for row, i in enumerate(timed) if feasible[i]]
+        for name, limit in config.max.items():
+            kept = [row for row in kept if networks[name].iloc[row] <= limit]
+        if not kept:
+            raise InvalidInput(f"no measured network keeps search.max {config.max}; raise a limit or measure more networks")
+        best = np.array(kept)[non_dominated(networks.iloc[kept][objectives].to_numpy(float))]
+        of_seed = [int(np.searchsorted(timed, row)) for row in seeds.values()]
+        networks["error_test"] = np.nan
+        shown = np.unique([*best, *of_seed])
+        networks.loc[shown, "error_test"] = self._test_errors(genomes[timed][shown], evaluator)
+
+        front = networks.iloc[best].sort_values([*objectives, "id"], ignore_index=True)
+        uniform = networks.iloc[of_seed].reset_index(drop=True)
+        uniform.insert(0, "baseline", list(seeds))
+        picture = front_png(front, networks, uniform, f"{self.experiment.name} on {table.device}")
+        write_atomically(self.run.front_png, picture)
+        write_atomically(self.run.baselines_csv, uniform.to_csv(index=False).encode())
+        write_atomically(self.run.front_csv, front.to_csv(index=False).encode())
+
+    def _time(self, genomes: Genomes, table: LatencyTable) -> None:
+        """Measure the latency of networks that were not timed yet and keep it in the archive."""
+        archive = self._latencies()
+        due = [g for g, values in zip(genomes, archive.lookup(genomes), strict=True) if values is None]
+        if not due:
+            return
+        graphs = {self.space.architecture(g).id: self.space.graph(self.space.architecture(g)) for g in due}
+        journal = self.run.path / "latency" / f"{self.device.name}.networks.journal"
+        with progress_bar("timing the front") as update:
+            timings = measure_graphs(
+                graphs,
+                reference_graph(self.space),
+                self.device,
+                protocol_of(self.experiment),
+                {"supernet": file_digest(self.run.supernet), "fingerprint": self.device.fingerprint()},
+                reference_ms=table.reference_ms,
+                journal=journal,
+                progress=update,
+            )
+        found = [timings.measurements[name] for name in graphs]
+        values = {"latency_ms": np.array([m.ms for m in found]), "latency_spread": np.array([m.spread for m in found])}
+        archive.add(np.array(due), values)
+        journal.unlink(missing_ok=True)
+
+    def _latencies(self) -> Archive:
+        fingerprint = json.dumps(self.device.fingerprint(), sort_keys=True)
+        study = f"latency {self.device.name}"
+        names = ("latency_ms", "latency_spread")
+        return Archive(self.space, self.run.storage, study, names, {"device": fingerprint})
+
+    def _test_errors(self, genomes: Genomes, evaluator: Evaluator) -> np.ndarray:
+        archive = self._archive("error_test", ("error_test",))
+        with progress_bar("testing the front") as update:
+            for done, genome in enumerate(genomes, start=1):
+                if archive.lookup(genome[None])[0] is None:
+                    archive.add(genome[None], {"error_test": evaluator.errors(genome[None], "test")})
+                update(done, len(genomes))
+        return np.array([values["error_test"] for values in archive.lookup(genomes) if values])
+
+    def _describe(self, genomes: Genomes, exact: dict[str, Objective]) -> pd.DataFrame:
+        """Return a row for each timed network: id, choices, measured and predicted numbers."""
+        architectures = [self.space.architecture(genome) for genome in genomes]
+        frame = pd.DataFrame({"id": [a.id for a in architectures]})
+        frame["error_val"] = [v["error"] for v in self._archive("error", ("error",)).lookup(genomes) if v]
+        frame["error_test"] = np.nan
+        for name in ("latency_ms", "latency_spread"):
+            frame[name] = [v[name] for v in self._latencies().lookup(genomes) if v]
+        frame["latency_ms_predicted"] = exact["latency_ms"](genomes)
+        frame["size_bytes"] = exact["size_bytes"](genomes).astype(int)
+        frame["macs"] = exact["macs"](genomes).astype(int)
+        for choice in self.space.choices:
+            frame[choice.name] = pd.Series([a.options.get(choice.name) for a in architectures], dtype=object)
+        return frame
+
+
+def device_of(experiment: Experiment) -> Device:
+    """Return the device that an experiment measures on."""
+    config = experiment.device
+    return Device(backend=config.backend, threads=config.threads, options=config.options)
+
+
+def protocol_of(experiment: Experiment) -> Protocol:
+    """Return the measurement protocol of an experiment."""
+    config = experiment.table
+    return Protocol(rounds=config.rounds, seconds=config.seconds, patience=config.patience)
+
+
+def measure_table(space: SearchSpace, device: Device, experiment: Experiment, journal: Path) -> LatencyTable:
+    """Measure the latency table of a space on a device of this machine, with a bar; goes on from the journal."""
+    with progress_bar(f"measuring {device.name}") as update:
+        return build_table(
+            space,
+            device,
+            n_fit=experiment.table.n_fit,
+            n_held_out=experiment.table.n_held_out,
+            rng=np.random.default_rng(experiment.seed),
+            protocol=protocol_of(experiment),
+            journal=journal,
+            progress=update,
+        )
+
+
+def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...] = ()) -> Pipeline:
+    """Return the pipeline of a run folder, or of an experiment's YAML file in a new or an existing folder.
+
+    Args:
+        source: A run folder or a YAML file.
+        out: Folder for a YAML file; by default `runs/NAME`.
+        overrides: `key=value`, see `Experiment.from_yaml`.
+    """
+    path = Path(source)
+    if path.is_dir():
+        if overrides or out:
+            raise InvalidInput(f"'{source}' is a run folder: --out and --set go with an experiment's YAML file")
+        return Pipeline(RunFolder.open(path))
+    experiment = Experiment.from_yaml(path, overrides)
+    SPACES.get(experiment.space)
+    folder = Path(out) if out else Path("runs") / experiment.name
+    pipeline = Pipeline(RunFolder(folder, experiment))
+    _ = pipeline.space  # data and space are checked before anything is written
+    pipeline.run = RunFolder.create(folder, experiment, pipeline.device.fingerprint())
+    return pipeline

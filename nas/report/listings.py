@@ -1,0 +1,48 @@
+"""`hwnas spaces` and `hwnas devices`."""
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from latency_tables.backends import BACKENDS
+from latency_tables.machine import cpu_model, has_vnni
+from latency_tables.pricing import iterate_parts
+from nas.run_folder import read_table
+from search_spaces import SPACES
+from search_spaces.baselines import formats
+from search_spaces.errors import InvalidInput
+
+
+def print_spaces() -> None:
+    """Print every registered space with its size."""
+    table = Table()
+    for column in ("space", "networks", "choices", "parts to measure", "formats"):
+        table.add_column(column)
+    for name in SPACES:
+        space = SPACES.get(name)()
+        n_parts = sum(1 for _ in iterate_parts(space))
+        table.add_row(name, f"{space.size:.3g}", str(len(space.choices)), str(n_parts), ", ".join(formats(space)))
+    Console().print(table)
+
+
+def print_devices(folder: Path) -> None:
+    """Print the machine, the runtimes found on it, and the tables in a folder."""
+    console = Console()
+    console.print(f"{cpu_model()}, {os.cpu_count()} cores, VNNI {'yes' if has_vnni() else 'no'}", highlight=False)
+    table = Table()
+    for column in ("backend", "version"):
+        table.add_column(column)
+    for name in BACKENDS:
+        table.add_row(name, BACKENDS.get(name).version())
+    console.print(table)
+    files = sorted(folder.glob("*/*.json"))
+    console.print(f"{len(files)} tables in {folder}", highlight=False, soft_wrap=True)
+    for file in files:
+        try:
+            found = read_table(file)
+            state = "valid" if found.report.is_valid else "not valid"
+            console.print(f"  {found.space} on {found.device}: {found.report.mape:.1f} % mean error, {state}", highlight=False)
+        except InvalidInput as error:
+            console.print(f"  {error}", highlight=False)

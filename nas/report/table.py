@@ -1,0 +1,61 @@
+"""The front as a table: for people, for programs."""
+
+import json
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from latency_tables.table import LatencyTable
+
+SHOWN = {
+    "error_val": ("val %", "{:.2f}"),
+    "error_test": ("test %", "{:.2f}"),
+    "latency_ms": ("ms", "{:.4f}"),
+    "latency_spread": ("spread", "{:.1%}"),
+    "latency_ms_predicted": ("predicted ms", "{:.4f}"),
+    "size_bytes": ("bytes", "{:,.0f}"),
+}
+
+
+def print_front(front: pd.DataFrame, baselines: pd.DataFrame, console: Console) -> None:
+    """Print the front, and the baselines below it, so that one sees what the search has gained."""
+    table = Table(title=f"{len(front)} networks that no other measured network beats", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("id", no_wrap=True)
+    table.add_column("formats")
+    for title, _ in SHOWN.values():
+        table.add_column(title, justify="right", no_wrap=True)
+    for _, row in front.iterrows():
+        table.add_row(str(row["id"]), formats_of(row), *_cells(row))
+    table.add_section()
+    for _, row in baselines.iterrows():
+        table.add_row(str(row["id"]), str(row["baseline"]), *_cells(row), style="dim")
+    console.print(table)
+
+
+def to_text(front: pd.DataFrame, form: str) -> str:
+    """Return the front as `csv` or `json` text."""
+    if form == "csv":
+        return str(front.to_csv(index=False))
+    return json.dumps(json.loads(front.to_json(orient="records")), indent=1)
+
+
+def formats_of(row: "pd.Series[object]") -> str:
+    """Return how many blocks of each number format a network has: `3 float32 2 w8a8`."""
+    values = [str(value) for name, value in row.items() if str(name).endswith("/format") and not pd.isna(value)]
+    return " ".join(f"{values.count(value)} {value}" for value in sorted(set(values)))
+
+
+def verdict(table: LatencyTable) -> str:
+    """Return one or two sentences on how far a latency table can be trusted."""
+    report = table.report
+    numbers = (
+        f"latency table {table.device}: {report.mape:.1f} % mean error, Kendall tau {report.tau:.3f} on {report.n_held_out} "
+        f"held-out networks (the truth repeats to {report.split_half:.1f} %), {report.minutes:.1f} minutes"
+    )
+    return numbers if report.is_valid else f"{numbers}. NOT VALID: {'; '.join(report.reasons)}"
+
+
+def _cells(row: "pd.Series[object]") -> list[str]:
+    return ["-" if pd.isna(row.get(name)) else text.format(row[name]) for name, (_, text) in SHOWN.items()]

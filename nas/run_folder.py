@@ -1,0 +1,178 @@
+"""A run is a folder: where its files are, what they must agree with, and the front that a user queries."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from latency_tables.table import LatencyTable
+from nas.config import Experiment
+from nas.training.checkpoint import write_atomically
+from search_spaces.errors import InvalidInput
+
+VERSIONED = ("hwnas", "torch", "numpy", "pymoo", "optuna", "onnx", "onnxruntime", "scikit-learn")
+NUMBERS = ("error_val", "error_test", "latency_ms", "latency_spread", "latency_ms_predicted", "size_bytes", "macs")
+
+
+class RunFolder:
+    """A folder that a run is written into.
+
+    Args:
+        path: The folder.
+        experiment: What the run is about.
+    """
+
+    def __init__(self, path: Path, experiment: Experiment) -> None:
+        self.path = path
+        self.experiment = experiment
+        self.checkpoint = path / "checkpoint" / "last.safetensors"
+        self.supernet = path / "supernet.safetensors"
+        self.archive = path / "archive.db"
+        self.front_csv = path / "front.csv"
+        self.baselines_csv = path / "baselines.csv"
+        self.front_png = path / "front.png"
+
+    @classmethod
+    def create(cls, path: Path, experiment: Experiment, fingerprint: Mapping[str, Any]) -> "RunFolder":
+        """Make the folder, or take the one that the same experiment made before.
+
+        Raises:
+            InvalidInput: If the folder holds another experiment, or something that is no run.
+        """
+        file = path / "experiment.yaml"
+        if file.exists():
+            run = cls.open(path)
+            mine, theirs = _flat(experiment.to_dict()), _flat(run.experiment.to_dict())
+            if differing := [key for key in mine | theirs if mine.get(key) != theirs.get(key)]:
+                what = "; ".join(f"{key} was {theirs.get(key)}, is {mine.get(key)}" for key in differing[:3])
+                raise InvalidInput(f"'{path}' holds another experiment ({what}); choose another folder with --out")
+            return run
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InvalidInput(f"'{path}' exists and is no run folder; choose another folder with --out")
+        facts = {
+            "python": platform.python_version(),
+            "packages": {name: importlib.metadata.version(name) for name in VERSIONED},
+            "device": dict(fingerprint),
+        }
+        text = yaml.safe_dump({"experiment": experiment.to_dict(), "made_with": facts}, sort_keys=False)
+        try:
+            write_atomically(file, text.encode())
+        except OSError as error:
+            raise InvalidInput(f"cannot write the run folder '{path}': {error.strerror}") from error
+        return cls(path, experiment)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Open a folder that a run made.
+
+        Raises:
+            InvalidInput: If it is none, or its `experiment.yaml` is damaged.
+        """
+        file = path / "experiment.yaml"
+        try:
+            content = yaml.safe_load(file.read_text())
+        except OSError as error:
+            raise InvalidInput(f"'{path}' is no run folder: it holds no experiment.yaml; make one with `hwnas run`") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"'{file}' is damaged: {' '.join(str(error).split())}") from error
+        if not isinstance(content, dict) or "experiment" not in content:
+            raise InvalidInput(f"'{file}' is damaged: it holds no experiment")
+        return cls(path, Experiment.from_dict(content["experiment"], str(file)))
+
+    @property
+    def storage(self) -> str:
+        """URL of the archive's database."""
+        return f"sqlite:///{self.archive.resolve()}"
+
+    def table_path(self, device: str) -> Path:
+        """Return where the latency table of a device lies."""
+        return self.path / "latency" / f"{device}.json"
+
+    def export_path(self, architecture_id: str) -> Path:
+        """Return where a subnet is exported to."""
+        return self.path / "export" / architecture_id
+
+    def front(self, max: Mapping[str, float] | None = None, min: Mapping[str, float] | None = None) -> pd.DataFrame:  # noqa: A002
+        """Return the measured front.
+
+        Args:
+            max: Greatest value by column, such as `{"latency_ms": 0.5}`.
+            min: Least value by column.
+
+        Returns:
+            A row for each network: its id, choices and numbers; sorted by the first objective.
+
+        Raises:
+            InvalidInput: If there is no front yet, it is damaged, or a column does not exist or holds no numbers.
+        """
+        return select(_read_csv(self.front_csv, self.path), max or {}, min or {})
+
+    def baselines(self) -> pd.DataFrame:
+        """Return the measured baselines, with their names in column `baseline`."""
+        return _read_csv(self.baselines_csv, self.path)
+
+
+def read_table(path: Path) -> LatencyTable:
+    """Read a latency table.
+
+    Raises:
+        InvalidInput: If the file is missing or damaged.
+    """
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read the latency table '{path}': {error}; make it with `hwnas measure`") from error
+    return LatencyTable.from_json(text, str(path))
+
+
+def write_table(table: LatencyTable, path: Path) -> None:
+    """Write a latency table as JSON, and as CSV beside it."""
+    write_atomically(path.with_suffix(".csv"), table.to_csv().encode())
+    write_atomically(path, table.to_json().encode())
+
+
+def select(table: pd.DataFrame, greatest: Mapping[str, float], least: Mapping[str, float]) -> pd.DataFrame:
+    """Return the rows that keep every limit."""
+    for name in [*greatest, *least]:
+        if name not in NUMBERS or name not in table:
+            known = ", ".join(column for column in NUMBERS if column in table)
+            raise InvalidInput(f"cannot limit '{name}'; the columns of numbers are {known}")
+    for name, limit in greatest.items():
+        table = table[table[name] <= limit]
+    for name, limit in least.items():
+        table = table[table[name] >= limit]
+    return table.reset_index(drop=True)
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, 16 hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _read_csv(path: Path, run: Path) -> pd.DataFrame:
+    if not path.exists():
+        raise InvalidInput(f"'{run}' has no {path.name} yet; make it with `hwnas search {run}`")
+    try:
+        table = pd.read_csv(path, dtype={"id": str})
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"'{path}' is damaged ({error}); make it anew with `hwnas search {run}`") from error
+    numbers = [name for name in ("error_val", "latency_ms") if name not in table or table[name].dtype.kind not in "if"]
+    if "id" not in table or numbers or table["id"].isna().any():
+        raise InvalidInput(f"'{path}' is damaged: it lacks ids or numbers; make it anew with `hwnas search {run}`")
+    return table
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value)
+    return flat
