@@ -47,4 +47,3 @@ class Device:
             "batch": 1,
             "options": dict(self.options),
         }
-

@@ -84,7 +84,8 @@ def features(parts: Parts, source: NumberFormat, block: Block) -> NDArray[np.flo
 
 def graph_features(parts: Parts, graph: Graph) -> NDArray[np.float64]:
     """Return the six sums of a whole network, shape `(6,)`."""
-    return np.sum([features(parts, source, block) for source, block in graph.arrivals], axis=0)
+    total: NDArray[np.float64] = np.sum([features(parts, source, block) for source, block in graph.arrivals], axis=0)
+    return total
 
 
 def prior(parts: Parts) -> NDArray[np.float64]:
@@ -114,7 +115,8 @@ def fit(parts: Parts, graphs: Sequence[Graph], measured_ms: NDArray[np.float64])
     residual = 1.0 - rows @ start
     ridge = np.diag(np.sqrt(RIDGE) * size)
     change, *_ = np.linalg.lstsq(np.vstack([rows, ridge]), np.concatenate([residual, np.zeros(len(start))]), rcond=None)
-    return start + change
+    fitted: NDArray[np.float64] = start + change
+    return fitted
 
 
 RIDGE = 0.5

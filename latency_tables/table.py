@@ -95,7 +95,7 @@ class LatencyTable:
                 factors = arrivals(space, lambda source, block: float(features(self.parts, source, block) @ slopes))
             except KeyError as error:
                 raise InvalidInput(
-                    f"the table of space '{self.space}' lacks the block {error}: the space has changed since; measure it anew"
+                    f"the table of space '{self.space}' lacks the block {error}: the space has changed; measure it anew"
                 ) from error
             self._prices[id(space)] = FactorTable(factors, constant)
         return self._prices[id(space)]
@@ -136,9 +136,7 @@ class LatencyTable:
             "device": self.device,
             "fingerprint": dict(self.fingerprint),
             "space": self.space,
-            "measurements": {
-                name: [list(m.rounds), list(m.undisturbed)] for name, m in self.measurements.items()
-            },
+            "measurements": {name: [list(m.rounds), list(m.undisturbed)] for name, m in self.measurements.items()},
             "reference_ms": self.reference_ms,
             "coefficients": list(self.coefficients),
             "report": asdict(self.report),

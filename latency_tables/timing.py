@@ -1,10 +1,10 @@
 """The measurement protocol: warm up, then runs in short bursts while the machine is undisturbed, in several rounds.
 
-On a shared machine a core switches between two speeds many times a minute, as its hardware neighbour works or rests (measured:
-1.4 times, a few tenths of a second each). So the runs of a model are cut into bursts, and a small reference network is timed
-between them. A burst counts only if the reference was quick on both sides; otherwise the next core is tried, then waited
-for. When patience is used up, disturbed bursts count too, scaled by the reference, and the timing is marked. See
-docs/decisions/0003-timing-on-shared-machines.md.
+On a shared machine a core switches between two speeds many times a minute, as its hardware neighbour works or rests
+(measured: 1.4 times, a few tenths of a second each). So the runs of a model are cut into bursts, and a small reference
+network is timed between them. A burst counts only if the reference was quick on both sides; otherwise the next core is
+tried, then waited for. When patience is used up, disturbed bursts count too, scaled by the reference, and the timing is
+marked. See docs/decisions/0003-timing-on-shared-machines.md.
 """
 
 import os

@@ -28,7 +28,7 @@ def calibrate(supernet: Supernet, graph: Graph, images: Tensor) -> Calibration:
     calibration = Calibration()
     mean: dict[str, Tensor] = {}
     var: dict[str, Tensor] = {}
-    for batch in images.split(BATCH):
+    for batch in torch.split(images, BATCH):
         run(graph, batch, SharedLayers(supernet, calibration))
         share = len(batch) / len(images)
         for name, (batch_mean, batch_var) in calibration.statistics.items():

@@ -68,8 +68,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     front = verbs.add_parser("front", help="query the measured front of a run")
     front.add_argument("run", help="run folder")
-    front.add_argument("--max", action="append", default=[], metavar="NAME=VALUE", help="keep rows up to this; may be repeated")
-    front.add_argument("--min", action="append", default=[], metavar="NAME=VALUE", help="keep rows from this; may be repeated")
+    front.add_argument(
+        "--max", action="append", default=[], metavar="NAME=VALUE", help="keep rows up to this; may be repeated"
+    )
+    front.add_argument(
+        "--min", action="append", default=[], metavar="NAME=VALUE", help="keep rows from this; may be repeated"
+    )
     front.add_argument("--best", metavar="NAME", help="only the row with the least value of this column")
     front.add_argument("--format", choices=("table", "csv", "json"), default="table", help="how to print (default table)")
     front.set_defaults(verb=_front)
@@ -193,7 +197,7 @@ def _export_one(pipeline: "Pipeline", architecture_id: str, folder: str | None, 
     return 0
 
 
-def _spaces(options: argparse.Namespace) -> int:
+def _spaces(_: argparse.Namespace) -> int:
     from nas.report.listings import print_spaces
 
     print_spaces()

@@ -130,7 +130,9 @@ class SearchConfig:
         if not self.objectives or len(set(self.objectives)) != len(self.objectives):
             raise InvalidInput(f"search.objectives must name each objective once, got {list(self.objectives)}")
         if "error" not in self.objectives:
-            raise InvalidInput(f"search.objectives must contain 'error': it is what a search measures; got {list(self.objectives)}")
+            raise InvalidInput(
+                f"search.objectives must contain 'error': it is what a search measures; got {list(self.objectives)}"
+            )
         if unknown := [name for name in self.max if name not in OBJECTIVES[1:]]:
             raise InvalidInput(f"search.max limits any of {list(OBJECTIVES[1:])}, got {unknown}")
         if bad := {name: limit for name, limit in self.max.items() if not limit > 0}:

@@ -60,4 +60,4 @@ class Evaluator:
 def predict(supernet: Supernet, graph: Graph, calibration: Calibration, images: Tensor) -> Tensor:
     """Return the logits of one subnet as it would be shipped, shape `(n, n_classes)`."""
     layers = FoldedLayers(supernet.fold(graph, calibration))
-    return torch.cat([run(graph, batch, layers) for batch in images.split(BATCH)])
+    return torch.cat([run(graph, batch, layers) for batch in torch.split(images, BATCH)])

@@ -61,7 +61,8 @@ class Pipeline:
     def space(self) -> SearchSpace:
         """The search space, for the images and classes of the data."""
         build = SPACES.get(self.experiment.space)
-        return build(input_shape=self.data.image_shape, n_classes=self.data.n_classes)
+        space: SearchSpace = build(input_shape=self.data.image_shape, n_classes=self.data.n_classes)
+        return space
 
     # ------------------------------------------------------------------ stages
 
@@ -160,12 +161,11 @@ class Pipeline:
         facts: dict[str, Any] = {}
         for table in (self.run.baselines(), self.run.front()):
             for row in table[table["id"] == architecture_id].to_dict("records"):
-                facts = {k: v for k, v in row.items() if k not in self.space.gene and k != "id" and not pd.isna(v)}
+                named = {str(key): value for key, value in row.items()}
+                facts = {k: v for k, v in named.items() if k not in self.space.gene and k != "id" and not pd.isna(v)}
         facts["device"] = self.device.fingerprint()
         with console.status(f"exporting {architecture_id} and proving parity"):
-            parity = export_bundle(
-                evaluator, self.data, architecture, folder, seed=self.experiment.seed, facts=facts
-            )
+            parity = export_bundle(evaluator, self.data, architecture, folder, seed=self.experiment.seed, facts=facts)
         return parity.to_dict()
 
     def print_verdict(self) -> None:
@@ -202,6 +202,7 @@ class Pipeline:
         return supernet.eval()
 
     def evaluator(self) -> Evaluator:
+        """Return what measures the errors of subnets of the trained supernet."""
         return Evaluator(self._trained(), self.data, n_calibration=self.experiment.search.n_calibration)
 
     def _archive(self, study: str, names: tuple[str, ...]) -> Archive:
@@ -213,8 +214,9 @@ class Pipeline:
         for architecture in known:
             if architecture.id == architecture_id:
                 return architecture
+        path = self.run.path
         raise InvalidInput(
-            f"'{self.run.path}' has measured no subnet '{architecture_id}'; `hwnas front {self.run.path}` lists those of the front"
+            f"'{path}' has measured no subnet '{architecture_id}'; `hwnas front {path}` lists those of the front"
         )
 
     def _write_front(self, exact: dict[str, Objective], table: LatencyTable, evaluator: Evaluator) -> None:

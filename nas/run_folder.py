@@ -78,7 +78,9 @@ class RunFolder:
         try:
             content = yaml.safe_load(file.read_text())
         except OSError as error:
-            raise InvalidInput(f"'{path}' is no run folder: it holds no experiment.yaml; make one with `hwnas run`") from error
+            raise InvalidInput(
+                f"'{path}' is no run folder: it holds no experiment.yaml; make one with `hwnas run`"
+            ) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InvalidInput(f"'{file}' is damaged: {' '.join(str(error).split())}") from error
         if not isinstance(content, dict) or "experiment" not in content:

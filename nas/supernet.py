@@ -47,6 +47,10 @@ class Supernet(nn.Module):
         generator: Source of the initial weights.
     """
 
+    step_is_set: Tensor
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
     def __init__(self, space: SearchSpace, generator: torch.Generator) -> None:
         super().__init__()
         self.space = space
@@ -136,7 +140,7 @@ class Supernet(nn.Module):
 
     def weight(self, node: WeightedNode) -> Tensor:
         """Return the shared weight cut to `node.weight_shape`: first channels, centre of the kernel."""
-        shared = self.shared[f"{node.name}/weight"]
+        shared: Tensor = self.shared[f"{node.name}/weight"]
         n_out, n_in, *kernel = node.weight_shape
         shared = shared[:n_out, :n_in]
         if kernel:
@@ -146,11 +150,13 @@ class Supernet(nn.Module):
 
     def bias(self, node: WeightedNode) -> Tensor:
         """Return the bias (of a `Conv`: that of its batch norm), shape `(out,)`."""
-        return self.shared[f"{node.name}/bias"][: node.shape[0]]
+        bias: Tensor = self.shared[f"{node.name}/bias"][: node.shape[0]]
+        return bias
 
     def gamma(self, node: Conv) -> Tensor:
         """Return the factor of the batch norm, shape `(out,)`."""
-        return self.shared[f"{node.name}/gamma"][: node.shape[0]]
+        gamma: Tensor = self.shared[f"{node.name}/gamma"][: node.shape[0]]
+        return gamma
 
     def weight_scale(self, node: WeightedNode, weight: Tensor) -> Tensor:
         """Return the scale of integer weights, shape `(out,)`: the best for this slice times a learned multiplier."""
@@ -191,7 +197,7 @@ class SharedLayers:
         self.supernet = supernet
         self.calibration = calibration
 
-    def normalize(self, node: Normalize, x: Tensor) -> Tensor:
+    def normalize(self, node: Normalize, x: Tensor) -> Tensor:  # noqa: ARG002
         """See `Layers`."""
         return (x - self.supernet.pixel_mean.reshape(-1, 1, 1)) / self.supernet.pixel_std.reshape(-1, 1, 1)
 

@@ -42,6 +42,7 @@ class RidgePredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         X = check_array(X, dtype=np.float64)  # noqa: N806
         if self.model_ is not None:
-            return self.model_.predict(X, return_std=return_std)
+            predicted: Floats | tuple[Floats, Floats] = self.model_.predict(X, return_std=return_std)
+            return predicted
         values = np.full(len(X), self.constant_)
         return (values, np.zeros(len(X))) if return_std else values

@@ -26,7 +26,8 @@ def uniform_genome(space: SearchSpace, level: str, precision: str | None = None)
     genome = np.floor(LEVELS[level] * (space.cardinalities - 1)).astype(np.int16)
     for gene in format_genes(space):
         genome[gene] = space.choices[gene].options.index(precision) if precision else 0
-    return space.canonicalize(genome[None])[0]
+    canonical: Genomes = space.canonicalize(genome[None])[0]
+    return canonical
 
 
 def formats(space: SearchSpace) -> list[str]:
@@ -37,8 +38,7 @@ def formats(space: SearchSpace) -> list[str]:
 
 def baselines(space: SearchSpace) -> dict[str, Genomes]:
     """Return the named baselines, such as `w8a8 largest`, in a fixed order; without formats just the three levels."""
-    return {
-        f"{precision} {level}".removeprefix("None "): uniform_genome(space, level, precision)
-        for precision in formats(space) or [None]
-        for level in LEVELS
-    }
+    offered = formats(space)
+    if not offered:
+        return {level: uniform_genome(space, level) for level in LEVELS}
+    return {f"{precision} {level}": uniform_genome(space, level, precision) for precision in offered for level in LEVELS}

@@ -36,12 +36,12 @@ class NumberFormat:
     @property
     def low(self) -> int:
         """Least integer of an activation."""
-        return -(2 ** (self.bits - 1)) if self.signed else 0
+        return -(1 << (self.bits - 1)) if self.signed else 0
 
     @property
     def high(self) -> int:
         """Greatest integer of an activation, and of a weight (whose range is narrow: `-high..high`)."""
-        return 2 ** (self.bits - 1) - 1 if self.signed else 2**self.bits - 1
+        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
 
     @property
     def zero_point(self) -> int:

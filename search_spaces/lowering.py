@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from search_spaces.graph import (
@@ -102,7 +102,7 @@ class _Lowering:
         self.operators: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
 
-    def constant(self, name: str, value: NDArray[Any]) -> str:
+    def constant(self, name: str, value: ArrayLike) -> str:
         self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 

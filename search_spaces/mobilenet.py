@@ -4,7 +4,7 @@ Elastic: depth and width of each stage; kernel, expansion and number format of e
 Source: Sandler et al. 2018, arXiv:1801.04381, for the block; Cai et al. 2020, arXiv:1908.09791, for what is elastic.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,7 +27,7 @@ from search_spaces.graph import (
 from search_spaces.registry import Registry
 from search_spaces.space import SearchSpace, Slot
 
-SPACES: Registry = Registry("search space")
+SPACES: Registry[Callable[..., SearchSpace]] = Registry("search space")
 
 FORMATS = ("float32", "w8a8", "w4a4")
 
@@ -115,11 +115,12 @@ def mobilenet(
         for b in range(1, max(stage.depths) + 1):
             at = _Position(s, b)
             before = f"stage{s - 1}/width" if b == 1 and s > 1 else None if b == 1 else at.width
-            for what, options in [("kernel", kernels), ("expand_ratio", expand_ratios), ("format", formats)]:
+            offered: dict[str, tuple[Option, ...]] = {"kernel": kernels, "expand_ratio": expand_ratios, "format": formats}
+            deep_enough = tuple(depth for depth in stage.depths if depth >= b)
+            for what, options in offered.items():
                 choices.append(Choice(at.choice(what), options))
-                if deeper := tuple(depth for depth in stage.depths if depth >= b):
-                    if deeper != stage.depths:
-                        conditions[at.choice(what)] = ActiveWhen(at.depth, deeper)
+                if deep_enough != stage.depths:
+                    conditions[at.choice(what)] = ActiveWhen(at.depth, deep_enough)
             reads = [at.depth, at.width, at.choice("kernel"), at.choice("expand_ratio"), at.choice("format")]
             if before is not None and before not in reads:
                 reads.append(before)

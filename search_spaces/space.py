@@ -17,7 +17,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.choice import ActiveWhen, Choice, Option
 from search_spaces.errors import InvalidInput
 from search_spaces.factor import Factor, combine
-from search_spaces.graph import FLOAT32, Graph, Input, Node, NumberFormat
+from search_spaces.graph import FLOAT32, Graph, Node, NumberFormat
 from search_spaces.quantization import place_quantizers
 
 Genomes = NDArray[np.int16]
@@ -104,9 +104,7 @@ class SearchSpace:
         """
         genomes = np.asarray(genomes)
         if genomes.ndim != 2 or genomes.shape[1] != len(self.choices):
-            raise InvalidInput(
-                f"genomes of space '{self.name}' have shape (n, {len(self.choices)}), got {genomes.shape}"
-            )
+            raise InvalidInput(f"genomes of space '{self.name}' have shape (n, {len(self.choices)}), got {genomes.shape}")
         bad = (genomes < 0) | (genomes >= self.cardinalities)
         if bad.any():
             row, column = np.argwhere(bad)[0]
@@ -118,7 +116,7 @@ class SearchSpace:
 
     def sample(self, n: int, rng: np.random.Generator) -> Genomes:
         """Draw `n` genomes, uniform for each gene and then canonicalized; shape `(n, n_genes)`, repeats possible."""
-        return self.canonicalize(rng.integers(0, self.cardinalities, size=(n, len(self.choices))))
+        return self.canonicalize(rng.integers(0, self.cardinalities, size=(n, len(self.choices)), dtype=np.int16))
 
     def architecture(self, genome: Genomes) -> Architecture:
         """Return the architecture of one genome of shape `(n_genes,)`."""
@@ -151,7 +149,8 @@ class SearchSpace:
         if missing := [c.name for c, matters in zip(self.choices, self.mask(row)[0], strict=True)
                        if matters and c.name not in options]:  # fmt: skip
             raise InvalidInput(f"the architecture lacks the choices {missing}")
-        return row[0]
+        genome: Genomes = row[0]
+        return genome
 
     @cached_property
     def size(self) -> int:
@@ -252,8 +251,7 @@ def _connect(previous: Node, block: Block) -> list[Node]:
     if head.shape != previous.shape:
         raise ValueError(f"'{head.name}' takes shape {head.shape}, but '{previous.name}' gives {previous.shape}")
     return [
-        replace(node, inputs=tuple(previous.name if name == head.name else name for name in node.inputs))
-        for node in rest
+        replace(node, inputs=tuple(previous.name if name == head.name else name for name in node.inputs)) for node in rest
     ]
 
 

@@ -1,0 +1,1 @@
+"""From a trained subnet to a verified ONNX file."""

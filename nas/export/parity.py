@@ -1,6 +1,7 @@
 """Proof that an exported file computes what was trained, in two steps.
 
-Step one compares every tensor that onnxruntime holds in integers with an independent integer reference, operator by operator.
+Step one compares every tensor that onnxruntime holds in integers with an independent integer reference, one operator at
+a time.
 Step two compares the answers of the file with those of the supernet on thousands of images.
 """
 
@@ -38,8 +39,9 @@ class Parity:
         float_mismatches: Elements that differ by more than one step where onnxruntime computed in float32.
         float_conv: Convolutions that onnxruntime runs in float32 although their block computes in integers.
         operators: Operators of onnxruntime's optimized graph, by kind.
-        logit_error: Greatest difference of the logits from the reference (with a float32 classifier: from the supernet), over
-            the greatest logit. In a mixed network with a float32 classifier it may be a step of a quantizer, and is only told.
+        logit_error: Greatest difference of the logits from the reference (with a float32 classifier: from the supernet),
+            over the greatest logit. In a mixed network with a float32 classifier it may be a step of a quantizer, and is
+            only told.
         images: Images of step two.
         agreement: Percentage of images on which the file and the supernet name the same class.
         required_agreement: What it must reach.
@@ -154,8 +156,9 @@ class _StepOne:
         self.tensors += 1
         self.elements += found.size
         if values is None:
-            values = self.found[quantizer.inputs[0]] / np.float32(self.weights[f"{quantizer.name}/scale"])
-            nearest = reference.saturate(values, quantizer.format)
+            scale = np.float32(self._scale(quantizer.name))
+            taken: NDArray[np.float32] = self.found[quantizer.inputs[0]] / scale
+            nearest = reference.saturate(taken, quantizer.format)
             self.float_mismatches += int((np.abs(found - nearest) > 1).sum())
             return
         differs = found != reference.saturate(values, quantizer.format)

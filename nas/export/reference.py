@@ -1,7 +1,7 @@
 """What integer operators must give, computed from their definition in NumPy, independently of torch and onnxruntime.
 
-Sums are exact (float64 holds every product and sum of 8-bit integers); one float32 multiplication follows, then rounding half
-to even and saturation.
+Sums are exact (float64 holds every product and sum of 8-bit integers); one float32 multiplication follows, then rounding
+half to even and saturation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,8 +39,9 @@ def conv_sums(node: Conv | Linear, x: Integers, weights: Weights) -> Integers:
     n, channels, height, width = windows.shape[:4]
     grouped = windows.reshape(n, node.groups, channels // node.groups, height, width, node.kernel, node.kernel)
     filters = weight.reshape(node.groups, -1, *weight.shape[1:])
-    sums = np.einsum("ngchwkl,gockl->ngohw", grouped, filters, optimize=True)
-    return sums.reshape(n, -1, height, width).astype(np.int64) + bias[:, None, None]
+    sums = np.einsum("ngchwkl,gockl->ngohw", grouped, filters, optimize=True).astype(np.int64)
+    result: Integers = sums.reshape(n, -1, height, width) + bias[:, None, None]
+    return result
 
 
 def conv(node: Conv, x: Integers, input_scale: float, output: Quantize, weights: Weights) -> Floats:
@@ -77,7 +78,8 @@ def global_average_pool(x: Integers, input_scale: float, output: Quantize, weigh
     """Return a mean over height and width in units of the output step, before it is rounded."""
     n_pixels = np.float32(x.shape[2] * x.shape[3])
     multiplier = np.float32(input_scale) / (np.float32(weights[f"{output.name}/scale"]) * n_pixels)
-    return x.sum(axis=(2, 3), keepdims=True).astype(np.float32) * multiplier
+    mean: Floats = x.sum(axis=(2, 3), keepdims=True).astype(np.float32) * multiplier
+    return mean
 
 
 def saturate(values: Floats, number_format: NumberFormat) -> Integers:

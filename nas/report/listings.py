@@ -43,6 +43,8 @@ def print_devices(folder: Path) -> None:
         try:
             found = read_table(file)
             state = "valid" if found.report.is_valid else "not valid"
-            console.print(f"  {found.space} on {found.device}: {found.report.mape:.1f} % mean error, {state}", highlight=False)
+            console.print(
+                f"  {found.space} on {found.device}: {found.report.mape:.1f} % mean error, {state}", highlight=False
+            )
         except InvalidInput as error:
             console.print(f"  {error}", highlight=False)

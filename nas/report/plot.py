@@ -7,7 +7,7 @@ import pandas as pd
 
 matplotlib.use("Agg")
 
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 AXES = {"latency_ms": "measured latency (ms)", "size_bytes": "packed weights (bytes)"}
 

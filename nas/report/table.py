@@ -1,6 +1,7 @@
 """The front as a table: for people, for programs."""
 
 import json
+from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -41,7 +42,7 @@ def to_text(front: pd.DataFrame, form: str) -> str:
     return json.dumps(json.loads(front.to_json(orient="records")), indent=1)
 
 
-def formats_of(row: "pd.Series[object]") -> str:
+def formats_of(row: "pd.Series[Any]") -> str:
     """Return how many blocks of each number format a network has: `3 float32 2 w8a8`."""
     values = [str(value) for name, value in row.items() if str(name).endswith("/format") and not pd.isna(value)]
     return " ".join(f"{values.count(value)} {value}" for value in sorted(set(values)))
@@ -57,5 +58,5 @@ def verdict(table: LatencyTable) -> str:
     return numbers if report.is_valid else f"{numbers}. NOT VALID: {'; '.join(report.reasons)}"
 
 
-def _cells(row: "pd.Series[object]") -> list[str]:
+def _cells(row: "pd.Series[Any]") -> list[str]:
     return ["-" if pd.isna(row.get(name)) else text.format(row[name]) for name, (_, text) in SHOWN.items()]

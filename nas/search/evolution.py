@@ -94,17 +94,15 @@ class _GenomeProblem(Problem):  # type: ignore[misc]
         self.objectives = objectives
         self.constraints = constraints
         self.nearest = dict.fromkeys(constraints, np.inf)
-        self.front = Front(
-            tuple(objectives), np.empty((0, len(space.choices)), np.int16), np.empty((0, len(objectives)))
-        )
+        self.front = Front(tuple(objectives), np.empty((0, len(space.choices)), np.int16), np.empty((0, len(objectives))))
 
     def _evaluate(self, x: NDArray[np.int64], out: dict[str, NDArray[np.float64]], *args: object, **kw: object) -> None:
         genomes = np.asarray(x, dtype=np.int16)
         out["F"] = np.column_stack([function(genomes) for function in self.objectives.values()])
-        feasible = np.ones(len(genomes), dtype=bool)
+        feasible: NDArray[np.bool_] = np.ones(len(genomes), dtype=bool)
         if self.constraints:
             out["G"] = np.column_stack([function(genomes) for function in self.constraints.values()])
-            feasible = (out["G"] <= 0).all(axis=1)
+            feasible = np.all(out["G"] <= 0, axis=1)
             for name, excess in zip(self.constraints, out["G"].min(axis=0), strict=True):
                 self.nearest[name] = min(self.nearest[name], float(excess))
         self.front = Front.from_points(

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nas.search.evolution import Objective, evolve
-from nas.search.pareto import Front, columns, hypervolume, non_dominated
+from nas.search.pareto import columns, hypervolume, non_dominated
 from predictors import PREDICTORS, Predictor, Quality, cross_validate, encode
 from search_spaces.baselines import baselines
 from search_spaces.errors import InvalidInput
@@ -206,7 +206,7 @@ def _start(state: _State, n: int, rng: np.random.Generator) -> Genomes:
 def _choose(state: _State, models: Mapping[str, Predictor], n: int, rng: np.random.Generator) -> Genomes:
     """Return networks to measure next: those that promise most, and a few that the predictors are least sure of."""
     space = state.space
-    predicted = {name: partial(_predict, model, space) for name, model in models.items()}
+    predicted: dict[str, Objective] = {name: partial(_predict, model, space) for name, model in models.items()}
     objectives = {**predicted, **state.cheap}
     measured = state.values()
     best = state.genomes[non_dominated(measured)]
@@ -270,7 +270,8 @@ def by_hypervolume_gain(candidates: Floats, measured: Floats, n: int) -> list[in
     points, there = (candidates - low) / scale, (measured - low) / scale
     reference = np.full(points.shape[1], 1.1)
     there = there[non_dominated(there)]
-    left, chosen = list(range(len(points))), []
+    left = list(range(len(points)))
+    chosen: list[int] = []
     while left and len(chosen) < n:
         volume = hypervolume(there, reference)
         gains = [hypervolume(np.vstack([there, points[i]]), reference) - volume for i in left]

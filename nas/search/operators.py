@@ -20,9 +20,7 @@ class GenomeSampling(Sampling):  # type: ignore[misc]
         self.space = space
         self.initial = initial
 
-    def _do(
-        self, problem: Any, n_samples: int, *args: Any, random_state: np.random.Generator, **kwargs: Any
-    ) -> Genomes:
+    def _do(self, problem: Any, n_samples: int, *args: Any, random_state: np.random.Generator, **kwargs: Any) -> Genomes:
         missing = max(n_samples - len(self.initial), 0)
         # Twice as many as needed: pymoo drops duplicates and does not ask again.
         return np.concatenate([self.initial, self.space.sample(2 * missing, random_state)])

@@ -64,10 +64,10 @@ def sandwich_step(
     optimizer.zero_grad(set_to_none=True)
     teacher = supernet(images, graphs[0])
     loss = functional.cross_entropy(teacher, labels, label_smoothing=label_smoothing)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     targets = teacher.detach().softmax(dim=1)
     for graph in graphs[1:]:
-        functional.cross_entropy(supernet(images, graph), targets).backward()
+        functional.cross_entropy(supernet(images, graph), targets).backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(supernet.parameters(), clip_norm)
     optimizer.step()
     return float(loss.detach())
