@@ -168,7 +168,7 @@ def judge(
     """
     truth = np.array([m.ms for m in measured])
     errors = 100 * np.abs(predicted / truth - 1)
-    split_half = 100 * float(np.nanmean([m.split_half for m in measured]))
+    split_half = 100 * float(np.mean([m.split_half for m in measured]))
     tau = float(kendalltau(predicted, truth).statistic)
     allowed = max(GREATEST_MAPE, 2.5 * split_half)
     reasons = []

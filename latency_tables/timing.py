@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from latency_tables.backends import Runner
+from search_spaces.errors import InvalidInput
 
 PERCENTILE = 20
 TOLERANCE = 0.05  # above the quickest check of the reference: checks of an undisturbed machine scatter by +-2.5 %
@@ -60,13 +61,11 @@ class Measurement:
 
     @property
     def split_half(self) -> float:
-        """Relative difference between the means of every other round: how well the truth repeats; NaN of one round.
+        """Relative difference between the means of every other round: how well the truth repeats.
 
         Of the rounds that count, or of all where only one does.
         """
         rounds = self.counted if len(self.counted) > 1 else self.rounds
-        if len(rounds) < 2:
-            return float("nan")
         return abs(float(np.mean(rounds[0::2])) - float(np.mean(rounds[1::2]))) / self.ms
 
 
@@ -74,8 +73,11 @@ class Measurement:
 class Protocol:
     """Settings of the protocol.
 
+    Raises:
+        InvalidInput: If a value is too small.
+
     Attributes:
-        rounds: Rounds over all models.
+        rounds: Rounds over all models, at least 2.
         seconds: Least time of a model's undisturbed runs in each round.
         patience: Seconds that may be spent on waiting for an undisturbed machine, on average for each model and round.
     """
@@ -83,6 +85,12 @@ class Protocol:
     rounds: int = 3
     seconds: float = 0.1
     patience: float = 0.4
+
+    def __post_init__(self) -> None:
+        if self.rounds < 2:
+            raise InvalidInput(f"rounds must be 2 or more, or nothing is known of how well times repeat; got {self.rounds}")
+        if not (self.seconds > 0 and self.patience >= 0):
+            raise InvalidInput(f"seconds must be above 0 and patience 0 or more, got {self.seconds} and {self.patience}")
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class TableConfig:
     def __post_init__(self) -> None:
         _at_least("table.n_fit", self.n_fit, 10)
         _at_least("table.n_held_out", self.n_held_out, 10)
-        _at_least("table.rounds", self.rounds, 1)
+        _at_least("table.rounds", self.rounds, 2)
         _at_least("table.patience", self.patience, 0)
         if not self.seconds > 0:
             raise InvalidInput(f"table.seconds must be above 0, got {self.seconds}")

@@ -92,7 +92,8 @@ def check_parity(
     narrow = any(isinstance(n, Conv) and n.precision.name not in ("float32", "w8a8") for n in graph.nodes)
     required = LEAST_AGREEMENT["below 8 bits" if narrow else "w8a8"]
     operators = optimized_operators(model)
-    float_conv = max(operators.get("Conv", 0) - sum(isinstance(n, Conv) and n.precision.is_float for n in graph.nodes), 0)
+    n_integer_conv = sum(isinstance(node, Conv) and not node.precision.is_float for node in graph.nodes)
+    float_conv = n_integer_conv - operators.get("QLinearConv", 0)
 
     reasons = []
     if step_one.integer_mismatches:
@@ -157,7 +158,7 @@ class _StepOne:
         self.elements += found.size
         if values is None:
             scale = np.float32(self._scale(quantizer.name))
-            taken: NDArray[np.float32] = self.found[quantizer.inputs[0]] / scale
+            taken = (self.found[quantizer.inputs[0]] / scale).astype(np.float32)
             nearest = reference.saturate(taken, quantizer.format)
             self.float_mismatches += int((np.abs(found - nearest) > 1).sum())
             return

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from search_spaces import cost_table, graph_costs
+from search_spaces.baselines import uniform_genome
+from search_spaces.graph import INT8, W8A8, Add, Conv, Graph, Input, Linear, Quantize, Relu
+
+
+def test_costs_by_hand():
+    x = Input(name="x", shape=(2, 4, 4), precision=W8A8)
+    q = Quantize(name="q", inputs=("x",), shape=(2, 4, 4), precision=W8A8, format=INT8)
+    c = Conv(name="c", inputs=("q",), shape=(3, 2, 2), precision=W8A8, in_channels=2, kernel=3, stride=2)
+    costs = graph_costs(Graph((x, q, c)))
+    assert costs["macs"] == 3 * 2 * 2 * 2 * 9
+    assert costs["bitops"] == costs["macs"] * 64
+    assert costs["parameters"] == 3 * 2 * 9 + 3
+    assert costs["size_bytes"] == 3 * 2 * 9 + 4 * 3 + 4 * 3
+    # float32 input 128 bytes and its integers 32; the float32 output, not absorbed by a quantizer, 48.
+    assert costs["peak_activation_bytes"] == 128 + 32
+
+
+def test_peak_of_a_residual_block_by_hand():
+    x = Input(name="x", shape=(1, 2, 2))
+    a = Conv(name="a", inputs=("x",), shape=(4, 2, 2), in_channels=1, kernel=1)
+    r = Relu(name="r", inputs=("a",), shape=(4, 2, 2))
+    b = Conv(name="b", inputs=("r",), shape=(1, 2, 2), in_channels=4, kernel=1)
+    s = Add(name="s", inputs=("x", "b"), shape=(1, 2, 2))
+    # While b runs, x (16 bytes), r (64) and b (16) are alive; a is absorbed by its ReLU.
+    assert graph_costs(Graph((x, a, r, b, s)))["peak_activation_bytes"] == 16 + 64 + 16
+
+
+@pytest.mark.parametrize("name", ["macs", "bitops", "parameters", "size_bytes", "peak_activation_bytes"])
+def test_tables_equal_graphs(tiny_space, rng, name):
+    genomes = tiny_space.sample(200, rng)
+    graphs = [tiny_space.graph(tiny_space.architecture(genome)) for genome in genomes]
+    assert (cost_table(tiny_space, name)(genomes) == [graph_costs(graph)[name] for graph in graphs]).all()
+
+
+def plain_network(graph: Graph) -> list[nn.Module]:
+    """The layers of a network as plain torch modules, batch norm folded into biases."""
+    modules: list[nn.Module] = []
+    for node in graph.nodes:
+        if isinstance(node, Conv):
+            kernel, padding = node.kernel, node.kernel // 2
+            modules.append(nn.Conv2d(node.in_channels, node.shape[0], kernel, node.stride, padding, groups=node.groups))
+        elif isinstance(node, Linear):
+            modules.append(nn.Linear(node.in_features, node.shape[0]))
+    return modules
+
+
+def test_costs_equal_counts_on_torch_modules(tiny_space):
+    graph = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "largest", "float32")))
+    modules = plain_network(graph)
+    costs = graph_costs(graph)
+    assert costs["parameters"] == sum(p.numel() for m in modules for p in m.parameters())
+    assert costs["size_bytes"] == 4 * costs["parameters"]
+    macs, shapes = 0, [node.shape for node in graph.nodes if isinstance(node, Conv | Linear)]
+    for module, shape in zip(modules, shapes, strict=True):
+        macs += int(np.prod(shape)) * module.weight[0].numel()
+    assert costs["macs"] == macs
+    assert torch.is_tensor(modules[0].weight)

@@ -1,0 +1,66 @@
+import numpy as np
+
+from search_spaces.baselines import uniform_genome
+from search_spaces.graph import FLOAT32, Conv, NumberFormat, Quantize, signature
+from search_spaces.quantization import place_quantizers
+
+
+def formats_of(graph):
+    return {node.inputs[0]: (node.format.bits, node.format.signed) for node in graph.nodes if isinstance(node, Quantize)}
+
+
+def test_float_network_has_no_quantizer(tiny_space):
+    graph = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "largest", "float32")))
+    assert not formats_of(graph)
+
+
+def test_bits_inside_and_between_blocks(tiny_space):
+    graph = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "smallest", "w4a4")))
+    assert formats_of(graph) == {
+        "stem/normalize": (8, True),
+        "stem/relu": (8, False),
+        "stage1/block1/relu1": (4, False),
+        "stage1/block1/relu2": (4, False),
+        "stage1/block1/project": (8, True),
+        "stage1/block1/add": (8, True),
+        "stage2/block1/relu1": (4, False),
+        "stage2/block1/relu2": (4, False),
+        "stage2/block1/project": (8, True),
+        "head/pool": (8, True),
+    }
+
+
+def test_stem_and_head_follow_their_neighbours(tiny_space):
+    first, last = tiny_space.gene["stage1/block1/format"], tiny_space.gene["stage2/block1/format"]
+    for stem, head in [(0, 0), (0, 1), (1, 0), (2, 2)]:
+        genome = np.zeros(len(tiny_space.choices), np.int16)
+        genome[[first, last]] = stem, head
+        graph = tiny_space.graph(tiny_space.architecture(genome))
+        names = ["float32", "w8a8", "w8a8"]
+        assert graph["stem/conv"].precision.name == names[stem]
+        assert graph["head/linear"].precision.name == names[head]
+
+
+def test_input_is_converted_once_for_branch_and_shortcut(tiny_space):
+    genome = np.zeros(len(tiny_space.choices), np.int16)
+    genome[tiny_space.gene["stage1/depth"]] = 1
+    genome[tiny_space.gene["stage1/block2/format"]] = 1
+    graph = tiny_space.graph(tiny_space.architecture(genome))
+    (converted,) = [n for n in graph.nodes if isinstance(n, Quantize) and n.name.startswith("stage1/block2/input")]
+    takers = [node.name for node in graph.nodes if converted.name in node.inputs]
+    assert takers == ["stage1/block2/expand", "stage1/block2/add"]
+
+
+def test_signature_ignores_names_and_weight_bits(tiny_space):
+    from dataclasses import replace
+
+    from search_spaces.graph import Precision
+
+    block = next(b for b in tiny_space.distinct_blocks() if b[0].precision.name == "w8a8" and len(b) > 5)
+    narrow = tuple(replace(node, precision=Precision(NumberFormat(4), NumberFormat(8))) for node in block)
+    low = tuple(replace(node, precision=Precision(NumberFormat(4), NumberFormat(4))) for node in block)
+    renamed = tuple(replace(n, name=f"x/{n.name}", inputs=tuple(f"x/{i}" for i in n.inputs)) for n in block)
+    own = signature(place_quantizers(block, FLOAT32))
+    assert own == signature(place_quantizers(narrow, FLOAT32)) == signature(place_quantizers(renamed, FLOAT32))
+    assert own != signature(place_quantizers(low, FLOAT32))
+    assert any(isinstance(node, Conv) for node in block)

@@ -1,0 +1,129 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search_spaces import SPACES, ActiveWhen, Architecture, Choice, InvalidInput, SearchSpace, TabularSpace
+from search_spaces.mobilenet import Stage, mobilenet
+
+
+def all_genomes(space: SearchSpace) -> np.ndarray:
+    return np.array(list(itertools.product(*(range(n) for n in space.cardinalities))), dtype=np.int16)
+
+
+@pytest.fixture(scope="module")
+def small() -> SearchSpace:
+    stages = (Stage(depths=(1, 2), widths=(4,)), Stage(depths=(1, 2), widths=(4, 6), stride=2))
+    return mobilenet(
+        "small",
+        input_shape=(1, 6, 6),
+        n_classes=2,
+        stem_width=4,
+        stages=stages,
+        kernels=(3,),
+        expand_ratios=(1, 2),
+        formats=("float32", "w8a8"),
+    )
+
+
+def test_size_equals_brute_force(small):
+    distinct = np.unique(small.canonicalize(all_genomes(small)), axis=0)
+    assert small.size == len(distinct) == ((4 + 16) * 1) * ((4 + 16) * 2)
+
+
+def test_genomes_are_equal_exactly_when_graphs_are(small):
+    distinct = np.unique(small.canonicalize(all_genomes(small)), axis=0)
+    graphs = {small.graph(small.architecture(genome)) for genome in distinct}
+    assert len(graphs) == len(distinct)
+    some = all_genomes(small)[::37]
+    for genome, canonical in zip(some, small.canonicalize(some), strict=True):
+        assert small.graph(small.architecture(genome)) == small.graph(small.architecture(canonical))
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_canonical_genomes_stay_and_survive_json(seed):
+    space = SPACES.get("mobilenet-digits")()
+    genomes = space.sample(20, np.random.default_rng(seed))
+    assert genomes.dtype == np.int16
+    assert (space.canonicalize(genomes) == genomes).all()
+    for genome in genomes:
+        architecture = Architecture.from_json(space.architecture(genome).to_json())
+        assert architecture == space.architecture(genome)
+        assert (space.genome(architecture) == genome).all()
+
+
+def test_id_is_stable_across_processes_and_versions():
+    space = SPACES.get("mobilenet-digits")()
+    zero = np.zeros(len(space.choices), np.int16)
+    assert space.architecture(zero).id == "e4d24af03f"
+
+
+def test_digits_preset_is_large_and_cheap_to_measure():
+    from latency_tables.pricing import iterate_parts
+
+    space = SPACES.get("mobilenet-digits")()
+    assert space.size == 312 * 3768 * 3768 >= 10**9
+    assert sum(1 for _ in iterate_parts(space)) <= 250
+
+
+def test_sampling_is_uniform_for_each_gene(rng):
+    space = TabularSpace([Choice("a", (1, 2, 3)), Choice("b", (0, 1))])
+    counts = np.bincount(space.sample(6000, rng)[:, 0])
+    assert (np.abs(counts - 2000) < 200).all()
+
+
+def test_every_active_slot_arrives_exactly_once(small, rng):
+    genomes = small.sample(50, rng)
+    arrivals = np.array([[value is not None for value in factor(genomes)] for factor in small.chain])
+    for i, genome in enumerate(genomes):
+        assert arrivals[:, i].sum() == len(small.graph(small.architecture(genome)).arrivals)
+
+
+def test_bad_genomes_and_architectures_are_named(small):
+    zero = np.zeros((1, len(small.choices)), np.int16)
+    with pytest.raises(InvalidInput, match=r"genomes of space 'small' have shape \(n, 16\), got \(1, 3\)"):
+        small.canonicalize(zero[:, :3])
+    zero[0, 0] = 5
+    with pytest.raises(InvalidInput, match=r"gene 'stage1/depth' must be in 0..1, got 5 in row 0"):
+        small.canonicalize(zero)
+    good = small.architecture(np.zeros(16, np.int16))
+    with pytest.raises(InvalidInput, match="of space 'other', this is space 'small'"):
+        small.genome(Architecture("other", good.values))
+    with pytest.raises(InvalidInput, match="lacks the choices"):
+        small.genome(Architecture("small", good.values[1:]))
+    with pytest.raises(InvalidInput, match=r"choice 'stage1/depth' must be one of \[1, 2\], got 9"):
+        small.genome(Architecture("small", (("stage1/depth", 9), *good.values[1:])))
+    with pytest.raises(InvalidInput, match=r"has no choice called \['colour'\]"):
+        small.genome(Architecture("small", (*good.values, ("colour", 1))))
+    for text in ("{", "[]", '{"space": "x"}'):
+        with pytest.raises(InvalidInput, match="an architecture is JSON of the form"):
+            Architecture.from_json(text)
+
+
+def test_space_refuses_unknown_and_nested_names():
+    a, b, c = Choice("a", (1, 2)), Choice("b", (1, 2)), Choice("c", (1, 2))
+    with pytest.raises(InvalidInput, match="need distinct names"):
+        SearchSpace("s", [a, a])
+    with pytest.raises(InvalidInput, match=r"has no choice called \['z'\]"):
+        SearchSpace("s", [a], conditions={"a": ActiveWhen("z", (1,))})
+    with pytest.raises(InvalidInput, match="a condition must name a choice that always matters"):
+        SearchSpace("s", [a, b, c], conditions={"b": ActiveWhen("a", (1,)), "c": ActiveWhen("b", (1,))})
+    with pytest.raises(InvalidInput, match="choices only and no networks"):
+        TabularSpace([a]).graph(TabularSpace([a]).architecture(np.zeros(1, np.int16)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"stages": ()}, "needs at least one stage"),
+        ({"n_classes": 1}, "n_classes must be at least 2, got 1"),
+        ({"kernels": (3, 4)}, r"kernels must be odd, got \[4\]"),
+        ({"formats": ("w9a9",)}, "a format is 'float32' or 'wNaM' with N and M in 2..8, as 'w4a8'; got 'w9a9'"),
+    ],
+)
+def test_mobilenet_refuses_what_is_no_network(settings, message):
+    good = {"input_shape": (1, 8, 8), "n_classes": 10, "stem_width": 4, "stages": (Stage(depths=(1,), widths=(4,)),)}
+    with pytest.raises(InvalidInput, match=message):
+        mobilenet("x", **(good | settings))
