@@ -4,6 +4,7 @@ The comment under each field is its help.
 """
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -186,7 +187,7 @@ class Experiment:
         parser = ArgumentParser(exit_on_error=False)
         parser.add_class_arguments(cls, "experiment")
         try:
-            experiment = parser.instantiate_classes(parser.parse_object({"experiment": content})).experiment
+            experiment = parser.instantiate(parser.parse_object({"experiment": content})).experiment
         except InvalidInput as error:
             raise InvalidInput(f"'{origin}': {error}") from error
         except (ArgumentError, TypeError, ValueError, KeyError) as error:
@@ -253,5 +254,7 @@ def _at_least(name: str, value: float, least: float) -> None:
 
 
 def _first_sentence(error: BaseException) -> str:
-    """Return jsonargparse's message in one line, without the indented account of every type that it tried."""
-    return " ".join(str(error).replace("experiment.", "").split())
+    """Return jsonargparse's message in one line, in words that fit a YAML file."""
+    text = " ".join(str(error).replace("experiment.", "").split())
+    text = re.sub(r"<class '(\w+)'>", r"\1", text)
+    return text.replace("Parser key", "the key").replace("the following arguments are required: ", "it lacks the key ")

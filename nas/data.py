@@ -132,7 +132,7 @@ def _load_npz(path: str | None) -> Arrays:
         raise InvalidInput("the data set 'npz' needs a path to a file with x_train, y_train, x_test, y_test")
     names = ("x_train", "y_train", "x_test", "y_test")
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as content:
             if missing := [name for name in names if name not in content]:
                 raise InvalidInput(f"'{path}' lacks {missing}; it holds {list(content)}")
             x, y, x_test, y_test = (content[name] for name in names)

@@ -53,7 +53,9 @@ def non_dominated(values: Floats) -> NDArray[np.bool_]:
         raise ValueError("objectives must not be NaN")
     mask = np.zeros(len(values), dtype=bool)
     if len(values):
-        mask[NonDominatedSorting().do(values, only_non_dominated_front=True)] = True
+        # Ranks instead of values: dominance is the same, and moocore 0.3.2, under pymoo, crashes on infinities.
+        ranks = np.column_stack([np.unique(column, return_inverse=True)[1] for column in values.T])
+        mask[NonDominatedSorting().do(ranks, only_non_dominated_front=True)] = True
     return mask
 
 

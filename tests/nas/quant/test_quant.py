@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from nas.quant.folding import GREATEST_BIAS, batch_norm_line, fold_integers
+from nas.quant.integers import choose_scale, dequantize, fake_quantize, quantize, scale_gradient
+
+
+def test_rounding_ties_and_saturation():
+    values = torch.tensor([-9.0, -2.5, -1.5, -0.5, 0.0, 0.5, 1.5, 2.5, 9.0])
+    assert quantize(values, torch.tensor(1.0), -3, 3).tolist() == [-3, -2, -2, 0, 0, 0, 2, 2, 3]
+    assert dequantize(torch.tensor([-3.0, 2.0]), torch.tensor(0.5)).tolist() == [-1.5, 1.0]
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_every_representable_value_stays(bits):
+    high = 2 ** (bits - 1) - 1
+    values = torch.arange(-high, high + 1) * 0.25
+    assert (fake_quantize(values, torch.tensor(0.25), -high, high) == values).all()
+
+
+def test_gradients_are_those_of_lsq():
+    x = torch.tensor([-5.0, 0.3, 1.2, 9.0], requires_grad=True)
+    scale = torch.tensor(0.5, requires_grad=True)
+    fake_quantize(x, scale, 0, 7).sum().backward()
+    assert x.grad.tolist() == [0, 1, 1, 0]
+    # In range: round(x / s) - x / s; saturated: the bound.
+    assert scale.grad.item() == pytest.approx(0 + (1 - 0.6) + (2 - 2.4) + 7)
+    y = torch.tensor(3.0, requires_grad=True)
+    scaled = scale_gradient(y, 0.1)
+    scaled.backward()
+    assert (scaled.item(), y.grad.item()) == pytest.approx((3.0, 0.1))
+
+
+@pytest.mark.parametrize("high", [1, 3, 7, 127])
+def test_scale_has_the_least_error(high):
+    values = torch.randn(5, 400, generator=torch.Generator().manual_seed(high))
+    found = choose_scale(values, high)
+
+    def error(scale):
+        return (fake_quantize(values, scale[:, None], -high, high) - values).square().sum(dim=1)
+
+    assert found.shape == (5,)
+    if high < 127:
+        for factor in torch.linspace(0.25, 1, 40):
+            assert (error(found) <= error(factor * values.abs().amax(dim=1) / high) * (1 + 1e-5)).all()
+    else:
+        assert (found == values.abs().amax(dim=1) / high).all()
+
+
+def test_scale_of_zeros_is_positive():
+    assert (choose_scale(torch.zeros(2, 9), 7) > 0).all()
+
+
+def folded_output(integers, scale, bias, input_scale, x):
+    return (integers * scale[:, None]) @ (x * input_scale) + bias * scale * input_scale
+
+
+@pytest.mark.parametrize("gamma", [1.0, -1.0, 1e-3, -1e-6, 1e-12, 0.0])
+def test_folding_equals_batch_norm(gamma):
+    generator = torch.Generator().manual_seed(0)
+    integers = torch.randint(-7, 8, (4, 20), generator=generator).double()
+    scale = torch.rand(4, generator=generator).double() + 0.1
+    mean, var = torch.randn(4, generator=generator).double(), torch.rand(4, generator=generator).double() + 0.5
+    beta = torch.tensor([0.5, -0.5, 0.0, 100.0]).double()
+    input_scale = torch.tensor(0.05).double()
+    slope, intercept = batch_norm_line(torch.full((4,), gamma).double(), beta, mean, var)
+    folded, new_scale, bias = fold_integers(integers, scale, slope, intercept, input_scale)
+    assert (folded.abs() <= 7).all()
+    assert (bias.abs() <= GREATEST_BIAS).all()
+    assert (bias == bias.round()).all()
+    assert (new_scale > 0).all()
+    x = torch.randint(0, 16, (20,), generator=generator).double()
+    expected = ((integers * scale[:, None]) @ (x * input_scale)) * slope + intercept
+    found = folded_output(folded, new_scale, bias, input_scale, x)
+    step = input_scale * new_scale  # a bias is rounded to this
+    assert ((found - expected).abs() <= 0.5 * step + 1e-6 * expected.abs() + 1e-6).all()
+
+
+def test_a_channel_without_influence_and_bias_is_zero():
+    zero = torch.zeros(1).double()
+    folded, scale, bias = fold_integers(torch.ones(1, 3).double(), torch.ones(1).double(), zero, zero, torch.tensor(0.1))
+    assert (folded.abs().sum(), scale.item(), bias.item()) == (0, 1.0, 0)

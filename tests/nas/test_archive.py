@@ -1,0 +1,36 @@
+import numpy as np
+import optuna
+import pytest
+
+from nas.archive import Archive
+from search_spaces import SPACES, InvalidInput
+
+
+def test_what_was_measured_is_there_again(tiny_space, tmp_path, rng):
+    storage = f"sqlite:///{tmp_path / 'a.db'}"
+    genomes = np.unique(tiny_space.sample(6, rng), axis=0)
+    archive = Archive(tiny_space, storage, "latency", ("latency_ms", "latency_spread"))
+    values = {"latency_ms": np.arange(6.0), "latency_spread": np.arange(6.0) / 10}
+    archive.add(genomes[:5], {name: y[:5] for name, y in values.items()})
+    again = Archive(tiny_space, storage, "latency", ("latency_ms", "latency_spread"))
+    assert (again.genomes() == genomes[:5]).all()
+    assert again.lookup(genomes)[2] == {"latency_ms": 2.0, "latency_spread": 0.2}
+    assert again.lookup(genomes)[5] is None
+    assert again.frame()["latency_ms"].tolist() == [0, 1, 2, 3, 4]
+    study = optuna.load_study(study_name="latency", storage=storage)
+    assert study.best_trial.params == dict(tiny_space.architecture(genomes[0]).options)
+
+
+def test_other_networks_are_refused(tiny_space, tmp_path):
+    storage = f"sqlite:///{tmp_path / 'a.db'}"
+    Archive(tiny_space, storage, "error", ("error",), {"supernet": "abc"})
+    with pytest.raises(InvalidInput, match=r"holds other networks \(supernet was abc, is def\)"):
+        Archive(tiny_space, storage, "error", ("error",), {"supernet": "def"})
+    with pytest.raises(InvalidInput, match="space was tiny, is mobilenet-digits"):
+        Archive(SPACES.get("mobilenet-digits")(), storage, "error", ("error",), {"supernet": "abc"})
+
+
+def test_damaged_database_is_refused(tiny_space, tmp_path):
+    (tmp_path / "a.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        Archive(tiny_space, f"sqlite:///{tmp_path / 'a.db'}", "error", ("error",))

@@ -1,0 +1,288 @@
+"""The command as a user types it, on one short but real run."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import onnxruntime
+import pandas as pd
+import pytest
+
+import nas
+from nas.cli import build_parser, main
+from search_spaces import lower
+
+ROOT = Path(__file__).parents[2]
+DIGITS = str(ROOT / "experiments" / "digits.yaml")
+QUICK = [
+    "training.float_epochs=2",
+    "training.quantized_epochs=1",
+    "table.n_fit=12",
+    "table.n_held_out=12",
+    "table.rounds=2",
+    "table.seconds=0.002",
+    "table.patience=0",
+    "search.n_measurements=16",
+]
+SET = [word for change in QUICK for word in ("--set", change)]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    assert main(["run", DIGITS, "--out", str(folder), *SET]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def failing(arguments, capsys, code=2):
+    assert main([str(a) for a in arguments]) == code
+    message = capsys.readouterr().err
+    lines = [line for line in message.splitlines() if line.startswith("hwnas: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in message
+    return lines[0]
+
+
+def test_the_run_folder_is_complete(finished):
+    for name in ("experiment.yaml", "supernet.safetensors", "checkpoint", "archive.db", "front.csv", "front.png"):
+        assert (finished / name).exists()
+    table = json.loads((finished / "latency" / "onnxruntime-1t.json").read_text())
+    assert table["fingerprint"]["threads"] == 1
+    assert (finished / "latency" / "onnxruntime-1t.csv").exists()
+    (exported,) = (finished / "export").iterdir()
+    assert sorted(p.name for p in exported.iterdir()) == ["model.onnx", "parity.json", "subnet.json"]
+    assert (finished / "front.png").read_bytes()[:4] == b"\x89PNG"
+    onnxruntime.InferenceSession(exported / "model.onnx")
+
+
+def test_every_network_of_the_front_is_measured(finished):
+    front = nas.open_run(finished).front()
+    for name in ("error_val", "error_test", "latency_ms", "latency_spread", "latency_ms_predicted", "size_bytes", "macs"):
+        assert front[name].notna().all()
+    values = front[["error_val", "latency_ms", "size_bytes"]].to_numpy()
+    for row in values:
+        assert not ((values <= row).all(axis=1) & (values < row).any(axis=1)).any()
+    baselines = nas.open_run(finished).baselines()
+    assert len(baselines) == 9
+    assert baselines["baseline"].tolist()[0] == "float32 smallest"
+
+
+def test_running_again_changes_nothing(finished, capsys):
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file() and path.suffix != ".db"}
+    assert main(["run", DIGITS, "--out", str(finished), *SET]) == 0
+    after = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file() and path.suffix != ".db"}
+    assert {path.name for path in before} == {path.name for path in after}
+    assert all(before[path] == after[path] for path in before if path.suffix != ".png")
+    assert "that no other measured network beats" in capsys.readouterr().out
+
+
+def test_stages_go_on_alone(run, capsys):
+    (run / "front.csv").unlink()
+    assert main(["train", str(run)]) == 0
+    assert main(["measure", str(run)]) == 0
+    assert "mean error" in capsys.readouterr().err
+    assert "make it with `hwnas search" in failing(["front", run], capsys)
+    assert main(["search", str(run)]) == 0
+    assert main(["front", str(run)]) == 0
+
+
+def test_front_query(finished, capsys):
+    assert main(["front", str(finished), "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    limit = sorted(row["latency_ms"] for row in rows)[len(rows) // 2]
+    assert main(["front", str(finished), "--max", f"latency_ms={limit}", "--min", "macs=1", "--format", "csv"]) == 0
+    (finished / "query.csv").write_text(capsys.readouterr().out)
+    frame = pd.read_csv(finished / "query.csv")
+    (finished / "query.csv").unlink()
+    assert 0 < len(frame) <= len(rows)
+    assert (frame["latency_ms"] <= limit).all()
+    best = ["front", str(finished), "--max", "size_bytes=1e9", "--best", "latency_ms", "--format", "json"]
+    assert main(best) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["latency_ms"] == min(r["latency_ms"] for r in rows)
+    direct = nas.open_run(finished).front(max={"latency_ms": limit})
+    assert len(direct) == len(frame)
+
+
+def test_front_refuses_bad_queries(finished, capsys):
+    assert "keeps these limits; on the front latency_ms is" in failing(["front", finished, "--max", "latency_ms=0"], capsys)
+    assert "cannot limit 'colour'" in failing(["front", finished, "--max", "colour=1"], capsys)
+    assert "--max takes NAME=VALUE with a number" in failing(["front", finished, "--max", "latency_ms=fast"], capsys)
+    assert "--max takes NAME=VALUE with a number" in failing(["front", finished, "--max", "latency_ms"], capsys)
+    assert "--max takes NAME=VALUE with a number" in failing(["front", finished, "--max", "latency_ms=nan"], capsys)
+    assert "--best must be one of" in failing(["front", finished, "--best", "id"], capsys)
+    assert "is no run folder" in failing(["front", finished / "latency"], capsys)
+
+
+def test_export(finished, tmp_path, capsys, monkeypatch):
+    architecture_id = nas.open_run(finished).front()["id"].iloc[-1]
+    target = tmp_path / "model"
+    assert main(["export", str(finished), architecture_id, "--to", str(target)]) == 0
+    assert "answers equal the supernet's" in capsys.readouterr().out
+    subnet = json.loads((target / "subnet.json").read_text())
+    assert subnet["id"] == architecture_id
+    assert {"error_val", "error_test", "latency_ms", "device"} <= set(subnet["measured"])
+    assert "exists already" in failing(["export", finished, architecture_id, "--to", target], capsys)
+    assert "has measured no subnet 'abc'" in failing(["export", finished, "abc", "--to", tmp_path / "x"], capsys)
+
+    def spoiled(graph, weights=None, **settings):
+        model = lower(graph, weights, **settings)
+        next(node for node in model.graph.node if node.op_type == "Gemm").attribute.append(
+            __import__("onnx").helper.make_attribute("alpha", -1.0)
+        )
+        return model
+
+    monkeypatch.setattr("nas.export.bundle.lower", spoiled)
+    message = failing(["export", finished, architecture_id, "--to", tmp_path / "bad"], capsys, code=1)
+    assert "is not exported" in message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+
+
+def change_table(run, **changes):
+    path = run / "latency" / "onnxruntime-1t.json"
+    content = json.loads(path.read_text())
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            content[key].update(value)
+        else:
+            content[key] = value
+    path.write_text(json.dumps(content))
+
+
+def test_invalid_table_warns_and_stops_only_when_asked(run, capsys):
+    change_table(run, report={"is_valid": False, "reasons": ["it was made up"]})
+    assert main(["front", str(run)]) == 0
+    assert "NOT VALID: it was made up" in " ".join(capsys.readouterr().err.split())
+    assert main(["search", str(run)]) == 0
+    for verb in ("measure", "search", "run"):
+        assert main([verb, str(run), "--require-valid-table"]) == 1
+    change_table(run, report={"is_valid": True, "reasons": []})
+    assert main(["measure", str(run), "--require-valid-table"]) == 0
+
+
+def test_stale_and_damaged_files_are_refused(run, capsys):
+    change_table(run, fingerprint={"version": "1.0", "threads": 4})
+    message = failing(["search", run], capsys)
+    assert "was measured elsewhere (threads was 4, is 1; version was 1.0, is" in message
+    change_table(run, fingerprint={"version": onnxruntime.__version__, "threads": 1}, space="other")
+    assert "the table is of space 'other'" in failing(["search", run], capsys)
+    table = run / "latency" / "onnxruntime-1t.json"
+    table.write_text(table.read_text()[:1000])
+    assert "is damaged" in failing(["search", run], capsys)
+    table.unlink()
+    assert "has no latency table; make it with `hwnas measure" in failing(["search", run], capsys)
+    supernet = run / "supernet.safetensors"
+    supernet.write_bytes(supernet.read_bytes()[:5000])
+    assert "is damaged or not of hwnas" in failing(["train", run], capsys)
+    supernet.unlink()
+    (run / "checkpoint" / "last.safetensors").write_bytes(b"")
+    assert "is damaged or not of hwnas" in failing(["train", run], capsys)
+    (run / "front.csv").write_text("id\n1\n")
+    assert "is damaged" in failing(["front", run], capsys)
+    (run / "experiment.yaml").write_text("{")
+    assert "is damaged" in failing(["front", run], capsys)
+
+
+def test_another_supernet_is_refused_by_the_archive(run, capsys):
+    from nas.training.checkpoint import load_tensors, save_tensors
+
+    tensors, facts = load_tensors(run / "supernet.safetensors")
+    tensors["log_steps"] = tensors["log_steps"] + 0.01
+    save_tensors(run / "supernet.safetensors", tensors, facts)
+    assert "holds other networks (supernet was" in failing(["search", run], capsys)
+
+
+def test_bad_starts_write_nothing(tmp_path, finished, capsys):
+    out = tmp_path / "new"
+    for change, message in [
+        ("space=mobilnet-digits", "unknown search space 'mobilnet-digits' (did you mean 'mobilenet-digits'?)"),
+        ("data.name=mnist", "unknown data set 'mnist'"),
+        ("data.n_val=3", "n_val must leave both sides"),
+        ("device.backend=tvm9", "unknown latency backend 'tvm9'"),
+        ("device.threads=0", "threads must be 1 or more, got 0"),
+        ("search.n_measurements=-1", "search.n_measurements must be 4 or more"),
+    ]:
+        assert message in failing(["run", DIGITS, "--out", out, "--set", change], capsys)
+        assert not out.exists()
+    message = failing(["run", DIGITS, "--out", finished, "--set", "seed=5"], capsys)
+    assert "holds another experiment" in message
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("x")
+    assert "exists and is no run folder" in failing(["run", DIGITS, "--out", tmp_path / "full"], capsys)
+    assert "--out and --set go with" in failing(["train", finished, "--set", "seed=1"], capsys)
+    assert "give exactly one" in failing(["measure"], capsys)
+    assert "has no trained supernet; train it with" in failing(["search", prepared(finished, tmp_path)], capsys)
+
+
+def prepared(finished, tmp_path):
+    shutil.copytree(finished / "latency", tmp_path / "untrained" / "latency")
+    shutil.copy(finished / "experiment.yaml", tmp_path / "untrained")
+    return tmp_path / "untrained"
+
+
+def test_listings(tmp_path, finished, capsys):
+    assert main(["spaces"]) == 0
+    assert "mobilenet-digits" in capsys.readouterr().out
+    (tmp_path / "mobilenet-digits").mkdir()
+    shutil.copy(finished / "latency" / "onnxruntime-1t.json", tmp_path / "mobilenet-digits")
+    (tmp_path / "mobilenet-digits" / "torn.json").write_text("{")
+    assert main(["devices", "--tables", str(tmp_path)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert onnxruntime.__version__ in out
+    assert "2 tables in" in out
+    assert "mobilenet-digits on onnxruntime-1t" in out
+    assert "is damaged" in out
+
+
+def test_tables_outside_a_run_are_read_again(tmp_path, finished, capsys):
+    (tmp_path / "mobilenet-digits").mkdir()
+    shutil.copy(finished / "latency" / "onnxruntime-1t.json", tmp_path / "mobilenet-digits")
+    assert main(["measure", "--space", "mobilenet-digits", "--tables", str(tmp_path)]) == 0
+    assert "mean error" in capsys.readouterr().err
+    assert "unknown search space" in failing(["measure", "--space", "x", "--tables", tmp_path], capsys)
+
+
+def test_help_is_quick_and_clear(capsys):
+    code = "import sys, nas.cli; nas.cli.build_parser().format_help(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    for verb in ("run", "train", "measure", "search", "front", "export", "spaces", "devices"):
+        with pytest.raises(SystemExit) as stop:
+            build_parser().parse_args([verb, "--help"])
+        assert stop.value.code == 0
+        assert "usage: hwnas" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main(["fly"])
+    assert stop.value.code == 2
+
+
+def readme_commands():
+    text = "\n".join(path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
+    blocks = re.findall(r"```(?:sh|bash|console)\n(.*?)```", text, flags=re.S)
+    return sorted({line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.startswith("hwnas ")})
+
+
+@pytest.mark.parametrize("command", readme_commands())
+def test_commands_of_the_documents_run(command, run, tmp_path, monkeypatch, capsys):
+    front = nas.open_run(run).front()
+    words = [word.replace("ID", front["id"].iloc[0]) if word == "ID" else word for word in shlex.split(command)[1:]]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    run.rename(tmp_path / "runs" / "digits")
+    shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
+    if "experiments/digits.yaml" in words:
+        words += SET
+    if "--space" in words:
+        (tmp_path / "tables" / "mobilenet-digits").mkdir(parents=True)
+        shutil.copy(tmp_path / "runs/digits/latency/onnxruntime-1t.json", tmp_path / "tables" / "mobilenet-digits")
+        words += ["--tables", str(tmp_path / "tables")]
+    assert main(words) == 0, capsys.readouterr().err

@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import pytest
+
+from nas.config import Experiment
+from search_spaces import InvalidInput
+
+EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
+def test_every_experiment_loads(path):
+    experiment = Experiment.from_yaml(path)
+    assert Experiment.from_dict(experiment.to_dict(), "again") == experiment
+    assert experiment.name == path.stem
+
+
+def test_overrides(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text("name: e\ntraining: {float_epochs: 3}\n")
+    experiment = Experiment.from_yaml(path, ["training.float_epochs=5", "search.max.latency_ms=0.5", "seed=7"])
+    assert (experiment.training.float_epochs, experiment.seed) == (5, 7)
+    assert experiment.search.max == {"latency_ms": 0.5}
+    for override, message in [
+        ("seed", "--set takes KEY=VALUE, got 'seed'"),
+        ("seed.x=1", "the key \"seed\": Expected a int. Got value: {'x': 1}"),
+        ("seed=[", "is not a YAML value"),
+        ("sed=1", "unknown key 'sed' .did you mean 'seed'"),
+    ]:
+        with pytest.raises(InvalidInput, match=message):
+            Experiment.from_yaml(path, [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: e\nsead: 1", "unknown key 'sead' .did you mean 'seed'"),
+        ("name: e\ntraining: {float_epoch: 1}", "unknown key 'training.float_epoch' .did you mean 'training.float_epochs'"),
+        ("name: e\ntraining: {float_epochs: -1}", "training.float_epochs must be 0 or more, got -1"),
+        ("name: e\ntraining: {float_epochs: 0, quantized_epochs: 0}", "must be 1 or more, got 0"),
+        ("name: e\ntraining: {learning_rate: 0}", "training.learning_rate must be above 0, got 0"),
+        ("name: e\ntraining: {learning_rate: .nan}", "training.learning_rate must be above 0, got nan"),
+        ("name: e\ntraining: {batch_size: many}", "training.batch_size"),
+        ("name: e\ntraining: 3", "'training' must hold keys and values, got 3"),
+        ("name: e\nseed:", "the key 'seed' has no value"),
+        ("name: e\nthreads: 0", "threads must be 1 or more, got 0"),
+        ("name: e\ntable: {rounds: 1}", "table.rounds must be 2 or more, got 1"),
+        ("name: e\ntable: {seconds: 0}", "table.seconds must be above 0, got 0"),
+        ("name: e\nsearch: {n_measurements: -5}", "search.n_measurements must be 4 or more, got -5"),
+        ("name: e\nsearch: {objectives: [error, speed]}", r"got \['speed'\]"),
+        ("name: e\nsearch: {objectives: [macs]}", "must contain 'error'"),
+        ("name: e\nsearch: {objectives: [error, error]}", "must name each objective once"),
+        ("name: e\nsearch: {max: {latency_ms: -1}}", "search.max must be above 0, got {'latency_ms': -1"),
+        ("name: e\nsearch: {max: {error: 3}}", r"got \['error'\]"),
+        ("name: e\ndata: {n_val: -3}", "data.n_val must be 0 or more, got -3"),
+        ("seed: 1", "it lacks the key name"),
+        ("- 1", "must hold keys and values of an experiment, got list"),
+        ("name: [", "is not YAML"),
+    ],
+)
+def test_bad_experiments_are_named_in_one_line(tmp_path, text, message):
+    path = tmp_path / "e.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidInput, match=message) as error:
+        Experiment.from_yaml(path)
+    assert "\n" not in str(error.value)
+    assert "e.yaml" in str(error.value)
+
+
+def test_missing_file():
+    with pytest.raises(InvalidInput, match="cannot read the experiment 'none.yaml': No such file"):
+        Experiment.from_yaml(Path("none.yaml"))

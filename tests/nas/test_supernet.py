@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from nas.calibration import calibrate
+from nas.evaluation import predict
+from nas.quant.folding import BATCH_NORM_EPS
+from nas.supernet import SharedLayers, Supernet
+from search_spaces.baselines import baselines, uniform_genome
+from search_spaces.graph import Add, Conv, GlobalAveragePool, Linear, Normalize, Relu
+
+
+def plain_float(graph, weights, images):
+    """A float32 network written out with torch's functions, from extracted weights alone."""
+    tensors = {graph.nodes[0].name: images}
+    for node in graph.nodes[1:]:
+        taken = [tensors[name] for name in node.inputs]
+        w = {kind: torch.from_numpy(weights[f"{node.name}/{kind}"]) for kind in ("weight", "bias", "mean", "std")
+             if f"{node.name}/{kind}" in weights}  # fmt: skip
+        match node:
+            case Normalize():
+                y = (taken[0] - w["mean"].reshape(-1, 1, 1)) / w["std"].reshape(-1, 1, 1)
+            case Conv():
+                padding = node.kernel // 2
+                y = functional.conv2d(taken[0], w["weight"], w["bias"], node.stride, padding, groups=node.groups)
+            case Relu():
+                y = functional.relu(taken[0])
+            case Add():
+                y = taken[0] + taken[1]
+            case GlobalAveragePool():
+                y = functional.adaptive_avg_pool2d(taken[0], 1)
+            case Linear():
+                y = functional.linear(taken[0].flatten(1), w["weight"], w["bias"])
+            case _:
+                y = taken[0]
+        tensors[node.name] = y
+    return tensors[graph.output.name]
+
+
+@pytest.mark.parametrize("level", ["smallest", "middle", "largest"])
+def test_supernet_equals_a_plain_network_of_extracted_weights(trained, digits, level):
+    space = trained.space
+    architecture = space.architecture(uniform_genome(space, level, "float32"))
+    graph = space.graph(architecture)
+    images = torch.from_numpy(digits.x_test)
+    calibration = calibrate(trained, graph, torch.from_numpy(digits.x_train))
+    weights = trained.extract(architecture, calibration)
+    with torch.no_grad():
+        found = trained(images, graph, calibration)
+        expected = plain_float(graph, weights, images)
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_calibrated_float_network_equals_batch_norm_with_its_statistics(trained, digits):
+    """Folding is checked against torch's own batch norm on the first convolution."""
+    space = trained.space
+    graph = space.graph(space.architecture(uniform_genome(space, "middle", "float32")))
+    images = torch.from_numpy(digits.x_train[:400])
+    calibration = calibrate(trained, graph, images)
+    node = graph["stem/conv"]
+    layers = SharedLayers(trained)
+    with torch.no_grad():
+        x = layers.normalize(graph["stem/normalize"], images)
+        y = functional.conv2d(x, trained.weight(node), padding=1)
+        mean, var = calibration.statistics["stem/conv"]
+        normed = functional.batch_norm(y, mean, var, trained.gamma(node), trained.bias(node), eps=BATCH_NORM_EPS)
+        assert torch.allclose(y.mean(dim=(0, 2, 3)), mean, atol=1e-5)
+        weights = trained.fold(graph, calibration)
+        folded = functional.conv2d(x, weights["stem/conv/weight"], weights["stem/conv/bias"], padding=1)
+    assert torch.allclose(normed, folded, atol=1e-4)
+
+
+def test_elastic_layers_are_slices(tiny_space):
+    supernet = Supernet(tiny_space, torch.Generator().manual_seed(1))
+    shared = supernet.shared["stage2/block2/depthwise/weight"]
+    assert shared.shape == (48, 1, 5, 5)
+    small = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "smallest")))
+    node = small["stage1/block1/depthwise"]
+    whole = supernet.shared["stage1/block1/depthwise/weight"]
+    assert (supernet.weight(node) == whole[:16, :, 1:4, 1:4]).all()
+    expand = small["stage2/block1/expand"]
+    assert (supernet.weight(expand) == supernet.shared["stage2/block1/expand/weight"][:16, :8]).all()
+    assert (supernet.bias(expand) == supernet.shared["stage2/block1/expand/bias"][:16]).all()
+
+
+def test_depth_takes_the_first_blocks(tiny_space):
+    deep = uniform_genome(tiny_space, "largest")
+    shallow = deep.copy()
+    shallow[tiny_space.gene["stage2/depth"]] = 0
+    names = [{n.name for n in tiny_space.graph(tiny_space.architecture(g)).nodes} for g in (deep, shallow)]
+    assert {name for name in names[0] - names[1]} == {n for n in names[0] if n.startswith("stage2/block2")}
+
+
+def test_gradient_reaches_only_the_active_slice(tiny_space, digits):
+    supernet = Supernet(tiny_space, torch.Generator().manual_seed(1))
+    graph = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "smallest", "w4a4")))
+    supernet(torch.from_numpy(digits.x_train[:32]), graph).square().sum().backward()
+    gradient = supernet.shared["stage1/block1/depthwise/weight"].grad
+    assert gradient[:16, :, 1:4, 1:4].abs().sum() > 0
+    gradient[:16, :, 1:4, 1:4] = 0
+    assert gradient.abs().sum() == 0
+    assert supernet.shared["stage1/block2/expand/weight"].grad is None
+    assert supernet.log_steps.grad.abs().sum() > 0
+    assert supernet.log_multipliers.grad.abs().sum() > 0
+
+
+def test_extracted_integers_are_in_range(trained, digits):
+    space = trained.space
+    for name, genome in baselines(space).items():
+        architecture = space.architecture(genome)
+        graph = space.graph(architecture)
+        weights = trained.extract(architecture, calibrate(trained, graph, torch.from_numpy(digits.x_train[:256])))
+        for node in graph.nodes:
+            if isinstance(node, Conv | Linear) and not node.precision.is_float:
+                integers = weights[f"{node.name}/weight"]
+                assert integers.dtype == np.int8
+                assert np.abs(integers.astype(int)).max() <= node.precision.weights.high
+                assert weights[f"{node.name}/bias"].dtype == np.int32
+                assert weights[f"{node.name}/weight_scale"].shape == (node.shape[0],)
+        assert name
+
+
+def test_calibration_leaves_the_supernet_alone_and_repeats(tiny_space, digits):
+    supernet = Supernet(tiny_space, torch.Generator().manual_seed(1))
+    before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
+    graph = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "largest", "w4a4")))
+    images = torch.from_numpy(digits.x_train)
+    first, second = (calibrate(supernet, graph, images) for _ in range(2))
+    assert all((tensor == before[name]).all() for name, tensor in supernet.state_dict().items())
+    assert first.steps.keys() == second.steps.keys()
+    assert all((first.steps[name] == second.steps[name]).all() for name in first.steps)
+    logits = [predict(supernet, graph, calibration, images[:50]) for calibration in (first, second)]
+    assert (logits[0] == logits[1]).all()

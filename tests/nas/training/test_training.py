@@ -1,0 +1,173 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from nas.supernet import Supernet
+from nas.training.checkpoint import load_tensors, save_tensors, write_atomically
+from nas.training.sandwich import sample_sandwich, sandwich_step
+from nas.training.trainer import load_supernet, train
+from search_spaces import SPACES, InvalidInput, graph_costs
+
+
+def fresh(space, digits):
+    supernet = Supernet(space, torch.Generator().manual_seed(0))
+    supernet.set_pixel_statistics(*digits.pixel_statistics())
+    return supernet
+
+
+def formats_of(graph):
+    return {node.precision.name for node in graph.nodes if node.name.startswith("stage")}
+
+
+def test_sandwich_holds_largest_random_smallest(tiny_space, rng):
+    graphs = sample_sandwich(tiny_space, 3, False, rng)
+    assert len(graphs) == 5
+    assert all(formats_of(graph) == {"float32"} for graph in graphs)
+    sizes = [graph_costs(graph)["macs"] for graph in graphs]
+    assert sizes[0] == max(sizes)
+    assert sizes[-1] == min(sizes)
+    quantized = sample_sandwich(tiny_space, 30, True, rng)
+    assert formats_of(quantized[0]) == {"float32"}
+    assert formats_of(quantized[-1]) == {"w4a4"}
+    assert set.union(*map(formats_of, quantized[1:-1])) == {"float32", "w8a8", "w4a4"}
+
+
+def test_step_sums_the_gradients_of_all_networks(tiny_space, digits, rng):
+    supernet = fresh(tiny_space, digits)
+    graphs = sample_sandwich(tiny_space, 1, True, rng)
+    images, labels = torch.from_numpy(digits.x_train[:32]), torch.from_numpy(digits.y_train[:32])
+    teacher = supernet(images, graphs[0])
+    loss = torch.nn.functional.cross_entropy(teacher, labels)
+    for graph in graphs[1:]:
+        loss = loss + torch.nn.functional.cross_entropy(supernet(images, graph), teacher.detach().softmax(dim=1))
+    expected = torch.autograd.grad(loss, supernet.shared["head/linear/weight"])[0]
+    optimizer = torch.optim.SGD(supernet.parameters(), lr=0.0)
+    sandwich_step(supernet, optimizer, images, labels, graphs, label_smoothing=0.0, clip_norm=1e9)
+    assert torch.allclose(supernet.shared["head/linear/weight"].grad, expected, atol=1e-5)
+
+
+def test_rates(make_schedule):
+    schedule = make_schedule(float_epochs=10, quantized_epochs=4, warmup_epochs=2)
+    assert schedule.rate(0.0) < schedule.rate(1.0) < schedule.rate(2.0) == pytest.approx(0.1)
+    assert schedule.rate(6.0) == pytest.approx(0.05)
+    assert schedule.rate(10.0) == pytest.approx(0.02)
+    assert schedule.rate(12.0) == pytest.approx(0.01)
+    assert [schedule.is_quantized(epoch) for epoch in (9, 10)] == [False, True]
+
+
+def test_training_learns_and_every_format_works(evaluator):
+    from search_spaces.baselines import uniform_genome
+
+    space = evaluator.supernet.space
+    genomes = np.array([uniform_genome(space, "largest", name) for name in ("float32", "w8a8", "w4a4")])
+    errors = evaluator.errors(genomes, "test")
+    assert errors[0] < 12
+    assert abs(errors[1] - errors[0]) < 2
+    assert abs(errors[2] - errors[0]) < 6
+
+
+def test_stopped_training_ends_with_the_same_weights(tiny_space, digits, make_schedule, tmp_path):
+    class Stopped(Exception):
+        pass
+
+    def stop(done, total, note):
+        if done > 0.7 * total:
+            raise Stopped
+
+    schedule = make_schedule(float_epochs=2, quantized_epochs=2)
+    whole, halved = fresh(tiny_space, digits), fresh(tiny_space, digits)
+    records = train(whole, digits, schedule, seed=3, checkpoint=tmp_path / "a", identity={"x": 1})
+    with pytest.raises(Stopped):
+        train(halved, digits, schedule, seed=3, checkpoint=tmp_path / "b", identity={"x": 1}, progress=stop)
+    again = fresh(tiny_space, digits)
+    resumed = train(again, digits, schedule, seed=3, checkpoint=tmp_path / "b", identity={"x": 1})
+    assert resumed == records
+    for name, tensor in whole.state_dict().items():
+        assert (tensor == again.state_dict()[name]).all(), name
+    with pytest.raises(InvalidInput, match="is of another training: its x is 1, this one's is 2"):
+        train(fresh(tiny_space, digits), digits, schedule, seed=3, checkpoint=tmp_path / "b", identity={"x": 2})
+
+
+def test_checkpoints_are_whole_or_refused(tmp_path):
+    path = tmp_path / "c.safetensors"
+    save_tensors(path, {"a": torch.arange(5.0)}, {"epoch": 3})
+    tensors, facts = load_tensors(path)
+    assert (tensors["a"].tolist(), facts) == ([0, 1, 2, 3, 4], {"epoch": 3})
+    content = path.read_bytes()
+    for length in (0, 4, 20, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(InvalidInput, match="is damaged or not of hwnas"):
+            load_tensors(path)
+    with pytest.raises(InvalidInput, match="is damaged or not of hwnas"):
+        load_tensors(tmp_path / "none")
+
+
+def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    write_atomically(path, b"old")
+    monkeypatch.setattr(os, "replace", lambda *paths: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_of_another_space_are_refused(tiny_space, digits, tmp_path):
+    other = Supernet(SPACES.get("mobilenet-digits")(), torch.Generator().manual_seed(0))
+    with pytest.raises(InvalidInput, match="holds the weights of another space than 'tiny'"):
+        load_supernet(fresh(tiny_space, digits), other.state_dict(), tmp_path / "s")
+
+
+def experiment_file(folder):
+    content = {
+        "name": "killed",
+        "data": {"name": "digits", "n_val": 360},
+        "training": {"float_epochs": 2, "quantized_epochs": 2, "batch_size": 256, "n_random": 0, "warmup_epochs": 0},
+    }
+    path = folder / "killed.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def start(experiment, out):
+    command = [sys.executable, "-m", "nas.cli", "train", str(experiment), "--out", str(out)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE)
+
+
+def test_sigkill_at_random_moments_of_the_real_command(tmp_path, rng):
+    experiment = experiment_file(tmp_path)
+    whole = start(experiment, tmp_path / "whole")
+    began = time.monotonic()
+    _, messages = whole.communicate()
+    assert whole.returncode == 0, messages
+    duration = time.monotonic() - began
+
+    kills, epochs = 0, []
+    checkpoint = tmp_path / "killed" / "checkpoint" / "last.safetensors"
+    for _ in range(12):
+        process = start(experiment, tmp_path / "killed")
+        try:
+            process.wait(timeout=float(rng.uniform(0.4, 0.9)) * duration if kills < 4 else 600)
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            done = len(load_tensors(checkpoint)[1]["records"]) if checkpoint.exists() else 0
+            epochs.append(done)
+        finally:
+            process.stderr.close()
+    assert process.returncode == 0
+    assert kills >= 1
+    assert epochs == sorted(epochs)
+    mine, theirs = (load_file(tmp_path / run / "supernet.safetensors") for run in ("killed", "whole"))
+    assert mine.keys() == theirs.keys()
+    assert all((mine[name] == theirs[name]).all() for name in mine)
