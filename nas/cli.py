@@ -190,10 +190,8 @@ def _export_one(pipeline: "Pipeline", architecture_id: str, folder: str | None, 
     except ParityFailed as error:
         print(f"hwnas: {error}", file=sys.stderr)
         return 1
-    print(
-        f"{target}: {parity['elements']} integers equal the reference, "
-        f"{parity['agreement']:.2f} % of {parity['images']} answers equal the supernet's"
-    )
+    integers = f"{parity['elements']} integers equal the reference, " if parity["elements"] else ""
+    print(f"{target}: {integers}{parity['agreement']:.2f} % of {parity['images']} answers equal the supernet's")
     return 0
 
 

@@ -20,11 +20,11 @@ from nas.config import Experiment
 from nas.data import Dataset, load_dataset
 from nas.evaluation import Evaluator
 from nas.export.bundle import export_bundle
-from nas.progress import console, progress_bar
+from nas.progress import Update, console, progress_bar
 from nas.report.plot import front_png
 from nas.report.table import print_front, verdict
 from nas.run_folder import RunFolder, file_digest, read_table, write_table
-from nas.search.evolution import Objective, at_most
+from nas.search.evolution import Objective, at_most, evolve
 from nas.search.loop import search
 from nas.search.pareto import columns, layers, non_dominated
 from nas.supernet import Supernet
@@ -125,20 +125,28 @@ class Pipeline:
         exact: dict[str, Objective] = {"latency_ms": table.factor_table(self.space)}
         exact |= {name: cost_table(self.space, name) for name in ("size_bytes", "macs")}
         errors = self._archive("error", ("error",))
+        cheap = {name: exact[name] for name in config.objectives if name != "error"}
+        constraints = {name: at_most(exact[name], limit) for name, limit in config.max.items()}
+        rng = np.random.default_rng(self.experiment.seed)
+        quality = None
         with progress_bar("searching") as update:
-            result = search(
-                self.space,
-                lambda genomes: {"error": evaluator.errors(genomes)},
-                cheap={name: exact[name] for name in config.objectives if name != "error"},
-                constraints={name: at_most(exact[name], limit) for name, limit in config.max.items()},
-                n_measurements=config.n_measurements,
-                predictors=config.predictors,
-                rng=np.random.default_rng(self.experiment.seed),
-                archive=errors,
-                progress=update,
-            )
+            if "error" in config.objectives:
+                result = search(
+                    self.space,
+                    lambda genomes: {"error": evaluator.errors(genomes)},
+                    cheap=cheap,
+                    constraints=constraints,
+                    n_measurements=config.n_measurements,
+                    predictors=config.predictors,
+                    rng=rng,
+                    archive=errors,
+                    progress=update,
+                )
+                quality = result.quality.get("error")
+            else:
+                self._search_cheap(cheap, constraints, errors, evaluator, rng, update)
         self._write_front(exact, table, evaluator)
-        return result.quality.get("error")
+        return quality
 
     def print_front(self) -> None:
         """Print the front with the verdict on its latency table."""
@@ -208,6 +216,24 @@ class Pipeline:
     def _archive(self, study: str, names: tuple[str, ...]) -> Archive:
         identity = {"supernet": file_digest(self.run.supernet)}
         return Archive(self.space, self.run.storage, study, names, identity)
+
+    def _search_cheap(
+        self,
+        cheap: dict[str, Objective],
+        constraints: dict[str, Objective],
+        errors: Archive,
+        evaluator: Evaluator,
+        rng: np.random.Generator,
+        progress: Update,
+    ) -> None:
+        """Search without the error as an objective: nothing is predicted; the error is measured to be told."""
+        front = evolve(self.space, cheap, constraints, population=100, generations=100, rng=rng)
+        genomes = np.concatenate([np.array(list(baselines(self.space).values())), front.genomes])
+        genomes = genomes[: self.experiment.search.n_measurements]
+        for done, genome in enumerate(genomes, start=1):
+            if errors.lookup(genome[None])[0] is None:
+                errors.add(genome[None], {"error": evaluator.errors(genome[None])})
+            progress(done, len(genomes))
 
     def _find(self, architecture_id: str) -> Architecture:
         known = [self.space.architecture(genome) for genome in self._archive("error", ("error",)).genomes()]

@@ -44,15 +44,16 @@ class Supernet(nn.Module):
 
     Args:
         space: Its blocks say which weights there are, and how large at most.
-        generator: Source of the initial weights.
+        generator: Source of the initial weights; None takes a new one with seed 0.
     """
 
     step_is_set: Tensor
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, space: SearchSpace, generator: torch.Generator) -> None:
+    def __init__(self, space: SearchSpace, generator: torch.Generator | None = None) -> None:
         super().__init__()
+        generator = generator or torch.Generator().manual_seed(0)
         self.space = space
         shapes, steps, multipliers = _inventory(space)
         self.shared = nn.ParameterDict()

@@ -66,8 +66,9 @@ def bitops(nodes: Sequence[Node]) -> float:
     for node in nodes:
         if isinstance(node, Conv | Linear):
             source = by_name[node.inputs[0]]
-            meets_integers = isinstance(source, Quantize) and not node.precision.is_float
-            activation_bits = source.format.bits if meets_integers else node.precision.border.bits
+            activation_bits = node.precision.border.bits
+            if isinstance(source, Quantize) and not node.precision.is_float:
+                activation_bits = source.format.bits
             total += _macs(node) * node.precision.weights.bits * activation_bits
     return total
 

@@ -28,9 +28,10 @@ def front_png(front: pd.DataFrame, measured: pd.DataFrame, baselines: pd.DataFra
     for panel, (column, label) in zip(panels, AXES.items(), strict=True):
         panel.scatter(measured[column], measured["error_val"], s=12, color="0.8", label="measured")
         panel.scatter(front[column], front["error_val"], s=28, color="tab:blue", label="front", zorder=3)
-        for precision, group in baselines.groupby(baselines["baseline"].str.split().str[0], sort=False):
-            group = group.sort_values(column)
-            panel.plot(group[column], group["error_val"], marker="x", linestyle=":", label=f"uniform {precision}")
+        kinds = baselines.groupby(baselines["baseline"].str.split().str[0], sort=False)
+        for i, (precision, group) in enumerate(kinds, start=1):  # color 0 is the front's
+            line = group.sort_values(column)
+            panel.plot(line[column], line["error_val"], f"C{i}x:", label=f"uniform {precision}")
         panel.set(xlabel=label, ylabel="validation error (%)", xscale="log")
         panel.grid(alpha=0.3)
     panels[0].legend(fontsize="small")

@@ -11,6 +11,7 @@ from pathlib import Path
 import onnxruntime
 import pandas as pd
 import pytest
+import yaml
 
 import nas
 from nas.cli import build_parser, main
@@ -94,6 +95,19 @@ def test_stages_go_on_alone(run, capsys):
     assert "make it with `hwnas search" in failing(["front", run], capsys)
     assert main(["search", str(run)]) == 0
     assert main(["front", str(run)]) == 0
+
+
+@pytest.mark.parametrize("objectives", [["error", "macs"], ["latency_ms", "size_bytes"]])
+def test_any_objectives(run, objectives):
+    content = yaml.safe_load((run / "experiment.yaml").read_text())
+    content["experiment"]["search"]["objectives"] = objectives
+    (run / "experiment.yaml").write_text(yaml.safe_dump(content))
+    assert main(["search", str(run)]) == 0
+    front = nas.open_run(run).front()
+    values = front[[name.replace("error", "error_val") for name in objectives]].to_numpy()
+    for row in values:
+        assert not ((values <= row).all(axis=1) & (values < row).any(axis=1)).any()
+    assert front[["error_val", "latency_ms"]].notna().all().all()
 
 
 def test_front_query(finished, capsys):
@@ -268,7 +282,9 @@ def test_help_is_quick_and_clear(capsys):
 def readme_commands():
     text = "\n".join(path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
     blocks = re.findall(r"```(?:sh|bash|console)\n(.*?)```", text, flags=re.S)
-    return sorted({line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.startswith("hwnas ")})
+    return sorted(
+        {line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.startswith("hwnas ")}
+    )
 
 
 @pytest.mark.parametrize("command", readme_commands())

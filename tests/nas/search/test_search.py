@@ -43,9 +43,7 @@ def test_evolve_finds_the_true_front(rng):
 def test_same_seed_same_front(tiny_space, make_table):
     table = make_table(tiny_space).factor_table(tiny_space)
     objectives = {"latency_ms": table, "negative_macs": lambda g: -cost_table(tiny_space, "macs")(g)}
-    fronts = [
-        evolve(tiny_space, objectives, population=30, generations=15, rng=np.random.default_rng(5)) for _ in range(2)
-    ]
+    fronts = [evolve(tiny_space, objectives, population=30, generations=15, rng=np.random.default_rng(5)) for _ in range(2)]
     assert (fronts[0].genomes == fronts[1].genomes).all()
     assert (fronts[0].values == fronts[1].values).all()
 
@@ -157,9 +155,7 @@ def test_search_keeps_constraints_and_small_spaces():
     limited = run(lambda genomes: {"error": error(genomes)}, constraints={"cost": at_most(cost, 12.0)})
     assert (limited.front["cost"] <= 12).all()
     tiny = TabularSpace([Choice("a", (0, 1, 2))])
-    result = search(
-        tiny, lambda g: {"error": g[:, 0] * 1.0}, n_measurements=50, rng=np.random.default_rng(0)
-    )
+    result = search(tiny, lambda g: {"error": g[:, 0] * 1.0}, n_measurements=50, rng=np.random.default_rng(0))
     assert len(result.archive) == 3
     assert result.front["error"].tolist() == [0.0]
 
