@@ -1,6 +1,7 @@
 """The command `hwnas`: verbs to functions, no logic. Heavy imports happen inside the verbs, so that help is quick."""
 
 import argparse
+import importlib.metadata
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"hwnas {importlib.metadata.version('hwnas')}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
     run = verbs.add_parser("run", help="train, measure, search, print the front and export its best network")
@@ -67,6 +69,10 @@ def build_parser() -> argparse.ArgumentParser:
     search.set_defaults(verb=_search)
 
     front = verbs.add_parser("front", help="query the measured front of a run")
+    front.epilog = (
+        "NAME is one of error_val, error_test, latency_ms, latency_spread, latency_ms_predicted, size_bytes, macs; "
+        "docs/run-folder.md explains them"
+    )
     front.add_argument("run", help="run folder")
     front.add_argument(
         "--max", action="append", default=[], metavar="NAME=VALUE", help="keep rows up to this; may be repeated"
@@ -97,7 +103,7 @@ def _add_source(parser: argparse.ArgumentParser, *, optional: bool = False) -> N
     text = "experiment (YAML file), or the folder of a run that was begun"
     parser.add_argument("source", nargs="?" if optional else None, help=text)
     parser.add_argument("--out", metavar="RUN", help="run folder of a YAML file (default: runs/NAME)")
-    text = "set a key of the experiment, as training.float_epochs=2; may be repeated"
+    text = "set a key of the experiment, as training.float_epochs=2 (all keys: docs/experiment.md); may be repeated"
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
 
 
@@ -159,7 +165,7 @@ def _search_and_print(pipeline: "Pipeline") -> None:
     if quality is not None:
         print(
             f"predictor of the error: Kendall tau {quality.tau:.2f} on {quality.n} networks, "
-            f"{quality.tau_top:.2f} among the best tenth (cross-validated)"
+            f"{quality.tau_top:.2f} among the best tenth (cross-validated; nan where all errors tie)"
         )
 
 
@@ -190,8 +196,8 @@ def _export_one(pipeline: "Pipeline", architecture_id: str, folder: str | None, 
     except ParityFailed as error:
         print(f"hwnas: {error}", file=sys.stderr)
         return 1
-    integers = f"{parity['elements']} integers equal the reference, " if parity["elements"] else ""
-    print(f"{target}: {integers}{parity['agreement']:.2f} % of {parity['images']} answers equal the supernet's")
+    integers = f"{parity['elements']} integers equal the reference" if parity["elements"] else "all float32, no integers"
+    print(f"{target}: {integers}, {parity['agreement']:.2f} % of {parity['images']} answers equal the supernet's")
     return 0
 
 

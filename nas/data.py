@@ -4,9 +4,11 @@ Validation steers the search; the test split is only reported.
 """
 
 import gzip
+import hashlib
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,14 @@ class Dataset:
         """Channels, height, width."""
         channels, height, width = self.x_train.shape[1:]
         return channels, height, width
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all images and labels, 16 hexadecimal digits: two data sets are the same when it is."""
+        content = hashlib.sha256()
+        for array in (self.x_train, self.y_train, self.x_val, self.y_val, self.x_test, self.y_test):
+            content.update(np.ascontiguousarray(array).data)
+        return content.hexdigest()[:16]
 
     def pixel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return mean and standard deviation of each channel over the training images, shapes `(channels,)`."""

@@ -22,7 +22,7 @@ from nas.evaluation import Evaluator
 from nas.export.bundle import export_bundle
 from nas.progress import Update, console, progress_bar
 from nas.report.plot import front_png
-from nas.report.table import print_front, verdict
+from nas.report.table import describe, print_front, verdict
 from nas.run_folder import RunFolder, file_digest, read_table, write_table
 from nas.search.evolution import Objective, at_most, evolve
 from nas.search.loop import search
@@ -190,7 +190,7 @@ class Pipeline:
         return {
             "space": self.space.name,
             "seed": config.seed,
-            "data": config.data.name,
+            "data": self.data.digest,
             "training": asdict(config.training),
         }
 
@@ -278,7 +278,7 @@ class Pipeline:
         front = networks.iloc[best].sort_values([*objectives, "id"], ignore_index=True)
         uniform = networks.iloc[of_seed].reset_index(drop=True)
         uniform.insert(0, "baseline", list(seeds))
-        picture = front_png(front, networks, uniform, f"{self.experiment.name} on {table.device}")
+        picture = front_png(front, networks, uniform, f"{self.experiment.name}: {describe(table)}")
         write_atomically(self.run.front_png, picture)
         write_atomically(self.run.baselines_csv, uniform.to_csv(index=False).encode())
         write_atomically(self.run.front_csv, front.to_csv(index=False).encode())

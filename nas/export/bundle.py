@@ -61,11 +61,12 @@ def export_bundle(
     expected = predict(supernet, graph, calibration, torch.from_numpy(images)).numpy()
     parity = check_parity(model, graph, weights, images, expected)
     if parity.reasons:
-        raise ParityFailed(f"subnet {architecture.id} is not exported: {'; '.join(parity.reasons)}")
+        way_out = "train longer, or choose another subnet with `hwnas front`"
+        raise ParityFailed(f"subnet {architecture.id} is not exported: {'; '.join(parity.reasons)}; {way_out}")
     subnet = {
         "id": architecture.id,
         "architecture": json.loads(architecture.to_json()),
-        "data": data.name,
+        "data": {"name": data.name, "digest": data.digest},
         "input": {"name": graph.nodes[0].name, "type": "float32", "shape": [1, *data.image_shape], "values": "raw pixels"},
         "output": {"name": graph.output.name, "type": "float32", "shape": [1, data.n_classes], "values": "logits"},
         "onnx": {"opset": OPSET, "ir_version": IR_VERSION, "bytes": len(model.SerializeToString())},

@@ -8,6 +8,7 @@ import pandas as pd
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
+from matplotlib.ticker import StrMethodFormatter
 
 AXES = {"latency_ms": "measured latency (ms)", "size_bytes": "packed weights (bytes)"}
 
@@ -26,13 +27,16 @@ def front_png(front: pd.DataFrame, measured: pd.DataFrame, baselines: pd.DataFra
     """
     figure, panels = plt.subplots(1, len(AXES), figsize=(12, 5), layout="constrained")
     for panel, (column, label) in zip(panels, AXES.items(), strict=True):
-        panel.scatter(measured[column], measured["error_val"], s=12, color="0.8", label="measured")
-        panel.scatter(front[column], front["error_val"], s=28, color="tab:blue", label="front", zorder=3)
+        panel.scatter(measured[column], measured["error_val"], s=14, color="0.7", label="timed")
         kinds = baselines.groupby(baselines["baseline"].str.split().str[0], sort=False)
-        for i, (precision, group) in enumerate(kinds, start=1):  # color 0 is the front's
+        for i, (precision, group) in enumerate(kinds):
             line = group.sort_values(column)
             panel.plot(line[column], line["error_val"], f"C{i}x:", label=f"uniform {precision}")
+        panel.scatter(front[column], front["error_val"], s=26, color="black", label="front", zorder=3)
         panel.set(xlabel=label, ylabel="validation error (%)", xscale="log")
+        panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        panel.xaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
+        panel.tick_params(axis="x", which="both", labelrotation=45, labelsize="small")
         panel.grid(alpha=0.3)
     panels[0].legend(fontsize="small")
     figure.suptitle(title)

@@ -15,8 +15,8 @@ SHOWN = {
     "error_test": ("test %", "{:.2f}"),
     "latency_ms": ("ms", "{:.4f}"),
     "latency_spread": ("spread", "{:.1%}"),
-    "latency_ms_predicted": ("predicted ms", "{:.4f}"),
-    "size_bytes": ("bytes", "{:,.0f}"),
+    "latency_ms_predicted": ("predicted", "{:.4f}"),
+    "size_bytes": ("packed bytes", "{:,.0f}"),
 }
 
 
@@ -30,8 +30,9 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, console: Console) 
     for _, row in front.iterrows():
         table.add_row(str(row["id"]), formats_of(row), *_cells(row))
     table.add_section()
+    table.add_row("", "uniform baselines:", style="dim")
     for _, row in baselines.iterrows():
-        table.add_row(str(row["id"]), str(row["baseline"]), *_cells(row), style="dim")
+        table.add_row(str(row["id"]), str(row["baseline"]).replace("float32", "f32"), *_cells(row), style="dim")
     console.print(table)
 
 
@@ -43,9 +44,17 @@ def to_text(front: pd.DataFrame, form: str) -> str:
 
 
 def formats_of(row: "pd.Series[Any]") -> str:
-    """Return how many blocks of each number format a network has: `3 float32 2 w8a8`."""
+    """Return how many blocks of each number format a network has: `3xf32 2xw8a8`."""
     values = [str(value) for name, value in row.items() if str(name).endswith("/format") and not pd.isna(value)]
-    return " ".join(f"{values.count(value)} {value}" for value in sorted(set(values)))
+    short = {value: value.replace("float32", "f32") for value in sorted(set(values))}
+    return " ".join(f"{values.count(value)}x{name}" for value, name in short.items())
+
+
+def describe(table: LatencyTable) -> str:
+    """Return on what a table was measured, and that it is not valid where it is not."""
+    doubt = "" if table.report.is_valid else ", latency table NOT VALID"
+    facts = table.fingerprint
+    return f"{facts['backend']} {facts['version']}, {facts['threads']} thread(s), {facts['cpu']}{doubt}"
 
 
 def verdict(table: LatencyTable) -> str:
@@ -55,7 +64,10 @@ def verdict(table: LatencyTable) -> str:
         f"latency table {table.device}: {report.mape:.1f} % mean error, Kendall tau {report.tau:.3f} on {report.n_held_out} "
         f"held-out networks (the truth repeats to {report.split_half:.1f} %), {report.minutes:.1f} minutes"
     )
-    return numbers if report.is_valid else f"{numbers}. NOT VALID: {'; '.join(report.reasons)}"
+    if report.is_valid:
+        return numbers
+    way_out = "close other programs and measure it again with `hwnas measure --again`"
+    return f"{numbers}. NOT VALID: {'; '.join(report.reasons)}; {way_out}"
 
 
 def _cells(row: "pd.Series[Any]") -> list[str]:

@@ -106,7 +106,7 @@ def train(
                 )
             )
             done = epoch * len(images) + (position * len(images)) + len(x)
-            note = f"{stage} stage, epoch {epoch + 1} of {schedule.epochs}, loss {np.mean(losses):.3f}"
+            note = f"{stage} epoch {epoch + 1}/{schedule.epochs}, loss {np.mean(losses):.3f}"
             progress(min(int(done), (epoch + 1) * len(images)), schedule.epochs * len(images), note)
         records.append({"epoch": epoch + 1, "loss": round(float(np.mean(losses)), 5)})
         _save(supernet, optimizer, checkpoint, {**identity, "records": records})

@@ -1,0 +1,42 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas.cli import main
+from nas.config import Experiment
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_list_of_keys_is_fresh(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import write_experiment_keys
+
+    assert write_experiment_keys.TARGET.read_text() == write_experiment_keys.text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_own_data_as_documented(tmp_path, monkeypatch, capsys):
+    """The page's array names and its YAML, on three classes of coloured images of 12 x 12 pixels."""
+    text = (ROOT / "docs" / "own-data.md").read_text()
+    (yaml,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    rng = np.random.default_rng(0)
+    y_train, y_test = np.arange(120) % 3, np.arange(60) % 3
+    x_train, x_test = (rng.normal(100 + 20 * y[:, None, None, None], 30, (len(y), 12, 12, 3)) for y in (y_train, y_test))
+    monkeypatch.chdir(tmp_path)
+    exec(code, {"np": np, "x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test})
+    (tmp_path / "mine.yaml").write_text(yaml)
+    assert Experiment.from_yaml(tmp_path / "mine.yaml").data.path == "mine.npz"
+    quick = ["training.float_epochs=1", "training.quantized_epochs=0", "training.warmup_epochs=0"]
+    words = ["train", "mine.yaml", "--out", "run", *(word for change in quick for word in ("--set", change))]
+    assert main(words) == 0, capsys.readouterr().err
+    assert (tmp_path / "run" / "supernet.safetensors").exists()
