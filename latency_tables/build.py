@@ -198,12 +198,17 @@ def _read_journal(journal: Path, heading: Mapping[str, object]) -> Known:
     known: Known = {}
     if not journal.exists():
         return known
-    first, *lines = journal.read_text().splitlines() or [""]
+    try:
+        first, *lines = journal.read_text(errors="replace").splitlines() or [""]
+    except OSError as error:
+        raise InvalidInput(f"cannot read the journal '{journal}': {error.strerror}; remove it to measure anew") from error
     if first != json.dumps(heading):
         return known
     for line in lines:
         try:
             name, round_, ms, undisturbed = json.loads(line)
+            if not 0 < float(ms) < float("inf"):
+                break
             known[str(name), int(round_)] = (float(ms), bool(undisturbed))
         except (ValueError, TypeError):
             break

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_tables.pricing import Parts, features, graph_features
+from latency_tables.pricing import N_FEATURES, Parts, features, graph_features
 from latency_tables.timing import Measurement
 from search_spaces.costs import FactorTable, arrivals
 from search_spaces.errors import InvalidInput
@@ -184,10 +184,16 @@ class LatencyTable:
                 coefficients=tuple(map(float, content["coefficients"])),
                 report=Report(**report),
             )
-            times = [ms for m in table.measurements.values() for ms in (m.rounds or (math.nan,))]
-            if not all(math.isfinite(ms) and ms > 0 for ms in times) or len(table.coefficients) != 7:
+            times = [ms for m in table.measurements.values() for ms in (m.rounds or (math.nan,))] + [table.reference_ms]
+            if not all(math.isfinite(ms) and ms > 0 for ms in times) or len(table.coefficients) != N_FEATURES + 1:
                 raise InvalidInput(f"'{origin}' holds times that are not positive numbers; measure anew")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            numbers = [report[name] for name in ("mape", "greatest_error", "tau", "split_half", "disturbed", "minutes")]
+            if not all(math.isfinite(number) for number in [*table.coefficients, *numbers]):
+                raise InvalidInput(f"'{origin}' holds numbers that are not finite; measure anew")
+            if any(len(m.rounds) != len(m.undisturbed) for m in table.measurements.values()):
+                raise InvalidInput(f"'{origin}' is damaged: rounds and marks differ in number; measure anew")
+            dict(table.fingerprint), table.parts
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, InvalidInput):
                 raise
             raise InvalidInput(f"'{origin}' is damaged ({error!r}); delete it and measure anew") from error

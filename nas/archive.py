@@ -8,6 +8,7 @@ import optuna
 import pandas as pd
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
+from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -54,8 +55,10 @@ class Archive:
                 what = "; ".join(f"{key} was {theirs.get(key)}, is {mine[key]}" for key in differing)
                 raise InvalidInput(f"the archive '{storage}' holds other networks ({what}); use another run folder")
             self._known = {self._key(trial): trial for trial in self._study.get_trials(deepcopy=False)}
-        except (SQLAlchemyError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
+        except InvalidInput:
+            raise
+        except (SQLAlchemyError, OptunaError, RuntimeError, KeyError, ValueError, TypeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InvalidInput(f"the archive '{storage}' cannot be read ({reason}); move it away to start anew") from error
 
     def lookup(self, genomes: Genomes) -> list[dict[str, float] | None]:
@@ -98,7 +101,11 @@ class Archive:
         return {self.names[0]: float(trial.values[0]), **rest}
 
     def _key(self, trial: FrozenTrial) -> str:
-        return str(trial.user_attrs["genes"])
+        """Return the genes that a trial was stored under, after a check that they and its values are whole."""
+        genes = str(trial.user_attrs["genes"])
+        self.space.canonicalize(np.array([[int(gene) for gene in genes.split()]]))
+        self._values(trial)
+        return genes
 
     @staticmethod
     def _text(genome: Genomes) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.metadata
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,9 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     try:
-        return int(options.verb(options))
+        code = int(options.verb(options))
+        sys.stdout.flush()
+        return code
     except InvalidInput as error:
         print(f"hwnas: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # as in `hwnas front RUN | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"hwnas: {error.strerror or error}: '{error.filename or 'output'}'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("hwnas: interrupted; the same command goes on from here", file=sys.stderr)

@@ -4,6 +4,7 @@ The comment under each field is its help.
 """
 
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -30,7 +31,7 @@ class DataConfig:
     """Validation images taken from the training images; 0 means a sixth."""
 
     def __post_init__(self) -> None:
-        _at_least("data.n_val", self.n_val, 0)
+        _between("data.n_val", self.n_val, 0, 10**9)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +64,18 @@ class TrainingConfig:
     """Training images are moved by up to so many pixels."""
 
     def __post_init__(self) -> None:
-        for name in ("float_epochs", "quantized_epochs", "warmup_epochs", "n_random", "shift_pixels"):
-            _at_least(f"training.{name}", getattr(self, name), 0)
-        for name in ("momentum", "weight_decay", "label_smoothing"):
-            _at_least(f"training.{name}", getattr(self, name), 0)
-        for name in ("learning_rate", "quantized_learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise InvalidInput(f"training.{name} must be above 0, got {getattr(self, name)}")
-        _at_least("training.batch_size", self.batch_size, 2)
-        _at_least("training.float_epochs + training.quantized_epochs", self.float_epochs + self.quantized_epochs, 1)
+        for name in ("float_epochs", "quantized_epochs", "warmup_epochs"):
+            _between(f"training.{name}", getattr(self, name), 0, 100_000)
+        _between("training.n_random", self.n_random, 0, 64)
+        _between("training.shift_pixels", self.shift_pixels, 0, 64)
+        _between("training.batch_size", self.batch_size, 2, 65_536)
+        _between("training.momentum", self.momentum, 0, 0.999)
+        _between("training.weight_decay", self.weight_decay, 0, 1)
+        _between("training.label_smoothing", self.label_smoothing, 0, 0.99)
+        for name in ("learning_rate", "quantized_learning_rate"):
+            _between(f"training.{name}", getattr(self, name), 1e-9, 10)
+        _between("training.clip_norm", self.clip_norm, 1e-9, 1e9)
+        _between("training.float_epochs + training.quantized_epochs", self.float_epochs + self.quantized_epochs, 1, 200_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,9 @@ class DeviceConfig:
     """Threads that compute one network."""
     options: dict[str, str] = field(default_factory=dict)
     """Further settings of the runtime."""
+
+    def __post_init__(self) -> None:
+        _between("device.threads", self.threads, 1, 1024)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +109,11 @@ class TableConfig:
     """Seconds to wait for an undisturbed machine, on average for each model and round."""
 
     def __post_init__(self) -> None:
-        _at_least("table.n_fit", self.n_fit, 10)
-        _at_least("table.n_held_out", self.n_held_out, 10)
-        _at_least("table.rounds", self.rounds, 2)
-        _at_least("table.patience", self.patience, 0)
-        if not self.seconds > 0:
-            raise InvalidInput(f"table.seconds must be above 0, got {self.seconds}")
+        _between("table.n_fit", self.n_fit, 10, 10_000)
+        _between("table.n_held_out", self.n_held_out, 10, 10_000)
+        _between("table.rounds", self.rounds, 2, 1000)
+        _between("table.patience", self.patience, 0, 3600)
+        _between("table.seconds", self.seconds, 1e-4, 60)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,10 +138,10 @@ class SearchConfig:
             raise InvalidInput(f"search.objectives must name each objective once, got {list(self.objectives)}")
         if unknown := [name for name in self.max if name not in OBJECTIVES[1:]]:
             raise InvalidInput(f"search.max limits any of {list(OBJECTIVES[1:])}, got {unknown}")
-        if bad := {name: limit for name, limit in self.max.items() if not limit > 0}:
-            raise InvalidInput(f"search.max must be above 0, got {bad}")
-        _at_least("search.n_measurements", self.n_measurements, 4)
-        _at_least("search.n_calibration", self.n_calibration, 2)
+        if bad := {name: limit for name, limit in self.max.items() if not 0 < limit < math.inf}:
+            raise InvalidInput(f"search.max must be above 0 and finite, got {bad}")
+        _between("search.n_measurements", self.n_measurements, 4, 1_000_000)
+        _between("search.n_calibration", self.n_calibration, 2, 1_000_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,8 +163,12 @@ class Experiment:
     search: SearchConfig = field(default_factory=SearchConfig)
 
     def __post_init__(self) -> None:
-        _at_least("seed", self.seed, 0)
-        _at_least("threads", self.threads, 1)
+        if not re.fullmatch(r"\w[\w.-]{0,99}", self.name):
+            raise InvalidInput(
+                f"name must be up to 100 letters, digits, '.', '_' or '-', no '.' first; got '{self.name[:120]}'"
+            )
+        _between("seed", self.seed, 0, 2**32 - 1)
+        _between("threads", self.threads, 1, 1024)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, as YAML and JSON hold them."""
@@ -244,9 +254,9 @@ def _override(content: Any, override: str) -> None:
         raise InvalidInput(f"--set {key}: {text!r} is not a YAML value") from error
 
 
-def _at_least(name: str, value: float, least: float) -> None:
-    if not value >= least:
-        raise InvalidInput(f"{name} must be {least} or more, got {value}")
+def _between(name: str, value: float, least: float, greatest: float) -> None:
+    if not least <= value <= greatest:
+        raise InvalidInput(f"{name} must be in {least:g}..{greatest:g}, got {value:g}")
 
 
 def _first_sentence(error: BaseException) -> str:

@@ -22,6 +22,8 @@ from search_spaces.errors import InvalidInput
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts it
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
+MOST_CLASSES = 100_000
+
 Arrays = tuple[NDArray[np.generic], NDArray[np.generic], NDArray[np.generic], NDArray[np.generic]]
 
 
@@ -89,6 +91,8 @@ def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: in
     n_classes = int(y.max()) + 1
     if n_classes < 2:
         raise InvalidInput("a data set needs at least two classes, got labels of one")
+    if absent := sorted(set(range(n_classes)) - set(np.unique(y).tolist())):
+        raise InvalidInput(f"the training labels must name every class in 0..{n_classes - 1}, but have no {absent[:5]}")
     if y_test.max() >= n_classes:
         raise InvalidInput(f"the training labels are 0..{n_classes - 1}, but a test label is {y_test.max()}")
     n_val = n_val or len(x) // 6
@@ -146,10 +150,13 @@ def _load_npz(path: str | None) -> Arrays:
             if missing := [name for name in names if name not in content]:
                 raise InvalidInput(f"'{path}' lacks {missing}; it holds {list(content)}")
             x, y, x_test, y_test = (content[name] for name in names)
+            if not all(isinstance(array, np.ndarray) for array in (x, y, x_test, y_test)):
+                raise InvalidInput(f"'{path}' holds something else than arrays; write it with numpy.savez")
     except (OSError, EOFError, ValueError, KeyError) as error:
         if isinstance(error, InvalidInput):
             raise
-        raise InvalidInput(f"cannot read '{path}' as npz: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no npz file or holds objects"
+        raise InvalidInput(f"cannot read '{path}' as npz: {reason}; write it with numpy.savez") from error
     except Exception as error:  # zipfile and zlib raise their own kinds for a damaged file
         raise InvalidInput(f"'{path}' is damaged: {error}") from error
     return x, y, x_test, y_test
@@ -172,17 +179,18 @@ def _checked(
         raise InvalidInput(f"{split} images must have shape (n, h, w), NHWC or NCHW, none empty; got {images.shape}")
     if images.shape[-1] in (1, 3, 4) and images.shape[1] not in (1, 3, 4):
         images = images.transpose(0, 3, 1, 2)
-    if not np.issubdtype(images.dtype, np.number) or np.iscomplexobj(images):
+    if images.dtype.kind not in "uif":
         raise InvalidInput(f"{split} images must be uint8 or float, got {images.dtype}")
-    x = np.ascontiguousarray(images, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        x = np.ascontiguousarray(images, dtype=np.float32)
     if not np.isfinite(x).all():
         raise InvalidInput(f"{split} images must be finite, got NaN or infinity in {_first_bad(x)}")
     if labels.shape != (len(x),):
         raise InvalidInput(f"{split} labels must have shape ({len(x)},), one for each image; got {labels.shape}")
-    if not np.issubdtype(labels.dtype, np.integer):
+    if labels.dtype.kind not in "ui":
         raise InvalidInput(f"{split} labels must be integers, got {labels.dtype}")
-    if labels.min() < 0:
-        raise InvalidInput(f"{split} labels must be 0 or more, got {labels.min()}")
+    if labels.min() < 0 or labels.max() >= MOST_CLASSES:
+        raise InvalidInput(f"{split} labels must be in 0..{MOST_CLASSES - 1}, got {labels.min()}..{labels.max()}")
     return x, labels.astype(np.int64)
 
 

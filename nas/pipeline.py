@@ -29,8 +29,8 @@ from nas.search.loop import search
 from nas.search.pareto import columns, layers, non_dominated
 from nas.supernet import Supernet
 from nas.training.checkpoint import load_tensors, save_tensors, write_atomically
-from nas.training.trainer import Schedule, load_supernet, train
-from predictors import Quality
+from nas.training.trainer import Schedule, check_identity, load_supernet, train
+from predictors import PREDICTORS, Quality
 from search_spaces import SPACES, Architecture, InvalidInput, SearchSpace, cost_table
 from search_spaces.baselines import baselines
 from search_spaces.space import Genomes
@@ -203,8 +203,7 @@ class Pipeline:
         if not self.run.supernet.exists():
             raise InvalidInput(f"'{self.run.path}' has no trained supernet; train it with `hwnas train {self.run.path}`")
         tensors, facts = load_tensors(self.run.supernet)
-        if facts.get("space") != self.space.name:
-            raise InvalidInput(f"'{self.run.supernet}' is of space '{facts.get('space')}', not '{self.space.name}'")
+        check_identity(facts, self._identity(), self.run.supernet)
         supernet = self._new_supernet()
         load_supernet(supernet, tensors, self.run.supernet)
         return supernet.eval()
@@ -214,7 +213,8 @@ class Pipeline:
         return Evaluator(self._trained(), self.data, n_calibration=self.experiment.search.n_calibration)
 
     def _archive(self, study: str, names: tuple[str, ...]) -> Archive:
-        identity = {"supernet": file_digest(self.run.supernet)}
+        n_calibration = str(self.experiment.search.n_calibration)
+        identity = {"supernet": file_digest(self.run.supernet), "n_calibration": n_calibration}
         return Archive(self.space, self.run.storage, study, names, identity)
 
     def _search_cheap(
@@ -380,6 +380,8 @@ def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...
         return Pipeline(RunFolder.open(path))
     experiment = Experiment.from_yaml(path, overrides)
     SPACES.get(experiment.space)
+    if experiment.search.predictors != "auto":
+        PREDICTORS.get(experiment.search.predictors)
     folder = Path(out) if out else Path("runs") / experiment.name
     pipeline = Pipeline(RunFolder(folder, experiment))
     _ = pipeline.space  # data and space are checked before anything is written

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import io
 import json
 import platform
 from collections.abc import Mapping
@@ -160,13 +161,19 @@ def file_digest(path: Path) -> str:
 def _read_csv(path: Path, run: Path) -> pd.DataFrame:
     if not path.exists():
         raise InvalidInput(f"'{run}' has no {path.name} yet; make it with `hwnas search {run}`")
+    remedy = f"make it anew with `hwnas search {run}`"
     try:
-        table = pd.read_csv(path, dtype={"id": str})
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"'{path}' is damaged ({error}); make it anew with `hwnas search {run}`") from error
-    numbers = [name for name in ("error_val", "latency_ms") if name not in table or table[name].dtype.kind not in "if"]
-    if "id" not in table or numbers or table["id"].isna().any():
-        raise InvalidInput(f"'{path}' is damaged: it lacks ids or numbers; make it anew with `hwnas search {run}`")
+        text = path.read_text()
+        table = pd.read_csv(io.StringIO(text), dtype={"id": str, "baseline": str})
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"'{path}' is damaged ({' '.join(str(error).split())}); {remedy}") from error
+    needed = ["id", "baseline"] if path.name == "baselines.csv" else ["id"]
+    broken = [
+        name for name in NUMBERS if name not in table or table[name].dtype.kind not in "if" or table[name].isna().any()
+    ]
+    broken += [name for name in needed if name not in table or table[name].isna().any()]
+    if broken or not text.endswith("\n"):
+        raise InvalidInput(f"'{path}' is damaged: it is cut off, or {broken} are not whole; {remedy}")
     return table
 
 

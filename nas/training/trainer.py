@@ -82,7 +82,7 @@ def train(
         One record for each epoch: `epoch`, `loss`.
 
     Raises:
-        InvalidInput: If the checkpoint is damaged or of another training.
+        InvalidInput: If the checkpoint is damaged or of another training, or the loss is no longer finite.
     """
     images, labels = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
     optimizer = _optimizer(supernet, schedule)
@@ -108,6 +108,8 @@ def train(
             done = epoch * len(images) + (position * len(images)) + len(x)
             note = f"{stage} epoch {epoch + 1}/{schedule.epochs}, loss {np.mean(losses):.3f}"
             progress(min(int(done), (epoch + 1) * len(images)), schedule.epochs * len(images), note)
+        if not np.isfinite(losses).all():
+            raise InvalidInput(f"the loss is not finite in epoch {epoch + 1}; lower training.learning_rate and train anew")
         records.append({"epoch": epoch + 1, "loss": round(float(np.mean(losses)), 5)})
         _save(supernet, optimizer, checkpoint, {**identity, "records": records})
     return records
@@ -147,12 +149,7 @@ def _resume(
     supernet: Supernet, optimizer: torch.optim.Optimizer, path: Path, identity: dict[str, Any]
 ) -> list[dict[str, float]]:
     tensors, facts = load_tensors(path)
-    for key, value in identity.items():
-        if facts.get(key) != value:
-            raise InvalidInput(
-                f"'{path}' is of another training: its {key} is {facts.get(key)}, this one's is {value}; "
-                "use another run folder, or delete the file to train anew"
-            )
+    check_identity(facts, identity, path)
     load_supernet(supernet, {n: t for n, t in tensors.items() if not n.startswith("momentum:")}, path)
     for name, parameter in supernet.named_parameters():
         if (buffer := tensors.get(f"momentum:{name}")) is not None:
@@ -160,12 +157,24 @@ def _resume(
     return list(facts["records"])
 
 
+def check_identity(facts: dict[str, Any], identity: dict[str, Any], path: Path) -> None:
+    """Raise `InvalidInput` with the first difference if a file of tensors is of another training."""
+    for key, value in identity.items():
+        if facts.get(key) != value:
+            raise InvalidInput(
+                f"'{path}' is of another training: its {key} is {facts.get(key)}, this one's is {value}; "
+                "use another run folder, or delete the file to train anew"
+            )
+
+
 def load_supernet(supernet: Supernet, tensors: dict[str, Tensor], path: Path) -> None:
     """Put tensors into a supernet.
 
     Raises:
-        InvalidInput: If names or shapes are those of another space.
+        InvalidInput: If names or shapes are those of another space, or a weight is not finite.
     """
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise InvalidInput(f"'{path}' holds weights that are not finite: it is damaged; delete it to train anew")
     try:
         supernet.load_state_dict(tensors)
     except RuntimeError as error:

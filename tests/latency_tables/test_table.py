@@ -79,6 +79,12 @@ def test_json_round_trip(tiny_space, rng, make_table):
         (lambda c: c.pop("report"), "'t.json' is damaged"),
         (lambda c: c.update(coefficients=[1.0]), "holds times that are not positive"),
         (lambda c: c.update(measurements=3), "'t.json' is damaged"),
+        (lambda c: c.update(fingerprint=[1]), "'t.json' is damaged"),
+        (lambda c: c.update(coefficients=[float("nan")] * 7), "holds numbers that are not finite"),
+        (lambda c: c["report"].update(mape="x"), "'t.json' is damaged"),
+        (lambda c: c["measurements"].update(call=[[1.0, 1.0], [True]]), "rounds and marks differ in number"),
+        (lambda c: c["measurements"].pop("call"), "'t.json' is damaged"),
+        (lambda c: c["measurements"].update({"border xxx": [[1.0], [True]]}), "'t.json' is damaged"),
     ],
 )
 def test_damaged_tables_are_refused(tiny_space, change, message, make_table):

@@ -1,3 +1,5 @@
+import sqlite3
+
 import numpy as np
 import optuna
 import pytest
@@ -28,6 +30,26 @@ def test_other_networks_are_refused(tiny_space, tmp_path):
         Archive(tiny_space, storage, "error", ("error",), {"supernet": "def"})
     with pytest.raises(InvalidInput, match="space was tiny, is mobilenet-digits"):
         Archive(SPACES.get("mobilenet-digits")(), storage, "error", ("error",), {"supernet": "abc"})
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from trial_user_attributes where key = 'genes'",
+        "update trial_user_attributes set value_json = '\"9 9\"' where key = 'genes'",
+        "update trial_user_attributes set value_json = '{' where key = 'genes'",
+        "delete from trial_values",
+    ],
+)
+def test_damaged_trials_are_refused(tiny_space, tmp_path, rng, statement):
+    storage = f"sqlite:///{tmp_path / 'a.db'}"
+    archive = Archive(tiny_space, storage, "error", ("error",))
+    archive.add(tiny_space.sample(1, rng), {"error": np.array([1.0])})
+    with sqlite3.connect(tmp_path / "a.db") as connection:
+        connection.execute(statement)
+    connection.close()
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        Archive(tiny_space, storage, "error", ("error",))
 
 
 def test_damaged_database_is_refused(tiny_space, tmp_path):

@@ -223,8 +223,9 @@ def test_bad_starts_write_nothing(tmp_path, finished, capsys):
         ("data.name=mnist", "unknown data set 'mnist'"),
         ("data.n_val=3", "n_val must leave both sides"),
         ("device.backend=tvm9", "unknown latency backend 'tvm9'"),
-        ("device.threads=0", "threads must be 1 or more, got 0"),
-        ("search.n_measurements=-1", "search.n_measurements must be 4 or more"),
+        ("device.threads=0", "device.threads must be in 1..1024, got 0"),
+        ("search.n_measurements=-1", "search.n_measurements must be in 4..1e+06, got -1"),
+        ("search.predictors=nope", "unknown predictor 'nope'"),
     ]:
         assert message in failing(["run", DIGITS, "--out", out, "--set", change], capsys)
         assert not out.exists()
@@ -242,6 +243,39 @@ def prepared(finished, tmp_path):
     shutil.copytree(finished / "latency", tmp_path / "untrained" / "latency")
     shutil.copy(finished / "experiment.yaml", tmp_path / "untrained")
     return tmp_path / "untrained"
+
+
+def test_cut_output_and_full_disks_are_no_faults(finished):
+    command = [sys.executable, "-m", "nas.cli", "front", str(finished), "--format", "csv"]
+    cut = subprocess.run(f"{shlex.join(command)} | head -c 1", shell=True, capture_output=True, text=True, check=True)
+    assert "Traceback" not in cut.stderr
+    with open("/dev/full", "w") as full:
+        lost = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert lost.returncode == 2
+    assert "Traceback" not in lost.stderr
+    assert "No space left on device" in lost.stderr
+
+
+def test_cut_and_odd_csv_files_are_refused(run, capsys):
+    path = run / "front.csv"
+    text = path.read_text()
+    path.write_text(text[:-20])
+    assert "is damaged: it is cut off" in failing(["front", run], capsys)
+    path.write_text(text.replace("error_test", "error_tset"))
+    assert "['error_test'] are not whole" in failing(["front", run], capsys)
+    path.write_text(text)
+    baselines = run / "baselines.csv"
+    baselines.write_text(baselines.read_text().replace("baseline", "b", 1))
+    assert "['baseline'] are not whole" in failing(["front", run], capsys)
+    baselines.unlink()
+    baselines.mkdir()
+    assert "is damaged" in failing(["front", run], capsys)
+
+
+def test_changed_data_are_noticed(run, capsys):
+    text = (run / "experiment.yaml").read_text()
+    (run / "experiment.yaml").write_text(text.replace("n_val: 360", "n_val: 100"))
+    assert "is of another training: its data is" in failing(["search", run], capsys)
 
 
 def test_listings(tmp_path, finished, capsys):

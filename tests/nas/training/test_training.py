@@ -96,6 +96,18 @@ def test_stopped_training_ends_with_the_same_weights(tiny_space, digits, make_sc
         train(fresh(tiny_space, digits), digits, schedule, seed=3, checkpoint=tmp_path / "b", identity={"x": 2})
 
 
+def test_a_loss_that_is_not_finite_stops_and_is_not_kept(tiny_space, digits, make_schedule, tmp_path):
+    schedule = make_schedule(learning_rate=1e30, clip_norm=1e30, warmup_epochs=0, float_epochs=2)
+    with pytest.raises(InvalidInput, match="the loss is not finite in epoch 1; lower training.learning_rate"):
+        train(fresh(tiny_space, digits), digits, schedule, seed=0, checkpoint=tmp_path / "c", identity={})
+    assert not (tmp_path / "c").exists()
+    supernet = fresh(tiny_space, digits)
+    spoiled = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
+    spoiled["shared.stem/conv/weight"][0] = torch.nan
+    with pytest.raises(InvalidInput, match="holds weights that are not finite"):
+        load_supernet(supernet, spoiled, tmp_path / "s")
+
+
 def test_checkpoints_are_whole_or_refused(tmp_path):
     path = tmp_path / "c.safetensors"
     save_tensors(path, {"a": torch.arange(5.0)}, {"epoch": 3})
