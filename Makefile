@@ -1,6 +1,7 @@
 # `make demo`: real data to a measured, exported Pareto front. `make test`: all tests. `make check`: style, types, layers.
 PYTHON ?= python3
 VENV := .venv
+PIP_FLAGS ?=  # such as an index of PyTorch's CPU builds
 BIN := $(VENV)/bin
 
 .PHONY: demo test check install clean
@@ -24,11 +25,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
 clean:

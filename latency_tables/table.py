@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,7 @@ class LatencyTable:
     reference_ms: float
     coefficients: tuple[float, ...]
     report: Report
-    _prices: dict[int, FactorTable] = field(default_factory=dict, repr=False)
+    _prices: WeakKeyDictionary[SearchSpace, FactorTable] = field(default_factory=WeakKeyDictionary, repr=False)
 
     @cached_property
     def parts(self) -> Parts:
@@ -89,7 +90,7 @@ class LatencyTable:
         """
         if space.name != self.space:
             raise InvalidInput(f"the table is of space '{self.space}', not '{space.name}'; measure this space first")
-        if id(space) not in self._prices:
+        if space not in self._prices:
             constant, *slopes = self.coefficients
             try:
                 factors = arrivals(space, lambda source, block: float(features(self.parts, source, block) @ slopes))
@@ -97,8 +98,8 @@ class LatencyTable:
                 raise InvalidInput(
                     f"the table of space '{self.space}' lacks the block {error}: the space has changed; measure it anew"
                 ) from error
-            self._prices[id(space)] = FactorTable(factors, constant)
-        return self._prices[id(space)]
+            self._prices[space] = FactorTable(factors, constant)
+        return self._prices[space]
 
     def predict_ms(self, space: SearchSpace, genomes: Genomes) -> NDArray[np.float64]:
         """Return the milliseconds that networks will take.

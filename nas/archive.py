@@ -47,19 +47,19 @@ class Archive:
             self._study = optuna.create_study(
                 study_name=study, storage=storage, directions=["minimize"], load_if_exists=True
             )
-            theirs = self._study.user_attrs
-            if not theirs:
-                for key, value in mine.items():
-                    self._study.set_user_attr(key, value)
-            elif differing := [key for key in mine if theirs.get(key) != mine[key]]:
-                what = "; ".join(f"{key} was {theirs.get(key)}, is {mine[key]}" for key in differing)
-                raise InvalidInput(f"the archive '{storage}' holds other networks ({what}); use another run folder")
-            self._known = {self._key(trial): trial for trial in self._study.get_trials(deepcopy=False)}
-        except InvalidInput:
-            raise
-        except (SQLAlchemyError, OptunaError, RuntimeError, KeyError, ValueError, TypeError) as error:
+            theirs = self._study.user_attrs.get("identity")
+            if theirs is None:
+                self._study.set_user_attr("identity", mine)
+                theirs = mine
+            differing = [key for key in mine if theirs.get(key) != mine[key]]
+            trials = [] if differing else self._study.get_trials(deepcopy=False)
+            self._known = {self._key(trial): trial for trial in trials}
+        except (SQLAlchemyError, OptunaError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InvalidInput(f"the archive '{storage}' cannot be read ({reason}); move it away to start anew") from error
+        if differing:
+            what = "; ".join(f"{key} was {theirs.get(key)}, is {mine[key]}" for key in differing)
+            raise InvalidInput(f"the archive '{storage}' holds other networks ({what}); use another run folder")
 
     def lookup(self, genomes: Genomes) -> list[dict[str, float] | None]:
         """Return the measured values of each genome, or None where there are none."""

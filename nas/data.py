@@ -199,7 +199,7 @@ def _first_bad(x: NDArray[np.float32]) -> str:
 
 
 def shift(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
-    """Move every image by up to `pixels` in both directions, filling with its own least value.
+    """Move every image by up to `pixels` in both directions, filling with the least value of all.
 
     Args:
         images: Shape `(n, channels, height, width)`.

@@ -226,10 +226,14 @@ class Pipeline:
         rng: np.random.Generator,
         progress: Update,
     ) -> None:
-        """Search without the error as an objective: nothing is predicted; the error is measured to be told."""
-        front = evolve(self.space, cheap, constraints, population=100, generations=100, rng=rng)
-        genomes = np.concatenate([np.array(list(baselines(self.space).values())), front.genomes])
-        genomes = genomes[: self.experiment.search.n_measurements]
+        """Search without the error as an objective: nothing is predicted; the error is measured to be told.
+
+        Of a front with more networks than may be measured, as many are taken, evenly along its first objective.
+        """
+        genomes = evolve(self.space, cheap, constraints, population=100, generations=100, rng=rng).genomes
+        n = min(len(genomes), self.experiment.search.n_measurements)
+        genomes = genomes[np.linspace(0, len(genomes) - 1, n).round().astype(int)]
+        genomes = np.concatenate([genomes, np.array(list(baselines(self.space).values()))])
         for done, genome in enumerate(genomes, start=1):
             if errors.lookup(genome[None])[0] is None:
                 errors.add(genome[None], {"error": evaluator.errors(genome[None])})

@@ -54,6 +54,9 @@ class RunFolder:
                 what = "; ".join(f"{key} was {theirs.get(key)}, is {mine.get(key)}" for key in differing[:3])
                 raise InvalidInput(f"'{path}' holds another experiment ({what}); choose another folder with --out")
             return run
+        if path.is_dir():
+            for torn in path.glob(f".{file.name}.*"):  # of a start that was killed
+                torn.unlink()
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InvalidInput(f"'{path}' exists and is no run folder; choose another folder with --out")
         facts = {

@@ -99,7 +99,7 @@ class Supernet(nn.Module):
         for name, tensor in folded.items():
             owner, _, kind = name.rpartition("/")
             node = graph[owner]
-            array = tensor.detach().numpy()
+            array = tensor.detach().numpy().copy()
             if isinstance(node, Conv | Linear) and not node.precision.is_float and kind in ("weight", "bias"):
                 array = array.astype(np.int8 if kind == "weight" else np.int32)
             arrays[name] = array

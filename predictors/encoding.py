@@ -7,7 +7,7 @@ from search_spaces.space import Genomes, SearchSpace
 
 
 def encode(space: SearchSpace, genomes: Genomes) -> NDArray[np.float64]:
-    """Return masked one-hot columns and, for choices of numbers, their value between 0 and 1.
+    """Return masked one-hot columns and, for each choice, the place of its option between 0 and 1.
 
     Args:
         space: Says which choices matter.

@@ -9,8 +9,8 @@ from search_spaces.costs import FactorTable, cost_table, graph_costs
 from search_spaces.errors import InvalidInput
 from search_spaces.graph import Graph, NumberFormat, Precision, signature
 from search_spaces.lowering import lower
-from search_spaces.mobilenet import SPACES
-from search_spaces.space import SearchSpace, Slot, TabularSpace
+from search_spaces.mobilenet import mobilenet
+from search_spaces.space import SPACES, SearchSpace, Slot, TabularSpace
 
 __all__ = [
     "SPACES",
@@ -28,5 +28,6 @@ __all__ = [
     "cost_table",
     "graph_costs",
     "lower",
+    "mobilenet",
     "signature",
 ]

@@ -1,6 +1,5 @@
 """Choice: one decision with ordered options; ActiveWhen: when a decision matters at all."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from search_spaces.errors import InvalidInput
@@ -41,7 +40,3 @@ class ActiveWhen:
 
     choice: str
     options: tuple[Option, ...]
-
-    def holds(self, values: Mapping[str, Option]) -> bool:
-        """Return whether the condition holds for the given options, by choice name."""
-        return values[self.choice] in self.options

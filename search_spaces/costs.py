@@ -105,12 +105,15 @@ def peak_activation_bytes(nodes: Sequence[Node], source: NumberFormat | None = N
     """
     takers = consumers(nodes)
     place = {node.name: i for i, node in enumerate(nodes)}
-    written_bytes = {n.name: _stored_bytes(n, source) for n in nodes if not _is_absorbed(n, takers[n.name])}
-    last_use = {name: max((place[taker.name] for taker in takers[name]), default=place[name]) for name in written_bytes}
-    return max(
-        sum(n_bytes for name, n_bytes in written_bytes.items() if place[name] <= i <= last_use[name])
-        for i in range(len(nodes))
-    )
+    first = dict(place)  # where the operator that ends in this tensor begins
+    spans: list[tuple[int, int, int]] = []
+    for node in nodes:
+        if len(node.inputs) == 1 and _is_absorbed(nodes[place[node.inputs[0]]], takers[node.inputs[0]]):
+            first[node.name] = first[node.inputs[0]]
+        if not _is_absorbed(node, takers[node.name]):
+            last = max((place[taker.name] for taker in takers[node.name]), default=place[node.name])
+            spans.append((first[node.name], last, _stored_bytes(node, source)))
+    return max(sum(n_bytes for begin, end, n_bytes in spans if begin <= i <= end) for i in range(len(nodes)))
 
 
 def _is_absorbed(node: Node, takers: Sequence[Node]) -> bool:

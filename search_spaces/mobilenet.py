@@ -4,7 +4,7 @@ Elastic: depth and width of each stage; kernel, expansion and number format of e
 Source: Sandler et al. 2018, arXiv:1801.04381, for the block; Cai et al. 2020, arXiv:1908.09791, for what is elastic.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,10 +24,7 @@ from search_spaces.graph import (
     Precision,
     Relu,
 )
-from search_spaces.registry import Registry
-from search_spaces.space import SearchSpace, Slot
-
-SPACES: Registry[Callable[..., SearchSpace]] = Registry("search space")
+from search_spaces.space import SPACES, SearchSpace, Slot
 
 FORMATS = ("float32", "w8a8", "w4a4")
 

@@ -19,6 +19,7 @@ from search_spaces.errors import InvalidInput
 from search_spaces.factor import Factor, combine
 from search_spaces.graph import FLOAT32, Graph, Node, NumberFormat
 from search_spaces.quantization import place_quantizers
+from search_spaces.registry import Registry
 
 Genomes = NDArray[np.int16]
 Block = tuple[Node, ...]
@@ -38,6 +39,9 @@ class Slot:
     name: str
     reads: tuple[str, ...]
     build: Callable[[Mapping[str, Option]], Sequence[Node]]
+
+
+SPACES: Registry[Callable[..., "SearchSpace"]] = Registry("search space")
 
 
 class SearchSpace:

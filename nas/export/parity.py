@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 from latency_tables.backends.onnxruntime import open_session
 from nas.export import reference
 from search_spaces.graph import Add, Conv, GlobalAveragePool, Graph, Linear, Node, Quantize, Relu
-from search_spaces.lowering import Weights, lower
+from search_spaces.lowering import Weights
 
 N_REFERENCE_IMAGES = 16
 FLOAT_TOLERANCE = 1e-4  # of the greatest logit
@@ -39,9 +39,7 @@ class Parity:
         float_mismatches: Elements that differ by more than one step where onnxruntime computed in float32.
         float_conv: Convolutions that onnxruntime runs in float32 although their block computes in integers.
         operators: Operators of onnxruntime's optimized graph, by kind.
-        logit_error: Greatest difference of the logits from the reference (with a float32 classifier: from the supernet),
-            over the greatest logit. In a mixed network with a float32 classifier it may be a step of a quantizer, and is
-            only told.
+        logit_error: Greatest difference of the logits from the reference over the greatest logit.
         images: Images of step two.
         agreement: Percentage of images on which the file and the supernet name the same class.
         required_agreement: What it must reach.
@@ -78,16 +76,9 @@ def check_parity(
         images: Raw pixels, shape `(n, channels, height, width)`.
         expected: The supernet's logits on them, shape `(n, n_classes)`.
     """
-    few = images[:N_REFERENCE_IMAGES]
-    step_one = _StepOne(graph, weights, _run_with_integers(graph, weights, few))
+    step_one = _StepOne(graph, weights, _run_with_integers(model, graph, images[:N_REFERENCE_IMAGES]))
     session = open_session(model.SerializeToString())
     answers = np.concatenate([session.run(None, {graph.nodes[0].name: image[None]})[0] for image in images])
-    classifier = next(node for node in graph.nodes if isinstance(node, Linear))
-    if classifier.precision.is_float:
-        logit_error = _relative_error(answers[: len(few)], expected[: len(few)])
-    else:
-        logit_error = _relative_error(step_one.found[graph.output.name], step_one.logits)
-    is_exact = not classifier.precision.is_float or step_one.tensors == 0
     agreement = 100 * float(np.mean(answers.argmax(axis=1) == expected.argmax(axis=1)))
     narrow = any(isinstance(n, Conv) and n.precision.name not in ("float32", "w8a8") for n in graph.nodes)
     required = LEAST_AGREEMENT["below 8 bits" if narrow else "w8a8"]
@@ -102,8 +93,8 @@ def check_parity(
         reasons.append(f"{step_one.float_mismatches} integers after float operators differ by more than one step")
     if float_conv:
         reasons.append(f"onnxruntime runs {float_conv} convolutions in float32 that should run in integers")
-    if is_exact and not logit_error <= FLOAT_TOLERANCE:
-        reasons.append(f"the logits differ from the reference by {logit_error:.2g} of the greatest")
+    if not step_one.logit_error <= FLOAT_TOLERANCE:
+        reasons.append(f"the logits differ from the reference by {step_one.logit_error:.2g} of the greatest")
     if not agreement >= required:
         reasons.append(f"file and supernet agree on {agreement:.2f} % of {len(images)} images, less than {required} %")
     return Parity(
@@ -114,16 +105,12 @@ def check_parity(
         float_mismatches=step_one.float_mismatches,
         float_conv=float_conv,
         operators=operators,
-        logit_error=logit_error,
+        logit_error=step_one.logit_error,
         images=len(images),
         agreement=agreement,
         required_agreement=required,
         reasons=tuple(reasons),
     )
-
-
-def _relative_error(found: NDArray[np.float32], true: NDArray[np.float32]) -> float:
-    return float(np.abs(found - true).max() / max(np.abs(true).max(), 1e-12))
 
 
 def optimized_operators(model: onnx.ModelProto) -> dict[str, int]:
@@ -136,51 +123,61 @@ def optimized_operators(model: onnx.ModelProto) -> dict[str, int]:
 
 
 class _StepOne:
-    """Compares each integer tensor with the reference applied to the integers that its operator took."""
+    """Compares each integer tensor with the reference, which starts from the integers in front of it.
+
+    Between two quantizers the reference computes whatever lies there: one integer operator, or a chain of float32 ones.
+    """
 
     def __init__(self, graph: Graph, weights: Weights, found: Mapping[str, NDArray[Any]]) -> None:
         self.graph = graph
         self.weights = weights
         self.found = found
         self.tensors = self.elements = self.ties = self.integer_mismatches = self.float_mismatches = 0
-        self.logits = np.empty(0, np.float32)
-        for node in graph.nodes:
+        self.floats: dict[str, NDArray[np.float64]] = {graph.nodes[0].name: found[graph.nodes[0].name].astype(np.float64)}
+        for node in graph.nodes[1:]:
             if isinstance(node, Quantize):
                 self._compare(node)
+                self.floats[node.name] = self._integers(node.name).astype(np.float64) * self._scale(node.name)
             elif isinstance(node, Linear) and not node.precision.is_float:
                 source = node.inputs[0]
-                self.logits = reference.linear(node, self._integers(source), self._scale(source), weights)
+                self.floats[node.name] = reference.integer_linear(
+                    node, self._integers(source), self._scale(source), weights
+                ).astype(np.float64)
+            elif node.precision.is_float or not _is_integer_result(graph, node):
+                self.floats[node.name] = reference.in_floats(node, [self.floats[n] for n in node.inputs], weights)
+        logits = self.floats[graph.output.name]
+        difference = np.abs(found[graph.output.name] - logits).max()
+        self.logit_error = float(difference / max(np.abs(logits).max(), 1e-12))
 
     def _compare(self, quantizer: Quantize) -> None:
         found = self._integers(quantizer.name)
-        values = self._expected(quantizer)
         self.tensors += 1
         self.elements += found.size
-        if values is None:
-            scale = np.float32(self._scale(quantizer.name))
-            taken = (self.found[quantizer.inputs[0]] / scale).astype(np.float32)
-            nearest = reference.saturate(taken, quantizer.format)
-            self.float_mismatches += int((np.abs(found - nearest) > 1).sum())
-            return
-        differs = found != reference.saturate(values, quantizer.format)
-        ties = differs & (np.abs(np.abs(values - found) - 0.5) < TIE)
-        self.ties += int(ties.sum())
-        self.integer_mismatches += int((differs & ~ties).sum())
-
-    def _expected(self, quantizer: Quantize) -> NDArray[np.float32] | None:
-        """Return what the reference gives before rounding, or None where the quantizer takes a float32 tensor."""
         node = self.graph[quantizer.inputs[0]]
         if not _is_integer_result(self.graph, node):
-            return None
+            nearest = reference.saturate(self.floats[node.name] / self._scale(quantizer.name), quantizer.format)
+            self.float_mismatches += int((np.abs(found - nearest) > 1).sum())
+            return
         if isinstance(node, Relu):
             node = self.graph[node.inputs[0]]
+        values = self._integer_result(node, quantizer)
+        differs = found != reference.saturate(values, quantizer.format)
+        if isinstance(node, Add):
+            ties = differs & (np.abs(np.abs(values - found) - 0.5) < TIE)
+            self.ties += int(ties.sum())
+            differs &= ~ties
+        self.integer_mismatches += int(differs.sum())
+
+    def _integer_result(self, node: Node, quantizer: Quantize) -> NDArray[np.float32]:
+        """Return what the reference gives before rounding, in units of the quantizer's step."""
         tensors, scales = [self._integers(n) for n in node.inputs], [self._scale(n) for n in node.inputs]
         if isinstance(node, Conv):
-            return reference.conv(node, tensors[0], scales[0], quantizer, self.weights)
-        if isinstance(node, Add):
-            return reference.add(tensors, scales, quantizer, self.weights)
+            return reference.integer_conv(node, tensors[0], scales[0], quantizer, self.weights)
         if isinstance(node, GlobalAveragePool):
-            return reference.global_average_pool(tensors[0], scales[0], quantizer, self.weights)
+            return reference.integer_global_average_pool(tensors[0], scales[0], quantizer, self.weights)
+        if isinstance(node, Add):
+            inputs = [source for name in node.inputs if isinstance(source := self.graph[name], Quantize)]
+            return reference.integer_add(tensors, inputs, quantizer, self.weights)
         raise TypeError(f"no integer reference for {type(node).__name__}")
 
     def _integers(self, name: str) -> NDArray[np.int64]:
@@ -192,27 +189,18 @@ class _StepOne:
         return float(self.weights[f"{name}/scale"])
 
 
-def _run_with_integers(graph: Graph, weights: Weights, images: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-    """Run the model with every integer tensor, and every float tensor that is quantized, as further outputs."""
-    model = lower(graph, weights)
-    wanted = {graph.output.name: graph.output.name}
-    for node in graph.nodes:
-        if isinstance(node, Quantize):
-            wanted[node.name] = f"{node.name}/integers"
-            source = graph[node.inputs[0]]
-            if not _is_integer_result(graph, source):
-                wanted[source.name] = source.name
-    images_name = graph.nodes[0].name
-    asked = [tensor for tensor in wanted.values() if tensor != images_name]
-    for tensor in asked:
-        kind = TensorProto.UINT8 if tensor.endswith("/integers") else TensorProto.FLOAT
-        if tensor != graph.output.name:
-            model.graph.output.append(helper.make_tensor_value_info(tensor, kind, None))
-    session = open_session(model.SerializeToString())
-    runs = [session.run(asked, {images_name: image[None]}) for image in images]
-    found = {name: np.concatenate(tensors) for name, tensors in zip(asked, zip(*runs, strict=True), strict=True)}
-    found[images_name] = images
-    return {name: found[tensor] for name, tensor in wanted.items()}
+def _run_with_integers(model: onnx.ModelProto, graph: Graph, images: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """Run a copy of the file with its integer tensors as further outputs; return them, images and logits by node."""
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    tensors = {node.name: f"{node.name}/integers" for node in graph.nodes if isinstance(node, Quantize)}
+    for name in tensors.values():
+        exposed.graph.output.append(helper.make_tensor_value_info(name, TensorProto.UINT8, None))
+    session = open_session(exposed.SerializeToString())
+    asked = [*tensors.values(), graph.output.name]
+    runs = [session.run(asked, {graph.nodes[0].name: image[None]}) for image in images]
+    found = [np.concatenate(values) for values in zip(*runs, strict=True)]
+    return {**dict(zip([*tensors, graph.output.name], found, strict=True)), graph.nodes[0].name: images}
 
 
 def _is_integer_result(graph: Graph, node: Node) -> bool:

@@ -208,8 +208,10 @@ def _choose(state: _State, models: Mapping[str, Predictor], n: int, rng: np.rand
     space = state.space
     predicted: dict[str, Objective] = {name: partial(_predict, model, space) for name, model in models.items()}
     objectives = {**predicted, **state.cheap}
-    measured = state.values()
-    best = state.genomes[non_dominated(measured)]
+    usable = state.feasible(state.genomes)
+    usable = usable if usable.any() else np.ones_like(usable)
+    measured = state.values()[usable]
+    best = state.genomes[usable][non_dominated(measured)]
     front = evolve(
         space,
         objectives,

@@ -45,10 +45,11 @@ class Schedule:
 
     def rate(self, epoch: float) -> float:
         """Return the learning rate: linear warm-up, then a cosine to zero; one cosine for each stage."""
-        if epoch < self.warmup_epochs and self.float_epochs:
-            return self.learning_rate * (epoch + 0.05) / (self.warmup_epochs + 0.05)
+        warmup = min(self.warmup_epochs, self.float_epochs)
+        if epoch < warmup:
+            return self.learning_rate * (epoch + 0.05) / (warmup + 0.05)
         if epoch < self.float_epochs:
-            done = (epoch - self.warmup_epochs) / max(self.float_epochs - self.warmup_epochs, 1e-9)
+            done = (epoch - warmup) / (self.float_epochs - warmup)
             return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
         done = (epoch - self.float_epochs) / max(self.quantized_epochs, 1)
         return self.quantized_learning_rate * 0.5 * (1 + math.cos(math.pi * done))

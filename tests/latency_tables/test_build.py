@@ -32,6 +32,10 @@ def test_a_real_table_goes_on_from_its_journal(tiny_space, tmp_path):
         if done == 30:
             raise Stopped
 
+    def stop_later(done, total):
+        if done == 40:
+            raise Stopped
+
     journal = tmp_path / "t.journal"
     settings = {"n_fit": 12, "n_held_out": 10, "protocol": QUICK, "journal": journal}
     with pytest.raises(Stopped):
@@ -39,6 +43,9 @@ def test_a_real_table_goes_on_from_its_journal(tiny_space, tmp_path):
     kept = [json.loads(line) for line in journal.read_text().splitlines()[1:31]]
     with journal.open("ab") as file:
         file.write(b'["call", 1, -5, true]\n["torn\xff\xfe')
+    with pytest.raises(Stopped):
+        build_table(tiny_space, Device(), rng=np.random.default_rng(0), progress=stop_later, **settings)
+    assert len(journal.read_text().splitlines()) == 1 + 40
     table = build_table(tiny_space, Device(), rng=np.random.default_rng(0), **settings)
     for name, _, ms, _ in kept:
         assert table.measurements[name].rounds[0] == ms

@@ -49,7 +49,7 @@ def test_overrides(tmp_path):
         ("name: e\nsearch: {n_measurements: -5}", "search.n_measurements must be in 4..1e.06, got -5"),
         ("name: e\nsearch: {objectives: [error, speed]}", r"got \['speed'\]"),
         ("name: e\nsearch: {objectives: [error, error]}", "must name each objective once"),
-        ("name: e\nsearch: {max: {latency_ms: -1}}", "search.max must be above 0, got {'latency_ms': -1"),
+        ("name: e\nsearch: {max: {latency_ms: -1}}", "search.max must be above 0 and finite, got {'latency_ms': -1"),
         ("name: e\nsearch: {max: {error: 3}}", r"got \['error'\]"),
         ("name: e\ndata: {n_val: -3}", "data.n_val must be in 0..1e.09, got -3"),
         ("name: ../../x", "name must be up to 100 letters"),

@@ -84,6 +84,33 @@ def test_elastic_layers_are_slices(tiny_space):
     assert (supernet.bias(expand) == supernet.shared["stage2/block1/expand/bias"][:16]).all()
 
 
+def test_elastic_layers_equal_plain_layers_of_sliced_weights(tiny_space, rng):
+    supernet = Supernet(tiny_space)
+    small = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "smallest")))
+    node = small["stage1/block1/depthwise"]
+    plain = torch.nn.Sequential(
+        torch.nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False), torch.nn.BatchNorm2d(16, eps=BATCH_NORM_EPS)
+    )
+    with torch.no_grad():
+        plain[0].weight.copy_(supernet.shared["stage1/block1/depthwise/weight"][:16, :, 1:4, 1:4])
+        x = torch.from_numpy(rng.normal(size=(4, 16, 8, 8)).astype(np.float32))
+        assert torch.allclose(SharedLayers(supernet).conv(node, x), plain(x), atol=1e-5)
+
+
+def test_extracted_weights_do_not_follow_later_training(trained, digits):
+    supernet = Supernet(trained.space)
+    supernet.load_state_dict(trained.state_dict())
+    architecture = trained.space.architecture(uniform_genome(trained.space, "smallest", "float32"))
+    graph = trained.space.graph(architecture)
+    weights = supernet.extract(architecture, calibrate(supernet, graph, torch.from_numpy(digits.x_train[:64])))
+    before = {name: array.copy() for name, array in weights.items()}
+    with torch.no_grad():
+        for parameter in supernet.parameters():
+            parameter += 1
+        supernet.pixel_mean += 1
+    assert all((weights[name] == before[name]).all() for name in weights)
+
+
 def test_depth_takes_the_first_blocks(tiny_space):
     deep = uniform_genome(tiny_space, "largest")
     shallow = deep.copy()

@@ -1,11 +1,12 @@
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from search_spaces import cost_table, graph_costs
 from search_spaces.baselines import uniform_genome
-from search_spaces.graph import INT8, W8A8, Add, Conv, Graph, Input, Linear, Quantize, Relu
+from search_spaces.costs import peak_activation_bytes
+from search_spaces.graph import FLOAT, INT8, W8A8, Add, Conv, GlobalAveragePool, Graph, Input, Linear, Quantize, Relu
+from search_spaces.quantization import place_quantizers
 
 
 def test_costs_by_hand():
@@ -29,6 +30,15 @@ def test_peak_of_a_residual_block_by_hand():
     s = Add(name="s", inputs=("x", "b"), shape=(1, 2, 2))
     # While b runs, x (16 bytes), r (64) and b (16) are alive; a is absorbed by its ReLU.
     assert graph_costs(Graph((x, a, r, b, s)))["peak_activation_bytes"] == 16 + 64 + 16
+
+
+@pytest.mark.parametrize(("precision", "peak"), [(FLOAT, 2 * 4 * 4), (W8A8, 2 * 4 * 1)])
+def test_input_and_output_of_a_fused_operator_are_alive_together(precision, peak):
+    shape = (1, 2, 2)
+    x = Input(name="x", shape=shape, precision=precision)
+    c = Conv(name="c", inputs=("x",), shape=shape, in_channels=1, kernel=1, precision=precision)
+    r = Relu(name="r", inputs=("c",), shape=shape, precision=precision)
+    assert peak_activation_bytes(place_quantizers((x, c, r), precision.border), precision.border) == peak
 
 
 @pytest.mark.parametrize("name", ["macs", "bitops", "parameters", "size_bytes", "peak_activation_bytes"])
@@ -56,8 +66,24 @@ def test_costs_equal_counts_on_torch_modules(tiny_space):
     costs = graph_costs(graph)
     assert costs["parameters"] == sum(p.numel() for m in modules for p in m.parameters())
     assert costs["size_bytes"] == 4 * costs["parameters"]
-    macs, shapes = 0, [node.shape for node in graph.nodes if isinstance(node, Conv | Linear)]
-    for module, shape in zip(modules, shapes, strict=True):
-        macs += int(np.prod(shape)) * module.weight[0].numel()
-    assert costs["macs"] == macs
-    assert torch.is_tensor(modules[0].weight)
+    counted = []
+    for module in modules:
+        module.register_forward_hook(lambda m, taken, given: counted.append(given[0].numel() * m.weight[0].numel()))
+    tensors, layers = {}, iter(modules)
+    for node in graph.nodes:
+        taken = [tensors[name] for name in node.inputs]
+        match node:
+            case Input():
+                tensors[node.name] = torch.zeros(1, *node.shape)
+            case Conv():
+                tensors[node.name] = next(layers)(*taken)
+            case Linear():
+                tensors[node.name] = next(layers)(taken[0].flatten(1))
+            case Add():
+                tensors[node.name] = taken[0] + taken[1]
+            case GlobalAveragePool():
+                tensors[node.name] = taken[0].mean(dim=(2, 3), keepdim=True)
+            case _:
+                tensors[node.name] = taken[0]
+        assert tensors[node.name].shape[1:] == node.shape
+    assert costs["macs"] == sum(counted)

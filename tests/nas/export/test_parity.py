@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 
 import numpy as np
 import onnx
@@ -15,16 +16,21 @@ from nas.export.parity import check_parity
 from nas.supernet import Supernet
 from search_spaces import InvalidInput, lower
 from search_spaces.baselines import baselines
-from search_spaces.graph import Conv
+from search_spaces.graph import INT8, Graph, Quantize
 
 
-def parity_of(evaluator, genome, images):
+def exported(evaluator, genome, images):
+    """What `check_parity` takes, without the file: graph, weights, images, the supernet's logits."""
     supernet, space = evaluator.supernet, evaluator.supernet.space
     architecture = space.architecture(genome)
     graph = space.graph(architecture)
     calibration = evaluator.calibrate(graph)
     weights = supernet.extract(architecture, calibration)
-    expected = predict(supernet, graph, calibration, torch.from_numpy(images)).numpy()
+    return graph, weights, images, predict(supernet, graph, calibration, torch.from_numpy(images)).numpy()
+
+
+def parity_of(evaluator, genome, images):
+    graph, weights, images, expected = exported(evaluator, genome, images)
     return check_parity(lower(graph, weights), graph, weights, images, expected)
 
 
@@ -70,15 +76,13 @@ def test_awkward_batch_norms(evaluator, digits, gamma, name):
     assert parity.integer_mismatches == parity.float_mismatches == 0
 
 
-def damaged(lowered, name, change):
-    def lower_damaged(graph, weights=None, **settings):
-        model = lowered(graph, weights, **settings)
-        for initializer in model.graph.initializer:
-            if initializer.name == name:
-                initializer.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(initializer)), name))
-        return model
-
-    return lower_damaged
+def damage(model, name, change):
+    """Change one array of the file."""
+    for initializer in model.graph.initializer:
+        if initializer.name == name:
+            initializer.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(initializer)), name))
+            return model
+    raise KeyError(name)
 
 
 def test_export_writes_a_file_that_answers(evaluator, digits, tmp_path):
@@ -102,31 +106,59 @@ def test_export_writes_a_file_that_answers(evaluator, digits, tmp_path):
 def test_failed_parity_leaves_nothing(evaluator, digits, tmp_path, monkeypatch):
     space = evaluator.supernet.space
     architecture = space.architecture(baselines(space)["w8a8 middle"])
-    broken = damaged(lower, "head/linear/weight/integers", lambda w: -w)
+
+    def broken(graph, weights):
+        return damage(lower(graph, weights), "head/linear/weight/integers", lambda w: -w)
+
     monkeypatch.setattr(bundle, "lower", broken)
-    with pytest.raises(ParityFailed, match=rf"subnet {architecture.id} is not exported: file and supernet agree on"):
+    with pytest.raises(
+        ParityFailed, match=rf"subnet {architecture.id} is not exported: the logits differ .* choose another"
+    ):
         export_bundle(evaluator, digits, architecture, tmp_path / "out", seed=0)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_wrong_integers_and_float_kernels_are_found(evaluator, digits, monkeypatch):
-    from nas.export import parity as module
-
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("stage2/block1/expand/bias/integers", lambda b: b + 500, "integers of .* differ from the integer reference"),
+        ("stage2/block1/relu1/quantize/scale", lambda s: s * np.float32(1.02), "differ from the integer reference"),
+        ("head/linear/weight/scale", lambda s: 2 * s, "the logits differ from the reference by 1 of the greatest"),
+        ("stage1/block1/expand/weight", lambda w: 0 * w, "after float operators differ by more than one step"),
+        ("stem/normalize/mean", lambda m: m + 1, "after float operators differ by more than one step"),
+    ],
+)
+def test_whatever_is_wrong_in_the_file_is_found(evaluator, digits, name, change, message):
+    """Stage 1 is float32, stage 2 w8a8."""
     space = evaluator.supernet.space
-    genome = baselines(space)["w8a8 middle"]
-    images = parity_images(digits, 0, n=200)
-    one_off = damaged(lower, "stage1/block1/expand/bias/integers", lambda b: b + 500)
-    monkeypatch.setattr(module, "lower", one_off)
-    parity = parity_of(evaluator, genome, images)
-    assert parity.integer_mismatches > 0
-    assert "differ from the integer reference" in parity.reasons[0]
-    monkeypatch.undo()
+    genome = np.zeros(len(space.choices), np.int16)
+    genome[space.gene["stage2/block1/format"]] = 1
+    case = exported(evaluator, genome, parity_images(digits, 0, n=200))
+    model = lower(*case[:2])
+    assert check_parity(model, *case).reasons == ()
+    assert re.search(message, "; ".join(check_parity(damage(model, name, change), *case).reasons))
 
-    graph = space.graph(space.architecture(genome))
-    floats = dataclasses.replace(graph, nodes=graph.nodes)
-    assert sum(isinstance(node, Conv) for node in floats.nodes) > 0
-    monkeypatch.setattr(module, "optimized_operators", lambda model: {"Conv": 1, "QLinearConv": 6})
-    parity = parity_of(evaluator, genome, images)
+
+def test_a_float_classifier_behind_integers_is_compared_too(evaluator, digits):
+    space = evaluator.supernet.space
+    genome = np.zeros(len(space.choices), np.int16)
+    genome[space.gene["stage1/block1/format"]] = 1
+    case = exported(evaluator, genome, parity_images(digits, 0, n=200))
+    model = damage(lower(*case[:2]), "head/linear/weight", lambda w: w * np.float32(1.01))
+    assert "the logits differ" in check_parity(model, *case).reasons[0]
+
+
+def test_integer_blocks_on_float_kernels_are_found(evaluator, digits):
+    """A signed tensor behind a ReLU, zero point 128, is what onnxruntime cannot fuse."""
+    space = evaluator.supernet.space
+    graph, weights, images, expected = exported(evaluator, baselines(space)["w8a8 middle"], parity_images(digits, 0, n=50))
+    nodes = tuple(
+        dataclasses.replace(node, format=INT8) if isinstance(node, Quantize) and "relu" in node.name else node
+        for node in graph.nodes
+    )
+    slow = Graph(nodes, graph.arrivals)
+    parity = check_parity(lower(slow, weights), slow, weights, images, expected)
+    assert parity.float_conv > 0
     assert any("convolutions in float32 that should run in integers" in reason for reason in parity.reasons)
 
 

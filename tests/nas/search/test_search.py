@@ -151,6 +151,22 @@ def test_interrupted_search_goes_on_and_measures_nothing_twice():
     assert (resumed.genomes == whole.genomes).all()
 
 
+def test_same_seed_same_search_with_a_fixed_table(tiny_space, make_table):
+    table, macs = make_table(tiny_space).factor_table(tiny_space), cost_table(tiny_space, "macs")
+    results = [
+        search(
+            tiny_space,
+            lambda genomes: {"error": 1e6 / macs(genomes)},
+            cheap={"latency_ms": table},
+            n_measurements=40,
+            rng=np.random.default_rng(3),
+        )
+        for _ in range(2)
+    ]
+    assert results[0].front.equals(results[1].front)
+    assert (results[0].genomes == results[1].genomes).all()
+
+
 def test_search_keeps_constraints_and_small_spaces():
     limited = run(lambda genomes: {"error": error(genomes)}, constraints={"cost": at_most(cost, 12.0)})
     assert (limited.front["cost"] <= 12).all()
