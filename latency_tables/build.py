@@ -211,10 +211,10 @@ def _read_journal(journal: Path, heading: Mapping[str, object]) -> Known:
         return known
     for line in lines:
         try:
-            name, round_, ms, undisturbed = json.loads(line)
-            if not 0 < float(ms) < float("inf"):
+            name, round_, units, undisturbed = json.loads(line)
+            if not 0 < float(units) < float("inf"):
                 break
-            known[str(name), int(round_)] = (float(ms), bool(undisturbed))
+            known[str(name), int(round_)] = (float(units), bool(undisturbed))
         except (ValueError, TypeError):
             break
     return known

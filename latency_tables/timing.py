@@ -1,10 +1,12 @@
 """The measurement protocol: warm up, then runs in short bursts while the machine is undisturbed, in several rounds.
 
-On a shared machine a core switches between two speeds many times a minute, as its hardware neighbour works or rests
-(measured: 1.4 times, a few tenths of a second each). So the runs of a model are cut into bursts, and a small reference
-network is timed between them. A burst counts only if the reference was quick on both sides; otherwise the next core is
-tried, then waited for. When patience is used up, disturbed bursts count too, scaled by the reference, and the timing is
-marked. See docs/decisions/0003-timing-on-shared-machines.md.
+On a shared machine a core switches between speeds many times a minute, as its hardware neighbour works or rests
+(measured: 1.4 times, a few tenths of a second each), and its clock drifts. So the runs of a model are cut into bursts, a
+small reference network is timed between them, and what counts is the time in units of the reference beside it. A burst
+counts only if the reference was quick on both sides; otherwise the next core is tried, then waited for. When patience is
+used up, disturbed bursts count too and the timing is marked. At the end all is put into milliseconds of the quickest
+reference. See
+docs/decisions/0003-timing-on-shared-machines.md.
 """
 
 import os
@@ -143,19 +145,23 @@ class Watch:
             self.check()
 
     def check(self) -> float:
-        """Time the reference now; return its time over its quickest so far, 1 or more."""
+        """Time the reference now; return its milliseconds."""
         now = float(np.percentile(self.reference(self._n), PERCENTILE)) * 1e3
         self.best_ms = min(self.best_ms, now)
-        return now / self.best_ms
+        return now
+
+    def is_quick(self, ms: float) -> bool:
+        """Return whether a check shows an undisturbed machine."""
+        return ms <= self.best_ms * (1 + TOLERANCE)
 
     def wait(self, seconds: float) -> float:
-        """Look for an undisturbed core for at most so long; return the last check."""
+        """Look for an undisturbed core for at most so long; return the last check, in milliseconds."""
         until = self.clock() + seconds
-        while (slowdown := self.check()) > 1 + TOLERANCE and self.clock() < until:
+        while not self.is_quick(now := self.check()) and self.clock() < until:
             self._next_core()
             if self._core == 0:
                 self.sleep(0.005)
-        return slowdown
+        return now
 
     def _next_core(self) -> None:
         if len(self.cores) > 1:
@@ -173,16 +179,16 @@ def time_model(run: Runner, watch: Watch, seconds: float, patience: float) -> tu
         patience: Seconds that may be spent on waiting and on bursts that do not count.
 
     Returns:
-        20th percentile of the runs in milliseconds, whether the machine was undisturbed, and the patience used.
+        20th percentile of the runs in units of the reference, whether the machine was undisturbed, and the patience used.
     """
     n = _warm_up(run, BURST_SECONDS)
     undisturbed: list[float] = []
-    scaled: list[float] = []
+    everything: list[float] = []
     counted = spent = lost = 0.0
-    before = 1.0 + 2 * TOLERANCE
+    before = np.inf
     while counted < seconds and (lost < patience or spent < seconds):
         started = watch.clock()
-        if before > 1 + TOLERANCE:
+        if not watch.is_quick(before):
             before = watch.wait(patience - lost)
             lost += watch.clock() - started
             started = watch.clock()
@@ -190,16 +196,16 @@ def time_model(run: Runner, watch: Watch, seconds: float, patience: float) -> tu
         after = watch.check()
         total = float(durations.sum())
         spent += total
-        if max(before, after) <= 1 + TOLERANCE:
-            undisturbed.extend(durations)
+        in_units = 1e3 * durations / ((before + after) / 2)
+        everything.extend(in_units)
+        if watch.is_quick(max(before, after)):
+            undisturbed.extend(in_units)
             counted += total
         else:
             lost += watch.clock() - started
-        scaled.extend(durations / ((before + after) / 2))
         before = after
     is_undisturbed = counted >= seconds / 2
-    kept = undisturbed if is_undisturbed else scaled
-    return float(np.percentile(kept, PERCENTILE)) * 1e3, is_undisturbed, lost
+    return float(np.percentile(undisturbed if is_undisturbed else everything, PERCENTILE)), is_undisturbed, lost
 
 
 def _warm_up(run: Runner, seconds: float) -> int:
@@ -216,7 +222,7 @@ def _warm_up(run: Runner, seconds: float) -> int:
 
 
 Known = dict[tuple[str, int], tuple[float, bool]]
-"""Milliseconds and whether undisturbed, by name of the model and round."""
+"""Time in units of the reference and whether undisturbed, by name of the model and round."""
 
 
 def time_models(
@@ -243,12 +249,13 @@ def time_models(
         for name, build in builders.items():
             if (name, round_) not in found:
                 allowed = IMPATIENCE * patience / (total - len(found))
-                ms, undisturbed, lost = time_model(build(), watch, protocol.seconds, min(allowed, patience))
-                found[name, round_] = (ms, undisturbed)
+                units, undisturbed, lost = time_model(build(), watch, protocol.seconds, min(allowed, patience))
+                found[name, round_] = (units, undisturbed)
                 patience -= lost
                 on_timed({(name, round_): found[name, round_]}, len(found), total)
     measurements = {}
     for name in builders:
         timings = [found[name, round_] for round_ in range(protocol.rounds)]
-        measurements[name] = Measurement(tuple(ms for ms, _ in timings), tuple(quiet for _, quiet in timings))
+        rounds = tuple(units * watch.best_ms for units, _ in timings)
+        measurements[name] = Measurement(rounds, tuple(undisturbed for _, undisturbed in timings))
     return Timings(measurements, watch.best_ms)

@@ -34,25 +34,25 @@ class FakeMachine:
 
 def test_quiet_machine_gives_the_time():
     machine = FakeMachine()
-    ms, undisturbed, lost = time_model(machine.runner(2e-4), machine.watch(), 0.05, patience=1.0)
-    assert (ms, undisturbed) == (pytest.approx(0.2), True)
+    units, undisturbed, lost = time_model(machine.runner(2e-4), machine.watch(), 0.05, patience=1.0)
+    assert (units, undisturbed) == (pytest.approx(2.0), True)
     assert lost < 0.01
 
 
 def test_disturbed_phases_do_not_count():
     machine = FakeMachine(lambda now: 1.4 if int(now / 0.1) % 2 else 1.0)
-    ms, undisturbed, _ = time_model(machine.runner(2e-4), machine.watch(), 0.05, patience=10.0)
+    units, undisturbed, _ = time_model(machine.runner(2e-4), machine.watch(), 0.05, patience=10.0)
     assert undisturbed
-    assert ms == pytest.approx(0.2, rel=0.01)
+    assert units == pytest.approx(2.0, rel=0.01)
 
 
 def test_lasting_disturbance_is_scaled_and_marked():
     machine = FakeMachine(lambda now: 1.0 if now < 0.05 else 1.5)
     watch = machine.watch()
     machine.now = 1.0
-    ms, undisturbed, lost = time_model(machine.runner(2e-4), watch, 0.05, patience=0.5)
+    units, undisturbed, lost = time_model(machine.runner(2e-4), watch, 0.05, patience=0.5)
     assert not undisturbed
-    assert ms == pytest.approx(0.2, rel=0.01)
+    assert units == pytest.approx(2.0, rel=0.01)
     assert lost >= 0.5
 
 
@@ -75,8 +75,17 @@ def test_warm_up_and_outliers_do_not_count():
     def run(n):
         return slow_start(n) * np.array([next(outliers) for _ in range(n)])
 
-    ms, _, _ = time_model(run, watch, 0.05, patience=1.0)
-    assert ms == pytest.approx(0.2)
+    units, _, _ = time_model(run, watch, 0.05, patience=1.0)
+    assert units == pytest.approx(2.0)
+
+
+def test_a_clock_that_drifts_is_divided_out():
+    """Two per cent slower with every second: the reference beside a model says so."""
+    machine = FakeMachine(lambda now: 1 + 0.02 * now)
+    builders = {name: (lambda name=name: machine.runner(2e-4)) for name in "abc"}
+    timings = time_models(builders, machine.watch(), Protocol(rounds=3, seconds=0.2, patience=0.0))
+    for measurement in timings.measurements.values():
+        assert measurement.rounds == pytest.approx((0.2, 0.2, 0.2), rel=0.01)
 
 
 def test_measurement_counts_undisturbed_rounds():
@@ -112,6 +121,6 @@ def test_rounds_are_spread_and_known_timings_are_kept():
     )
     assert order == ["b", "a", "b"]
     assert told[0] == ([("b", 0)], 2, 4)
-    assert timings.measurements["a"].rounds == (7.0, pytest.approx(0.1))
+    assert timings.measurements["a"].rounds == pytest.approx((0.7, 0.1))
     assert timings.measurements["b"].ms == pytest.approx(0.2)
     assert timings.disturbed == 0
