@@ -15,8 +15,8 @@ SHOWN = {
     "error_test": ("test %", "{:.2f}"),
     "latency_ms": ("ms", "{:.4f}"),
     "latency_spread": ("spread", "{:.1%}"),
-    "latency_ms_predicted": ("predicted", "{:.4f}"),
-    "size_bytes": ("packed bytes", "{:,.0f}"),
+    "latency_ms_predicted": ("pred. ms", "{:.4f}"),
+    "size_bytes": ("packed B", "{:,.0f}"),
 }
 
 
@@ -24,7 +24,7 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, console: Console) 
     """Print the front, and the baselines below it, so that one sees what the search has gained."""
     table = Table(title=f"{len(front)} networks that no other measured network beats", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("id", no_wrap=True)
-    table.add_column("formats")
+    table.add_column("formats", min_width=13)
     for title, _ in SHOWN.values():
         table.add_column(title, justify="right", no_wrap=True)
     for _, row in front.iterrows():
