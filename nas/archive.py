@@ -1,6 +1,6 @@
 """Archive: every measured network, as trials of an Optuna study, so that Optuna's tools and dashboards can read it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -82,6 +82,24 @@ class Archive:
             )
             self._study.add_trial(trial)
             self._known[self._text(genome)] = trial
+
+    def measure_missing(
+        self,
+        genomes: Genomes,
+        measure: Callable[[Genomes], Mapping[str, NDArray[np.float64]]],
+        progress: Callable[[int, int], None],
+    ) -> None:
+        """Measure the genomes that are not here yet, one by one so that nothing is lost.
+
+        Args:
+            genomes: Shape `(n, n_genes)`.
+            measure: Genomes to measured values by name, each `(n,)`.
+            progress: Called with genomes done and in all.
+        """
+        for done, genome in enumerate(genomes, start=1):
+            if self.lookup(genome[None])[0] is None:
+                self.add(genome[None], measure(genome[None]))
+            progress(done, len(genomes))
 
     def genomes(self) -> Genomes:
         """Return all measured genomes in the order in which they were measured, shape `(n, n_genes)`."""

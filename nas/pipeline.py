@@ -22,7 +22,7 @@ from nas.evaluation import Evaluator
 from nas.export.bundle import export_bundle
 from nas.progress import Update, console, progress_bar
 from nas.report.plot import front_png
-from nas.report.table import describe, print_front, verdict
+from nas.report.table import describe, print_front, print_verdict
 from nas.run_folder import RunFolder, file_digest, read_table, write_table
 from nas.search.evolution import Objective, at_most, evolve
 from nas.search.loop import search
@@ -96,10 +96,7 @@ class Pipeline:
         path = self.run.table_path(self.device.name)
         if path.exists() and not again:
             return self.table()
-        table = measure_table(self.space, self.device, self.experiment, path.with_suffix(".journal"))
-        write_table(table, path)
-        path.with_suffix(".journal").unlink(missing_ok=True)
-        return table
+        return measure_table(self.space, self.device, self.experiment, path)
 
     def table(self) -> LatencyTable:
         """Return the latency table of this run.
@@ -124,7 +121,6 @@ class Pipeline:
         table, evaluator, config = self.table(), self.evaluator(), self.experiment.search
         exact: dict[str, Objective] = {"latency_ms": table.factor_table(self.space)}
         exact |= {name: cost_table(self.space, name) for name in ("size_bytes", "macs")}
-        errors = self._archive("error", ("error",))
         cheap = {name: exact[name] for name in config.objectives if name != "error"}
         constraints = {name: at_most(exact[name], limit) for name, limit in config.max.items()}
         rng = np.random.default_rng(self.experiment.seed)
@@ -139,12 +135,12 @@ class Pipeline:
                     n_measurements=config.n_measurements,
                     predictors=config.predictors,
                     rng=rng,
-                    archive=errors,
+                    archive=self._errors,
                     progress=update,
                 )
                 quality = result.quality.get("error")
             else:
-                self._search_cheap(cheap, constraints, errors, evaluator, rng, update)
+                self._search_cheap(cheap, constraints, evaluator, rng, update)
         self._write_front(exact, table, evaluator)
         return quality
 
@@ -180,8 +176,7 @@ class Pipeline:
         """Say how far the latency table can be trusted, loudly if it cannot."""
         path = self.run.table_path(self.device.name)
         if path.exists():
-            table = read_table(path)
-            console.print(verdict(table), style="" if table.report.is_valid else "bold red", highlight=False)
+            print_verdict(read_table(path), console)
 
     # ------------------------------------------------------------------ pieces
 
@@ -221,7 +216,6 @@ class Pipeline:
         self,
         cheap: dict[str, Objective],
         constraints: dict[str, Objective],
-        errors: Archive,
         evaluator: Evaluator,
         rng: np.random.Generator,
         progress: Update,
@@ -234,13 +228,10 @@ class Pipeline:
         n = min(len(genomes), self.experiment.search.n_measurements)
         genomes = genomes[np.linspace(0, len(genomes) - 1, n).round().astype(int)]
         genomes = np.concatenate([genomes, np.array(list(baselines(self.space).values()))])
-        for done, genome in enumerate(genomes, start=1):
-            if errors.lookup(genome[None])[0] is None:
-                errors.add(genome[None], {"error": evaluator.errors(genome[None])})
-            progress(done, len(genomes))
+        self._errors.measure_missing(genomes, lambda genome: {"error": evaluator.errors(genome)}, progress)
 
     def _find(self, architecture_id: str) -> Architecture:
-        known = [self.space.architecture(genome) for genome in self._archive("error", ("error",)).genomes()]
+        known = [self.space.architecture(genome) for genome in self._errors.genomes()]
         for architecture in known:
             if architecture.id == architecture_id:
                 return architecture
@@ -252,9 +243,11 @@ class Pipeline:
     def _write_front(self, exact: dict[str, Objective], table: LatencyTable, evaluator: Evaluator) -> None:
         """Time the networks near the front on the device, then keep those that no other beats by measured values."""
         config = self.experiment.search
-        errors = self._archive("error", ("error",))
-        genomes = errors.genomes()
-        known = {"error": errors.frame()["error"].to_numpy(), **{n: function(genomes) for n, function in exact.items()}}
+        genomes = self._errors.genomes()
+        known = {
+            "error": self._errors.frame()["error"].to_numpy(),
+            **{n: function(genomes) for n, function in exact.items()},
+        }
         feasible = np.ones(len(genomes), dtype=bool)
         for name, limit in config.max.items():
             feasible &= known[name] <= limit
@@ -289,8 +282,7 @@ class Pipeline:
 
     def _time(self, genomes: Genomes, table: LatencyTable) -> None:
         """Measure the latency of networks that were not timed yet and keep it in the archive."""
-        archive = self._latencies()
-        due = [g for g, values in zip(genomes, archive.lookup(genomes), strict=True) if values is None]
+        due = [g for g, values in zip(genomes, self._latencies.lookup(genomes), strict=True) if values is None]
         if not due:
             return
         graphs = {self.space.architecture(g).id: self.space.graph(self.space.architecture(g)) for g in due}
@@ -308,9 +300,14 @@ class Pipeline:
             )
         found = [timings.measurements[name] for name in graphs]
         values = {"latency_ms": np.array([m.ms for m in found]), "latency_spread": np.array([m.spread for m in found])}
-        archive.add(np.array(due), values)
+        self._latencies.add(np.array(due), values)
         journal.unlink(missing_ok=True)
 
+    @cached_property
+    def _errors(self) -> Archive:
+        return self._archive("error", ("error",))
+
+    @cached_property
     def _latencies(self) -> Archive:
         fingerprint = json.dumps(self.device.fingerprint(), sort_keys=True)
         study = f"latency {self.device.name}"
@@ -320,20 +317,17 @@ class Pipeline:
     def _test_errors(self, genomes: Genomes, evaluator: Evaluator) -> np.ndarray:
         archive = self._archive("error_test", ("error_test",))
         with progress_bar("testing the front") as update:
-            for done, genome in enumerate(genomes, start=1):
-                if archive.lookup(genome[None])[0] is None:
-                    archive.add(genome[None], {"error_test": evaluator.errors(genome[None], "test")})
-                update(done, len(genomes))
+            archive.measure_missing(genomes, lambda genome: {"error_test": evaluator.errors(genome, "test")}, update)
         return np.array([values["error_test"] for values in archive.lookup(genomes) if values])
 
     def _describe(self, genomes: Genomes, exact: dict[str, Objective]) -> pd.DataFrame:
         """Return a row for each timed network: id, choices, measured and predicted numbers."""
         architectures = [self.space.architecture(genome) for genome in genomes]
         frame = pd.DataFrame({"id": [a.id for a in architectures]})
-        frame["error_val"] = [v["error"] for v in self._archive("error", ("error",)).lookup(genomes) if v]
+        frame["error_val"] = [v["error"] for v in self._errors.lookup(genomes) if v]
         frame["error_test"] = np.nan
         for name in ("latency_ms", "latency_spread"):
-            frame[name] = [v[name] for v in self._latencies().lookup(genomes) if v]
+            frame[name] = [v[name] for v in self._latencies.lookup(genomes) if v]
         frame["latency_ms_predicted"] = exact["latency_ms"](genomes)
         frame["size_bytes"] = exact["size_bytes"](genomes).astype(int)
         frame["macs"] = exact["macs"](genomes).astype(int)
@@ -354,10 +348,11 @@ def protocol_of(experiment: Experiment) -> Protocol:
     return Protocol(rounds=config.rounds, seconds=config.seconds, patience=config.patience)
 
 
-def measure_table(space: SearchSpace, device: Device, experiment: Experiment, journal: Path) -> LatencyTable:
-    """Measure the latency table of a space on a device of this machine, with a bar; goes on from the journal."""
+def measure_table(space: SearchSpace, device: Device, experiment: Experiment, path: Path) -> LatencyTable:
+    """Measure and write the latency table of a space on a device of this machine; goes on from the journal beside it."""
+    journal = path.with_suffix(".journal")
     with progress_bar(f"measuring {device.name}") as update:
-        return build_table(
+        table = build_table(
             space,
             device,
             n_fit=experiment.table.n_fit,
@@ -367,6 +362,9 @@ def measure_table(space: SearchSpace, device: Device, experiment: Experiment, jo
             journal=journal,
             progress=update,
         )
+    write_table(table, path)
+    journal.unlink(missing_ok=True)
+    return table
 
 
 def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...] = ()) -> Pipeline:

@@ -9,8 +9,8 @@ from latency_tables.table import LatencyTable
 from nas.config import Experiment
 from nas.pipeline import measure_table
 from nas.progress import console
-from nas.report.table import verdict
-from nas.run_folder import read_table, write_table
+from nas.report.table import print_verdict
+from nas.run_folder import read_table
 from search_spaces import SPACES
 
 
@@ -36,9 +36,7 @@ def measure_space(name: str, threads: int, folder: str | None, *, again: bool = 
         table.check_device(device.fingerprint())
         table.factor_table(space)
     else:
-        table = measure_table(space, device, Experiment(name=name), path.with_suffix(".journal"))
-        write_table(table, path)
-        path.with_suffix(".journal").unlink(missing_ok=True)
-    console.print(verdict(table), style="" if table.report.is_valid else "bold red", highlight=False)
+        table = measure_table(space, device, Experiment(name=name), path)
+    print_verdict(table, console)
     console.print(f"table: {path}", highlight=False, soft_wrap=True)
     return table

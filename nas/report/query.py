@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from latency_tables.device import Device
-from nas.report.table import print_front, to_text, verdict
+from nas.report.table import print_front, print_verdict, to_text
 from nas.run_folder import NUMBERS, RunFolder, read_table
 from search_spaces.errors import InvalidInput
 
@@ -43,9 +43,7 @@ def print_query(path: Path, greatest: Sequence[str], least: Sequence[str], best:
     else:
         print(to_text(front, form).rstrip())
     if table_path.exists():
-        table = read_table(table_path)
-        style = "" if table.report.is_valid else "bold red"
-        Console(stderr=True).print(verdict(table), style=style, highlight=False)
+        print_verdict(read_table(table_path), Console(stderr=True))
 
 
 def _limits(option: str, texts: Sequence[str]) -> dict[str, float]:

@@ -70,5 +70,10 @@ def verdict(table: LatencyTable) -> str:
     return f"{numbers}. NOT VALID: {'; '.join(report.reasons)}; {way_out}"
 
 
+def print_verdict(table: LatencyTable, console: Console) -> None:
+    """Print how far a latency table can be trusted, loudly if it cannot."""
+    console.print(verdict(table), style="" if table.report.is_valid else "bold red", highlight=False)
+
+
 def _cells(row: "pd.Series[Any]") -> list[str]:
     return ["-" if pd.isna(row.get(name)) else text.format(row[name]) for name, (_, text) in SHOWN.items()]
