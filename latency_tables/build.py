@@ -1,95 +1,94 @@
-"""Build a latency table: enumerate the parts, measure them beside whole networks, fit, validate, judge."""
+"""Build a latency table: plan what to time, time it, fit, validate, judge."""
 
-import json
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from latency_tables.backends import BACKENDS, Runner
 from latency_tables.device import Device
-from latency_tables.pricing import fit, graph_features, iterate_parts
-from latency_tables.table import LatencyTable, Report, sort_parts
-from latency_tables.timing import GREATEST_DISTURBED, Known, Measurement, Protocol, Timings, Watch, time_models
+from latency_tables.estimate import choose_parts, estimate_parts
+from latency_tables.measure import Progress, measure_graphs, seconds_per_timing
+from latency_tables.pricing import fit, graph_features, iterate_parts, sort_parts
+from latency_tables.table import LatencyTable, Report
+from latency_tables.timing import GREATEST_DISTURBED, Measurement, Protocol, Timings
 from search_spaces.baselines import baselines, uniform_genome
 from search_spaces.errors import InvalidInput
 from search_spaces.graph import Graph
-from search_spaces.lowering import lower
-from search_spaces.space import SearchSpace
+from search_spaces.space import Genomes, SearchSpace
 
 GREATEST_MAPE = 5.0  # percent
 MAPE_CEILING = 15.0  # percent, however badly the truth repeats
 LEAST_TAU = 0.9
 
-Progress = Callable[[int, int], None]
+
+@dataclass(frozen=True)
+class Plan:
+    """What a table of a space is made from.
+
+    Attributes:
+        space: The space.
+        parts: What is timed besides whole networks, by name; see `pricing.iterate_parts`.
+        networks: Whole networks, by name.
+        n_fit: So many of the networks, the first ones, are fitted on; the others are for the verdict.
+        estimated: Parts that are not timed but estimated from the others.
+    """
+
+    space: SearchSpace
+    parts: Mapping[str, Graph]
+    networks: Mapping[str, Graph]
+    n_fit: int
+    estimated: tuple[str, ...] = ()
+
+    @property
+    def graphs(self) -> dict[str, Graph]:
+        """Everything that is timed, by name."""
+        timed = {name: graph for name, graph in self.parts.items() if name not in set(self.estimated)}
+        return {**timed, **self.networks}
+
+    @property
+    def reference(self) -> Graph:
+        """The network by which the machine is watched."""
+        return reference_graph(self.space)
+
+    def within(self, n_timed: int) -> "Plan":
+        """Return a plan that times at most so many graphs and estimates the other blocks.
+
+        Raises:
+            InvalidInput: If so few do not do.
+        """
+        if n_timed >= len(self.parts) + len(self.networks):
+            return self
+        chosen = choose_parts(self.parts, n_timed - len(self.networks))
+        return replace(self, estimated=tuple(name for name in self.parts if name not in chosen))
 
 
-def build_table(
-    space: SearchSpace,
-    device: Device,
-    *,
-    n_fit: int,
-    n_held_out: int,
-    rng: np.random.Generator,
-    protocol: Protocol | None = None,
-    journal: Path | None = None,
-    progress: Progress = lambda done, total: None,
-) -> LatencyTable:
-    """Measure a table of a space on the device of this process.
+def plan_table(space: SearchSpace, *, n_fit: int, n_held_out: int, rng: np.random.Generator) -> Plan:
+    """Plan the table of a space.
 
     Args:
         space: With networks behind it.
-        device: Runtime and threads.
         n_fit: Whole networks to fit on; the baselines are among them.
         n_held_out: Random whole networks for the verdict.
         rng: Draws the whole networks.
-        protocol: How each model is timed.
-        journal: File in which timings are kept while measuring; an interrupted measurement goes on from it.
-        progress: Called with timings done and in all.
 
     Raises:
         InvalidInput: If the space has no networks behind it.
     """
     if not space.slots:
         raise InvalidInput(f"space '{space.name}' has choices only and no networks behind it: nothing to measure")
-    protocol = protocol or Protocol()
-    started = time.perf_counter()
-    parts = dict(iterate_parts(space))
     seeds = np.array(list(baselines(space).values()))[:n_fit]
     genomes = np.concatenate([seeds, space.sample(n_fit - len(seeds) + n_held_out, rng)])
-    networks = {f"network {i}": space.graph(space.architecture(genome)) for i, genome in enumerate(genomes)}
-    heading = {"space": space.name, "fingerprint": device.fingerprint(), "seconds": protocol.seconds}
-    timings = measure_graphs(
-        {**parts, **networks},
-        reference_graph(space),
-        device,
-        protocol,
-        heading,
-        journal=journal,
-        progress=progress,
-    )
-    measured = [timings.measurements[name] for name in networks]
-    measurements = {name: timings.measurements[name] for name in parts}
-    sorted_parts = sort_parts(measurements)
-    graphs = list(networks.values())
-    coefficients = fit(sorted_parts, graphs[:n_fit], np.array([m.ms for m in measured[:n_fit]]))
-    predicted = np.array([[1.0, *graph_features(sorted_parts, graph)] for graph in graphs[n_fit:]]) @ coefficients
-    minutes = (time.perf_counter() - started) / 60
-    report = judge(measured[n_fit:], predicted, n_fit=n_fit, disturbed=timings.disturbed, minutes=minutes)
-    return LatencyTable(
-        device=device.name,
-        fingerprint=device.fingerprint(),
-        space=space.name,
-        measurements=measurements,
-        reference_ms=timings.reference_ms,
-        coefficients=tuple(map(float, coefficients)),
-        report=report,
-    )
+    return Plan(space, dict(iterate_parts(space)), name_networks(space, genomes), n_fit)
+
+
+def name_networks(space: SearchSpace, genomes: Genomes) -> dict[str, Graph]:
+    """Return the networks of genomes as `network 0`, `network 1` and so on."""
+    return {f"network {i}": space.graph(space.architecture(genome)) for i, genome in enumerate(genomes)}
 
 
 def reference_graph(space: SearchSpace) -> Graph:
@@ -97,65 +96,69 @@ def reference_graph(space: SearchSpace) -> Graph:
     return space.graph(space.architecture(uniform_genome(space, "middle")))
 
 
-def measure_graphs(
-    graphs: Mapping[str, Graph],
-    reference: Graph,
+def build_table(
+    plan: Plan,
     device: Device,
     protocol: Protocol,
-    heading: Mapping[str, object],
     *,
-    reference_ms: float = float("inf"),
     journal: Path | None = None,
+    greatest_minutes: float | None = None,
+    announce: Callable[[int, int, float], None] = lambda n_parts, n_networks, minutes: None,
     progress: Progress = lambda done, total: None,
-) -> Timings:
-    """Time graphs with random weights on a device.
+) -> LatencyTable:
+    """Measure a table on the device of this process.
 
     Args:
-        graphs: By name.
-        reference: Network to watch the machine by.
-        device: Where.
-        protocol: How.
-        heading: What a journal must agree with to be gone on from.
-        reference_ms: Quickest time of the reference known from before.
-        journal: File in which timings are kept while measuring.
+        plan: What to time.
+        device: Runtime and threads.
+        protocol: How each model is timed.
+        journal: File in which timings are kept while measuring; an interrupted measurement goes on from it.
+        greatest_minutes: Blocks that cannot be timed within so many minutes are estimated.
+        announce: Called before anything is timed, with the number of parts and of networks, and about how many minutes.
         progress: Called with timings done and in all.
+
+    Raises:
+        InvalidInput: If `greatest_minutes` are too few.
     """
-    backend = BACKENDS.get(device.backend)
-
-    def builder(graph: Graph) -> Callable[[], Runner]:
-        return lambda: backend.build(lower(graph), threads=device.threads, options=device.options)
-
-    known = _read_journal(journal, heading) if journal else {}
-    known = {key: value for key, value in known.items() if key[0] in graphs and key[1] < protocol.rounds}
-    if journal:
-        # Written anew, so that what comes next does not stand behind a torn line.
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        lines = [json.dumps(heading), *(json.dumps([*key, *value]) for key, value in known.items())]
-        journal.write_text("\n".join(lines) + "\n")
-
-    def keep(found: Known, done: int, total: int) -> None:
-        if journal:
-            with journal.open("a") as file:
-                file.writelines(json.dumps([*key, *value]) + "\n" for key, value in found.items())
-        progress(done, total)
-
-    builders = {name: builder(graph) for name, graph in graphs.items()}
-    with _cores(device) as cores:
-        watch = Watch(builder(reference)(), cores=cores, best_ms=reference_ms)
-        return time_models(builders, watch, protocol, known=known, on_timed=keep)
+    started = time.perf_counter()
+    seconds = protocol.rounds * seconds_per_timing(plan.reference, device, protocol)
+    if greatest_minutes is not None:
+        plan = plan.within(int(60 * greatest_minutes / seconds))
+    n_parts = len(plan.parts) - len(plan.estimated)
+    announce(n_parts, len(plan.networks), seconds * len(plan.graphs) / 60)
+    heading = {"space": plan.space.name, "fingerprint": device.fingerprint(), "seconds": protocol.seconds}
+    timings = measure_graphs(plan.graphs, plan.reference, device, protocol, heading, journal=journal, progress=progress)
+    minutes = (time.perf_counter() - started) / 60
+    return assemble(plan, timings, device.name, device.fingerprint(), minutes)
 
 
-@contextmanager
-def _cores(device: Device) -> Iterator[tuple[int, ...]]:
-    """Give the cores that a single thread may choose from, and put the process back on all of them afterwards."""
-    if device.threads > 1 or not hasattr(os, "sched_setaffinity"):
-        yield ()
-        return
-    allowed = os.sched_getaffinity(0)
-    try:
-        yield tuple(sorted(allowed))
-    finally:
-        os.sched_setaffinity(0, allowed)
+def assemble(plan: Plan, timings: Timings, device: str, fingerprint: Mapping[str, Any], minutes: float) -> LatencyTable:
+    """Fit a table on what was timed, here or elsewhere, and judge it.
+
+    Args:
+        plan: What was to be timed.
+        timings: Of everything in `plan.graphs`.
+        device: Its name.
+        fingerprint: See `Device.fingerprint`.
+        minutes: How long it took.
+    """
+    measured = [timings.measurements[name] for name in plan.networks]
+    measurements = {name: timings.measurements[name] for name in plan.parts if name not in set(plan.estimated)}
+    estimated = estimate_parts(plan.parts, {name: m.ms for name, m in measurements.items()})
+    parts = sort_parts({**{name: m.ms for name, m in measurements.items()}, **estimated})
+    graphs, n_fit = list(plan.networks.values()), plan.n_fit
+    coefficients = fit(parts, graphs[:n_fit], np.array([m.ms for m in measured[:n_fit]]))
+    predicted = np.array([[1.0, *graph_features(parts, graph)] for graph in graphs[n_fit:]]) @ coefficients
+    return LatencyTable(
+        device=device,
+        fingerprint=fingerprint,
+        space=plan.space.name,
+        measurements=measurements,
+        estimated=estimated,
+        reference_ms=timings.reference_ms,
+        coefficients=tuple(map(float, coefficients)),
+        report=judge(measured[n_fit:], predicted, n_fit=n_fit, disturbed=timings.disturbed, minutes=minutes),
+    )
 
 
 def judge(
@@ -168,8 +171,8 @@ def judge(
 ) -> Report:
     """Compare predictions with held-out measurements and say whether the table is valid, and why not.
 
-    Valid: mean error at most 5 %, or 2.5 times what the truth itself repeats to but not above 15 %; tau at least 0.9; a
-    steady machine.
+    Valid: mean error at most 5 %, or 2.5 times what the truth itself repeats to but not above 15 %; tau at least 0.9; at
+    most a tenth of the timings disturbed.
     """
     truth = np.array([m.ms for m in measured])
     errors = 100 * np.abs(predicted / truth - 1)
@@ -182,7 +185,9 @@ def judge(
     if not tau >= LEAST_TAU:
         reasons.append(f"Kendall tau {tau:.3f} on held-out networks is below {LEAST_TAU}")
     if disturbed > GREATEST_DISTURBED:
-        reasons.append(f"the machine was never undisturbed for {100 * disturbed:.0f} % of what was timed")
+        reasons.append(
+            f"during {100 * disturbed:.0f} % of the timings another process took the processor or its speed changed"
+        )
     return Report(
         n_fit=n_fit,
         n_held_out=len(measured),
@@ -196,25 +201,3 @@ def judge(
         held_out=tuple((float(a), float(b)) for a, b in zip(truth, predicted, strict=True)),
         minutes=minutes,
     )
-
-
-def _read_journal(journal: Path, heading: Mapping[str, object]) -> Known:
-    """Return the timings of an interrupted measurement; none if it was of something else. A torn last line is left out."""
-    known: Known = {}
-    if not journal.exists():
-        return known
-    try:
-        first, *lines = journal.read_text(errors="replace").splitlines() or [""]
-    except OSError as error:
-        raise InvalidInput(f"cannot read the journal '{journal}': {error.strerror}; remove it to measure anew") from error
-    if first != json.dumps(heading):
-        return known
-    for line in lines:
-        try:
-            name, round_, units, undisturbed = json.loads(line)
-            if not 0 < float(units) < float("inf"):
-                break
-            known[str(name), int(round_)] = (float(units), bool(undisturbed))
-        except (ValueError, TypeError):
-            break
-    return known

@@ -1,35 +1,49 @@
-"""What a network is made of, as far as time goes: its blocks by signature, and the borders between number formats.
+"""What a network is made of, as far as time goes: its blocks by signature, and the joins between two blocks.
 
-A network's latency is a line over six sums, fitted on whole networks: the isolated times of its float32 and of its integer
-blocks, how many there are of each, and the times of its borders from float32 to 8 bits and back.
+A block is measured on its own, with float32 going in. What two blocks cost together differs from the sum: converting and
+reordering tensors falls away or comes on top. That depends, as measured, on little: the tensor's shape, the two formats,
+the operator that gives the tensor and those that take it. For each such join one pair of blocks is measured as a chain,
+and what it takes beyond the two alone is the price of the join. Prices of joins that differ in shape only lie on a line
+over the number of elements, which averages the noise of single ones.
+
+A network's latency is a line over seven sums, fitted on whole networks: times of its float32 and of its integer blocks, how
+many there are of each, prices of its joins without and with a change of format, and how many joins change the format (a
+change costs more the more a network has around it). See docs/decisions/0005-joins-of-blocks.md for what was measured.
 """
 
+import itertools
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.graph import FLOAT32, Graph, Input, Node, NumberFormat, Output, Quantize, Relu, signature
+from search_spaces.costs import macs
+from search_spaces.graph import FLOAT32, Graph, Input, Node, Relu, consumers, signature
 from search_spaces.quantization import place_quantizers
-from search_spaces.space import Block, SearchSpace
+from search_spaces.space import Block, SearchSpace, connect
 
-FEATURES = ("float_ms", "integer_ms", "float_blocks", "integer_blocks", "to_integer_ms", "to_float_ms")
+FEATURES = ("float_ms", "integer_ms", "float_blocks", "integer_blocks", "kept_format_ms", "changed_format_ms", "changes")
 N_FEATURES = len(FEATURES)
+CALL = "call"
+BEHIND = " || "  # between the name of a join and the two blocks that it is measured with
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Times of the parts of networks in milliseconds, each measured on its own.
+    """Times of the parts of networks in milliseconds.
 
     Attributes:
-        blocks: By signature of the block with its own quantizers.
-        borders: By shape of the tensor: one quantization with one dequantization.
+        blocks: By signature of the block with its own quantizers; measured on its own, the call included.
+        joins: By name of the join: what two blocks take together beyond each alone, the call counted once; may be negative.
         call: An empty network: what a call costs by itself.
     """
 
     blocks: Mapping[str, float]
-    borders: Mapping[tuple[int, ...], float]
+    joins: Mapping[str, float]
     call: float
 
 
@@ -38,14 +52,28 @@ def isolated(block: Block) -> tuple[Node, ...]:
     return place_quantizers(block, FLOAT32)
 
 
+@lru_cache(maxsize=100_000)
 def block_key(block: Block) -> str:
     """Return the signature under which a block stands in a table."""
     return signature(isolated(block))
 
 
-def border_graph(shape: tuple[int, ...]) -> Graph:
-    """Return a network that does nothing but quantize and dequantize a tensor."""
-    return Graph((Input(name="x", shape=shape), Quantize(name="y", inputs=("x",), shape=shape)))
+def gives(block: Block) -> str:
+    """Return what matters of a block for the one behind it: shape, format and the operator that gives the tensor."""
+    last = block[-1]
+    return f"{_shape(last)} {_format(block)} {type(last).__name__.lower()}"
+
+
+def takes(block: Block) -> str:
+    """Return what matters of a block for the one before it: shape, format and the operators that take the tensor."""
+    first = block[0]
+    operators = sorted(type(taker).__name__.lower() for taker in consumers(block)[first.name])
+    return f"{_shape(first)} {_format(block)} {' '.join(operators)}"
+
+
+def join_key(given: str, taken: str) -> str:
+    """Return the name of the join of what one block gives and the next takes."""
+    return f"join {given} > {taken}"
 
 
 def empty_graph() -> Graph:
@@ -53,53 +81,42 @@ def empty_graph() -> Graph:
     return Graph((Input(name="x", shape=(1, 1, 1)), Relu(name="y", inputs=("x",), shape=(1, 1, 1))))
 
 
-def border_shapes(space: SearchSpace) -> list[tuple[int, ...]]:
-    """Return the shapes of all tensors that pass between blocks, ascending."""
-    first_inputs = {block[0].shape for block in space.blocks[0].values.flat if block}
-    inputs = {block[0].shape for block in space.distinct_blocks() if block[0].shape not in first_inputs}
-    return sorted(inputs)
+def chain_graph(first: Block, second: Block) -> Graph:
+    """Return two blocks in a row."""
+    return connect([_renamed(first, "first/"), _renamed(second, "second/")])
 
 
-def features(parts: Parts, source: NumberFormat, block: Block) -> NDArray[np.float64]:
-    """Return what a block adds to the six sums, shape `(6,)`.
-
-    Args:
-        parts: Measured times.
-        source: Format in which the block's input arrives.
-        block: Without quantizers.
-    """
-    is_float = block[0].precision.is_float
+def block_features(parts: Parts, block: Block) -> NDArray[np.float64]:
+    """Return what a block (without quantizers) adds to the sums, shape `(7,)`."""
     ms = parts.blocks[block_key(block)] - parts.call
-    converts_input = isinstance(isolated(block)[1], Quantize)
-    if converts_input:
-        ms -= _border_ms(parts, block[0].shape) / 2
-    if not is_float and not isinstance(block[-1], Output):
-        ms -= _border_ms(parts, block[-1].shape) / 2
-    to_integer = _border_ms(parts, block[0].shape) if source.is_float and converts_input else 0.0
-    to_float = _border_ms(parts, block[0].shape) if is_float and not source.is_float else 0.0
-    if is_float:
-        return np.array([ms, 0.0, 1.0, 0.0, to_integer, to_float])
-    return np.array([0.0, ms, 0.0, 1.0, to_integer, to_float])
+    return np.array([ms, 0, 1, 0, 0, 0, 0] if block[0].precision.is_float else [0, ms, 0, 1, 0, 0, 0], dtype=np.float64)
+
+
+def join_features(parts: Parts, given: str, taken: str) -> NDArray[np.float64]:
+    """Return what a join adds to the sums, shape `(7,)`."""
+    price = parts.joins[join_key(given, taken)]
+    keeps_format = given.split(" ")[1] == taken.split(" ")[1]
+    return np.array([0, 0, 0, 0, price, 0, 0] if keeps_format else [0, 0, 0, 0, 0, price, 1], dtype=np.float64)
 
 
 def graph_features(parts: Parts, graph: Graph) -> NDArray[np.float64]:
-    """Return the six sums of a whole network, shape `(6,)`."""
-    total: NDArray[np.float64] = np.sum([features(parts, source, block) for source, block in graph.arrivals], axis=0)
+    """Return the sums of a whole network, shape `(7,)`."""
+    blocks = [block for _, block in graph.arrivals]
+    rows = [block_features(parts, block) for block in blocks]
+    rows += [join_features(parts, gives(before), takes(block)) for before, block in itertools.pairwise(blocks)]
+    total: NDArray[np.float64] = np.sum(rows, axis=0)
     return total
 
 
 def prior(parts: Parts) -> NDArray[np.float64]:
-    """Return constant and coefficients before any whole network was measured, shape `(7,)`.
-
-    A network costs one call and the sum of its parts; quantizing and dequantizing share a border's time evenly.
-    """
-    return np.array([parts.call, 1.0, 1.0, 0.0, 0.0, 0.5, 0.5])
+    """Return constant and coefficients before any whole network was measured, shape `(8,)`: one call and the sum."""
+    return np.array([parts.call, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0])
 
 
 def fit(parts: Parts, graphs: Sequence[Graph], measured_ms: NDArray[np.float64]) -> NDArray[np.float64]:
     """Fit constant and coefficients on whole networks.
 
-    Least squares of the relative error, drawn towards the prior by a ridge whose strength is that of half a network.
+    Least squares of the relative error, drawn towards the prior by a ridge whose strength is that of a tenth of a network.
 
     Args:
         parts: Times of the parts.
@@ -107,32 +124,86 @@ def fit(parts: Parts, graphs: Sequence[Graph], measured_ms: NDArray[np.float64])
         measured_ms: Their times, shape `(n,)`.
 
     Returns:
-        Shape `(7,)`.
+        Shape `(8,)`.
     """
     rows = np.array([[1.0, *graph_features(parts, graph)] for graph in graphs]) / measured_ms[:, None]
     start = prior(parts)
     size = np.sqrt((rows**2).mean(axis=0))
     residual = 1.0 - rows @ start
+    size[size == 0] = 1.0  # a sum that is zero in every network, such as changes where there is but one format
     ridge = np.diag(np.sqrt(RIDGE) * size)
     change, *_ = np.linalg.lstsq(np.vstack([rows, ridge]), np.concatenate([residual, np.zeros(len(start))]), rcond=None)
     fitted: NDArray[np.float64] = start + change
     return fitted
 
 
-RIDGE = 0.5
-
-
-def _border_ms(parts: Parts, shape: tuple[int, ...]) -> float:
-    return parts.borders[shape] - parts.call
+RIDGE = 0.1
 
 
 def iterate_parts(space: SearchSpace) -> Iterator[tuple[str, Graph]]:
-    """Yield a name and a graph for everything of a space that is measured on its own, each once."""
-    yield "call", empty_graph()
-    for shape in border_shapes(space):
-        yield f"border {'x'.join(map(str, shape))}", border_graph(shape)
+    """Yield a name and a graph for everything of a space that is measured besides whole networks, each once."""
+    yield CALL, empty_graph()
+    givers: dict[str, Block] = {}
+    takers: dict[str, Block] = {}
     seen = set()
-    for block in space.distinct_blocks():
+    for block in sorted(space.distinct_blocks(), key=macs):
+        givers.setdefault(gives(block), block)  # the smallest block: what the pair adds stands out most
+        takers.setdefault(takes(block), block)
         if (key := block_key(block)) not in seen:
             seen.add(key)
             yield key, Graph(isolated(block))
+    for given, taken in join_kinds(space):
+        first, second = givers[given], takers[taken]
+        yield BEHIND.join([join_key(given, taken), block_key(first), block_key(second)]), chain_graph(first, second)
+
+
+def join_kinds(space: SearchSpace) -> list[tuple[str, str]]:
+    """Return what is given and what is taken, for every kind of join in a space."""
+    kinds = {pair for factor in space.joins(gives, takes) for pair in factor.values.flat if pair is not None}
+    return sorted(kinds)
+
+
+def sort_parts(ms: Mapping[str, float]) -> Parts:
+    """Return measured milliseconds sorted by kind.
+
+    Args:
+        ms: By the names that `iterate_parts` gives.
+
+    Raises:
+        KeyError: If the call is missing, or a block that a join was measured with.
+    """
+    call = ms[CALL]
+    blocks = {name: value for name, value in ms.items() if name != CALL and BEHIND not in name}
+    joins = {}
+    for name, value in ms.items():
+        if BEHIND in name:
+            key, first, second = name.split(BEHIND)
+            joins[key] = value - blocks[first] - blocks[second] + call
+    return Parts(blocks, _on_lines(joins), call)
+
+
+def _on_lines(joins: Mapping[str, float]) -> dict[str, float]:
+    """Return the prices of joins, put on a line over the elements for those that differ in shape only."""
+    alike: dict[str, list[str]] = {}
+    for key in joins:
+        alike.setdefault(re.sub(r"[0-9x]*[0-9] ", "", key), []).append(key)
+    found: dict[str, float] = {}
+    for keys in alike.values():
+        elements = [math.prod(map(int, key.split(" ")[1].split("x"))) / 1000 for key in keys]
+        rows = np.column_stack([np.ones(len(keys)), elements])
+        # A slope must pay for itself: it is drawn towards zero as if by half a thousand elements at no price.
+        line, *_ = np.linalg.lstsq(np.vstack([rows, [0.0, 0.5]]), np.array([*(joins[key] for key in keys), 0.0]), rcond=None)
+        found |= dict(zip(keys, map(float, rows @ line), strict=True))
+    return found
+
+
+def _renamed(block: Block, prefix: str) -> Block:
+    return tuple(replace(n, name=prefix + n.name, inputs=tuple(prefix + i for i in n.inputs)) for n in block)
+
+
+def _shape(node: Node) -> str:
+    return "x".join(map(str, node.shape))
+
+
+def _format(block: Block) -> str:
+    return "float32" if block[0].precision.is_float else "int8"

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,14 +13,15 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_tables.pricing import N_FEATURES, Parts, features, graph_features
+from latency_tables.pricing import N_FEATURES, Parts, block_features, gives, graph_features, join_features, sort_parts, takes
 from latency_tables.timing import Measurement
-from search_spaces.costs import FactorTable, arrivals
+from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInput
+from search_spaces.factor import combine
 from search_spaces.graph import Graph
 from search_spaces.space import Genomes, SearchSpace
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +63,9 @@ class LatencyTable:
         device: Name of the device.
         fingerprint: What must agree for the table to hold, see `Device.fingerprint`.
         space: Name of the search space.
-        measurements: By name of the part: signature, `border 16x8x8`, or `call`.
-        reference_ms: Quickest time of the reference network while measuring.
+        measurements: By name of the part, see `pricing.iterate_parts`.
+        estimated: Milliseconds of blocks that there was no time to measure, by signature.
+        reference_ms: Time of the reference network that all times are scaled to.
         coefficients: Constant and six coefficients, see `pricing`.
         report: The verdict.
     """
@@ -72,6 +74,7 @@ class LatencyTable:
     fingerprint: Mapping[str, Any]
     space: str
     measurements: Mapping[str, Measurement]
+    estimated: Mapping[str, float]
     reference_ms: float
     coefficients: tuple[float, ...]
     report: Report
@@ -80,7 +83,7 @@ class LatencyTable:
     @cached_property
     def parts(self) -> Parts:
         """The times, sorted by kind."""
-        return sort_parts(self.measurements)
+        return sort_parts({**{name: m.ms for name, m in self.measurements.items()}, **self.estimated})
 
     def factor_table(self, space: SearchSpace) -> FactorTable:
         """Return the prices of a space's genomes in milliseconds.
@@ -91,15 +94,23 @@ class LatencyTable:
         if space.name != self.space:
             raise InvalidInput(f"the table is of space '{self.space}', not '{space.name}'; measure this space first")
         if space not in self._prices:
-            constant, *slopes = self.coefficients
             try:
-                factors = arrivals(space, lambda source, block: float(features(self.parts, source, block) @ slopes))
+                blocks = [combine(lambda b: self._price(block_features, b) if b else 0.0, [f]) for f in space.blocks]
+                joins = [
+                    combine(lambda pair: self._price(join_features, *pair) if pair else 0.0, [factor])
+                    for factor in space.joins(gives, takes)
+                ]
             except KeyError as error:
                 raise InvalidInput(
-                    f"the table of space '{self.space}' lacks the block {error}: the space has changed; measure it anew"
+                    f"the table of space '{self.space}' lacks the part {error}: the space has changed; measure it anew"
                 ) from error
-            self._prices[space] = FactorTable(factors, constant)
+            self._prices[space] = FactorTable(
+                tuple(f.reduced().astype(float) for f in [*blocks, *joins]), self.coefficients[0]
+            )
         return self._prices[space]
+
+    def _price(self, features: Callable[..., NDArray[np.float64]], *part: Any) -> float:
+        return float(features(self.parts, *part) @ self.coefficients[1:])
 
     def predict_ms(self, space: SearchSpace, genomes: Genomes) -> NDArray[np.float64]:
         """Return the milliseconds that networks will take.
@@ -138,6 +149,7 @@ class LatencyTable:
             "fingerprint": dict(self.fingerprint),
             "space": self.space,
             "measurements": {name: [list(m.rounds), list(m.undisturbed)] for name, m in self.measurements.items()},
+            "estimated": dict(self.estimated),
             "reference_ms": self.reference_ms,
             "coefficients": list(self.coefficients),
             "report": asdict(self.report),
@@ -145,12 +157,13 @@ class LatencyTable:
         return json.dumps(content, indent=1)
 
     def to_csv(self) -> str:
-        """Return the measured parts as CSV text: part, milliseconds, spread."""
+        """Return the parts as CSV text: part, milliseconds, spread (empty where estimated)."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["part", "latency_ms", "spread"])
         for name, measurement in self.measurements.items():
             writer.writerow([name, f"{measurement.ms:.6g}", f"{measurement.spread:.4f}"])
+        writer.writerows([name, f"{ms:.6g}", ""] for name, ms in self.estimated.items())
         return text.getvalue()
 
     @classmethod
@@ -181,11 +194,13 @@ class LatencyTable:
                     name: Measurement(tuple(map(float, rounds)), tuple(map(bool, undisturbed)))
                     for name, (rounds, undisturbed) in content["measurements"].items()
                 },
+                estimated={name: float(ms) for name, ms in content["estimated"].items()},
                 reference_ms=float(content["reference_ms"]),
                 coefficients=tuple(map(float, content["coefficients"])),
                 report=Report(**report),
             )
-            times = [ms for m in table.measurements.values() for ms in (m.rounds or (math.nan,))] + [table.reference_ms]
+            times = [ms for m in table.measurements.values() for ms in (m.rounds or (math.nan,))]
+            times += [*table.estimated.values(), table.reference_ms]
             if not all(math.isfinite(ms) and ms > 0 for ms in times) or len(table.coefficients) != N_FEATURES + 1:
                 raise InvalidInput(f"'{origin}' holds times that are not positive numbers; measure anew")
             numbers = [report[name] for name in ("mape", "greatest_error", "tau", "split_half", "disturbed", "minutes")]
@@ -199,14 +214,3 @@ class LatencyTable:
                 raise
             raise InvalidInput(f"'{origin}' is damaged ({error!r}); delete it and measure anew") from error
         return table
-
-
-def sort_parts(measurements: Mapping[str, Measurement]) -> Parts:
-    """Return measured times sorted by kind, from the names that `pricing.iterate_parts` gives."""
-    borders = {
-        tuple(int(length) for length in name.removeprefix("border ").split("x")): m.ms
-        for name, m in measurements.items()
-        if name.startswith("border ")
-    }
-    blocks = {name: m.ms for name, m in measurements.items() if name != "call" and not name.startswith("border ")}
-    return Parts(blocks, borders, measurements["call"].ms)

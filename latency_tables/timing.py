@@ -1,31 +1,35 @@
-"""The measurement protocol: warm up, then runs in short bursts while the machine is undisturbed, in several rounds.
+"""The measurement protocol: many short rounds, each in units of a reference network timed beside it.
 
 On a shared machine a core switches between speeds many times a minute, as its hardware neighbour works or rests
-(measured: 1.4 times, a few tenths of a second each), and its clock drifts. So the runs of a model are cut into bursts, a
-small reference network is timed between them, and what counts is the time in units of the reference beside it. A burst
-counts only if the reference was quick on both sides; otherwise the next core is tried, then waited for. When patience is
-used up, disturbed bursts count too and the timing is marked. At the end all is put into milliseconds of the quickest
-reference. See
-docs/decisions/0003-timing-on-shared-machines.md.
+(measured: 1.4 times, a few tenths of a second each), and its clock drifts. Long runs in one go mix these speeds by chance.
+So a model is timed in a short burst with a check of a small reference network on both sides, and what counts is the
+ratio. Models take turns, round after round, and the mean of the middle half of the rounds is the answer. A burst during
+which another process took the processor, or the reference changed, is repeated, on the next core, for as long as patience
+lasts; after that it is marked. See docs/decisions/0003-timing-on-shared-machines.md for what was measured.
+
+Needs NumPy only, so that it runs on a device elsewhere; see `kit.py`.
 """
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from latency_tables.backends import Runner
+from latency_tables.backends.backend import Runner
 from search_spaces.errors import InvalidInput
 
 PERCENTILE = 20
-TOLERANCE = 0.05  # above the quickest check of the reference: checks of an undisturbed machine scatter by +-2.5 %
-STEADY = 0.02
+WARM_UP = 0.4  # of a burst, at most
+STEADY = 0.02  # two medians of a warm model agree within
+DRIFT = 0.05  # of the reference during a burst; single checks of a quiet machine scatter by +-2.5 %
+GREATEST_WAIT = 0.03  # share of a burst in which the model waited for a processor
 CHECK_SECONDS = 0.001
-BURST_SECONDS = 0.01
-GREATEST_DISTURBED = 0.1  # share of models without an undisturbed round
-IMPATIENCE = 4.0  # a model may wait this many times as long as an even share of what is left
+GREATEST_DISTURBED = 0.1  # share of timings
+IMPATIENCE = 4.0  # a timing may take this many times as much patience as an even share of what is left
 
 
 @dataclass(frozen=True)
@@ -41,34 +45,37 @@ class Measurement:
     undisturbed: tuple[bool, ...]
 
     @property
-    def is_disturbed(self) -> bool:
-        """Whether no round at all was undisturbed."""
-        return not any(self.undisturbed)
-
-    @property
     def counted(self) -> tuple[float, ...]:
-        """The undisturbed rounds; all of them where there is none."""
+        """The undisturbed rounds if these are at least half; otherwise all."""
         pairs = zip(self.rounds, self.undisturbed, strict=True)
-        return self.rounds if self.is_disturbed else tuple(ms for ms, undisturbed in pairs if undisturbed)
+        return tuple(ms for ms, fine in pairs if fine) if 2 * sum(self.undisturbed) >= len(self.rounds) else self.rounds
 
     @property
     def ms(self) -> float:
-        """Median of the rounds that count, in milliseconds."""
-        return float(np.median(self.counted))
+        """Mean of the middle half of the rounds that count, in milliseconds."""
+        return _middle_mean(self.counted)
 
     @property
     def spread(self) -> float:
-        """Greatest minus least of the rounds that count, over the median."""
-        return (max(self.counted) - min(self.counted)) / self.ms
+        """Range of the middle half of the rounds that count, over `ms`."""
+        low, high = np.percentile(self.counted, [25, 75])
+        return float(high - low) / self.ms
 
     @property
     def split_half(self) -> float:
-        """Relative difference between the means of every other round: how well the truth repeats.
+        """Relative difference between the `ms` of every other round: how well the truth repeats.
 
         Of the rounds that count, or of all where only one does.
         """
         rounds = self.counted if len(self.counted) > 1 else self.rounds
-        return abs(float(np.mean(rounds[0::2])) - float(np.mean(rounds[1::2]))) / self.ms
+        return abs(_middle_mean(rounds[0::2]) - _middle_mean(rounds[1::2])) / self.ms
+
+
+def _middle_mean(values: tuple[float, ...]) -> float:
+    """Return the geometric mean of the middle half: steadier than the median where a machine has two speeds."""
+    ordered = np.sort(values)
+    left_out = len(ordered) // 4
+    return float(np.exp(np.log(ordered[left_out : len(ordered) - left_out]).mean()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +87,13 @@ class Protocol:
 
     Attributes:
         rounds: Rounds over all models, at least 2.
-        seconds: Least time of a model's undisturbed runs in each round.
-        patience: Seconds that may be spent on waiting for an undisturbed machine, on average for each model and round.
+        seconds: Length of a burst; at least three runs, however long they take.
+        patience: Seconds that may be spent on repeating disturbed bursts, on average for each model and round.
     """
 
-    rounds: int = 3
-    seconds: float = 0.1
-    patience: float = 0.4
+    rounds: int = 20
+    seconds: float = 0.01
+    patience: float = 0.02
 
     def __post_init__(self) -> None:
         if self.rounds < 2:
@@ -96,32 +103,48 @@ class Protocol:
 
 
 @dataclass(frozen=True)
+class Timing:
+    """One model in one round.
+
+    Attributes:
+        units: 20th percentile of the runs, in units of the reference.
+        undisturbed: Whether the machine was undisturbed.
+        reference_ms: What the reference took beside it.
+    """
+
+    units: float
+    undisturbed: bool
+    reference_ms: float
+
+
+Known = dict[tuple[str, int], Timing]
+"""By name of the model and round."""
+
+
+@dataclass(frozen=True)
 class Timings:
     """What `time_models` found.
 
     Attributes:
         measurements: By name of the model.
-        reference_ms: Quickest check of the reference network.
+        reference_ms: Milliseconds of the reference that all times are scaled to.
+        disturbed: Share of the timings that were disturbed to the end.
     """
 
     measurements: dict[str, Measurement]
     reference_ms: float
-
-    @property
-    def disturbed(self) -> float:
-        """Share of the models that had no undisturbed round."""
-        return float(np.mean([m.is_disturbed for m in self.measurements.values()]))
+    disturbed: float
 
 
 class Watch:
-    """Tells whether the machine is undisturbed, by timing a small reference network.
+    """Keeps an eye on the machine: times a small reference network, and tells whether others take the processor.
 
     Args:
         reference: The network.
         cores: Cores to choose from; with fewer than two the process stays where it is.
-        best_ms: Quickest check known from before.
+        process: Id of the process that computes, 0 for this one.
         clock: Replaced in tests.
-        sleep: Replaced in tests.
+        waited: Seconds that the process has waited for a processor so far; replaced in tests.
     """
 
     def __init__(
@@ -129,100 +152,99 @@ class Watch:
         reference: Runner,
         *,
         cores: tuple[int, ...] = (),
-        best_ms: float = float("inf"),
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        process: int = 0,
+        clock: Callable[[], float] = time.perf_counter,
+        waited: Callable[[], float] | None = None,
     ) -> None:
         self.reference = reference
         self.cores = cores
-        self.best_ms = best_ms
+        self.process = process
         self.clock = clock
-        self.sleep = sleep
+        self.waited = waited or (lambda: waited_seconds(process))
         self._core = 0
+        run_until_steady(reference, 20 * CHECK_SECONDS)
         self._n = max(5, int(CHECK_SECONDS / max(float(np.median(reference(20))), 1e-7)))
-        for _ in range(20):
-            self._next_core()
-            self.check()
 
     def check(self) -> float:
         """Time the reference now; return its milliseconds."""
-        now = float(np.percentile(self.reference(self._n), PERCENTILE)) * 1e3
-        self.best_ms = min(self.best_ms, now)
-        return now
+        return float(np.percentile(self.reference(self._n), PERCENTILE)) * 1e3
 
-    def is_quick(self, ms: float) -> bool:
-        """Return whether a check shows an undisturbed machine."""
-        return ms <= self.best_ms * (1 + TOLERANCE)
-
-    def wait(self, seconds: float) -> float:
-        """Look for an undisturbed core for at most so long; return the last check, in milliseconds."""
-        until = self.clock() + seconds
-        while not self.is_quick(now := self.check()) and self.clock() < until:
-            self._next_core()
-            if self._core == 0:
-                self.sleep(0.005)
-        return now
-
-    def _next_core(self) -> None:
+    def next_core(self) -> None:
+        """Move to the next of the cores."""
         if len(self.cores) > 1:
             self._core = (self._core + 1) % len(self.cores)
-            os.sched_setaffinity(0, {self.cores[self._core]})
+            os.sched_setaffinity(self.process, {self.cores[self._core]})
 
 
-def time_model(run: Runner, watch: Watch, seconds: float, patience: float) -> tuple[float, bool, float]:
-    """Time one model.
+@contextmanager
+def watching(reference: Runner, *, threads: int, process: int = 0) -> Iterator[Watch]:
+    """Give a watch that may move one thread from core to core, and afterwards put the process back on all its cores."""
+    if threads > 1 or not hasattr(os, "sched_setaffinity"):
+        yield Watch(reference, process=process)
+        return
+    allowed = os.sched_getaffinity(process)
+    try:
+        yield Watch(reference, cores=tuple(sorted(allowed)), process=process)
+    finally:
+        os.sched_setaffinity(process, allowed)
+
+
+def waited_seconds(process: int = 0) -> float:
+    """Return how long the threads of a process (0: this one) were ready to run but had no processor; 0 where unknown.
+
+    Source: Linux, /proc/PID/task/TID/schedstat, second number, nanoseconds.
+    """
+    total = 0
+    try:
+        for task in os.scandir(f"/proc/{process or 'self'}/task"):
+            total += int(Path(task.path, "schedstat").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0.0
+    return total / 1e9
+
+
+def time_model(run: Runner, watch: Watch, seconds: float, patience: float) -> tuple[Timing, float]:
+    """Time one model once.
 
     Args:
         run: The model.
-        watch: Says when the machine is undisturbed.
-        seconds: Least time of the runs that count.
-        patience: Seconds that may be spent on waiting and on bursts that do not count.
+        watch: Keeps an eye on the machine.
+        seconds: Length of the burst.
+        patience: Seconds that may be spent on repeating it.
 
     Returns:
-        20th percentile of the runs in units of the reference, whether the machine was undisturbed, and the patience used.
+        The timing, and the patience used.
     """
-    n = _warm_up(run, BURST_SECONDS)
-    undisturbed: list[float] = []
-    everything: list[float] = []
-    counted = spent = lost = 0.0
-    before = np.inf
-    while counted < seconds and (lost < patience or spent < seconds):
-        started = watch.clock()
-        if not watch.is_quick(before):
-            before = watch.wait(patience - lost)
-            lost += watch.clock() - started
-            started = watch.clock()
+    watch.next_core()
+    median = run_until_steady(run, WARM_UP * seconds)
+    n = max(3, int(np.ceil(seconds / median)))
+    lost = 0.0
+    while True:
+        started, waited_before = watch.clock(), watch.waited()
+        before = watch.check()
         durations = run(n)
         after = watch.check()
-        total = float(durations.sum())
-        spent += total
-        in_units = 1e3 * durations / ((before + after) / 2)
-        everything.extend(in_units)
-        if watch.is_quick(max(before, after)):
-            undisturbed.extend(in_units)
-            counted += total
-        else:
-            lost += watch.clock() - started
-        before = after
-    is_undisturbed = counted >= seconds / 2
-    return float(np.percentile(undisturbed if is_undisturbed else everything, PERCENTILE)), is_undisturbed, lost
+        taken = watch.clock() - started
+        reference_ms = (before + after) / 2
+        undisturbed = watch.waited() - waited_before <= GREATEST_WAIT * taken and abs(before - after) <= DRIFT * reference_ms
+        if undisturbed or lost + taken > patience:
+            units = 1e3 * float(np.percentile(durations, PERCENTILE)) / reference_ms
+            return Timing(units, undisturbed, reference_ms), lost
+        lost += taken
+        watch.next_core()
 
 
-def _warm_up(run: Runner, seconds: float) -> int:
-    """Run until two successive medians agree within 2 %, or for `seconds`; return how many runs take `seconds`."""
+def run_until_steady(run: Runner, seconds: float) -> float:
+    """Run until two successive medians agree within 2 %, or for `seconds`; return the last median, in seconds."""
     n = max(3, int(0.1 * seconds / max(float(np.median(run(3))), 1e-7)))
     spent, before = 0.0, np.inf
     while True:
         durations = run(n)
         spent += float(durations.sum())
-        median = float(np.median(durations))
+        median = max(float(np.median(durations)), 1e-7)
         if spent >= seconds or abs(median - before) <= STEADY * median:
-            return max(3, int(np.ceil(seconds / median)))
+            return median
         before = median
-
-
-Known = dict[tuple[str, int], tuple[float, bool]]
-"""Time in units of the reference and whether undisturbed, by name of the model and round."""
 
 
 def time_models(
@@ -230,6 +252,7 @@ def time_models(
     watch: Watch,
     protocol: Protocol,
     *,
+    reference_ms: float | None = None,
     known: Known | None = None,
     on_timed: Callable[[Known, int, int], None] = lambda found, done, total: None,
 ) -> Timings:
@@ -237,8 +260,9 @@ def time_models(
 
     Args:
         builders: By name of the model; built anew in each round, so that the luck of one session is averaged out.
-        watch: Says when the machine is undisturbed.
+        watch: Keeps an eye on the machine.
         protocol: Settings.
+        reference_ms: What all times are scaled to; None: the 20th percentile of the reference while measuring.
         known: What an interrupted measurement already found; not measured again.
         on_timed: Called after each model with what was found, and how many of how many timings are done.
     """
@@ -249,13 +273,17 @@ def time_models(
         for name, build in builders.items():
             if (name, round_) not in found:
                 allowed = IMPATIENCE * patience / (total - len(found))
-                units, undisturbed, lost = time_model(build(), watch, protocol.seconds, min(allowed, patience))
-                found[name, round_] = (units, undisturbed)
+                timing, lost = time_model(build(), watch, protocol.seconds, min(allowed, patience))
+                found[name, round_] = timing
                 patience -= lost
-                on_timed({(name, round_): found[name, round_]}, len(found), total)
-    measurements = {}
-    for name in builders:
-        timings = [found[name, round_] for round_ in range(protocol.rounds)]
-        rounds = tuple(units * watch.best_ms for units, _ in timings)
-        measurements[name] = Measurement(rounds, tuple(undisturbed for _, undisturbed in timings))
-    return Timings(measurements, watch.best_ms)
+                on_timed({(name, round_): timing}, len(found), total)
+    timings = {name: [found[name, round_] for round_ in range(protocol.rounds)] for name in builders}
+    everything = [timing for row in timings.values() for timing in row]
+    if reference_ms is None:
+        reference_ms = float(np.percentile([timing.reference_ms for timing in everything], PERCENTILE))
+    measurements = {
+        name: Measurement(tuple(t.units * reference_ms for t in row), tuple(t.undisturbed for t in row))
+        for name, row in timings.items()
+    }
+    disturbed = float(np.mean([not timing.undisturbed for timing in everything]))
+    return Timings(measurements, reference_ms, disturbed)

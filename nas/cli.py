@@ -63,12 +63,19 @@ def build_parser() -> argparse.ArgumentParser:
     _add_source(train)
     train.set_defaults(verb=_train)
 
-    measure = verbs.add_parser("measure", help="measure a latency table on this machine")
+    measure = verbs.add_parser("measure", help="measure a latency table, here or, by a kit, on a device elsewhere")
     _add_source(measure, optional=True)
     measure.add_argument("--space", help="measure this search space by itself, outside a run")
-    measure.add_argument("--threads", type=int, default=1, help="with --space: threads of a network (default 1)")
+    text = "with --space: YAML file of a device, or the name of a runtime (default: onnxruntime, 1 thread)"
+    measure.add_argument("--device", help=text)
     measure.add_argument("--tables", metavar="DIR", help="with --space: where tables lie (default: the user's data folder)")
+    text = "with --space: estimate the blocks that cannot be timed in so many minutes"
+    measure.add_argument("--minutes", type=float, default=0, help=text)
     measure.add_argument("--again", action="store_true", help="measure even if there is a table")
+    elsewhere = measure.add_mutually_exclusive_group()
+    text = "measure nothing: write one file that measures on a device elsewhere, by `python KIT`"
+    elsewhere.add_argument("--pack", metavar="KIT", help=text)
+    elsewhere.add_argument("--from", dest="result", metavar="RESULT", help="make the table of what such a kit has measured")
     _add_require_valid(measure)
     measure.set_defaults(verb=_measure)
 
@@ -144,13 +151,29 @@ def _train(options: argparse.Namespace) -> int:
 def _measure(options: argparse.Namespace) -> int:
     if (options.space is None) == (options.source is None):
         raise InvalidInput("`hwnas measure` takes an experiment or run folder, or --space NAME; give exactly one of them")
+    from nas.config import TableConfig
+    from nas.progress import console
+    from nas.report.table import print_verdict
+    from nas.tables_folder import TableOfSpace, pack, read_device, take_result
+
     if options.space is None:
         pipeline = _pipeline(options)
-        return 0 if _table_passes(pipeline, options, again=options.again) else 1
-    from nas.tables_folder import measure_space
-
-    table = measure_space(options.space, options.threads, options.tables, again=options.again)
-    return 1 if options.require_valid_table and not table.report.is_valid else 0
+        plan, device, path = pipeline.plan(), pipeline.device, pipeline.run.table_path(pipeline.device.name)
+        config, measure = pipeline.experiment.table, pipeline.measure
+    else:
+        of_space = TableOfSpace.find(
+            options.space, read_device(options.device), TableConfig(greatest_minutes=options.minutes), options.tables
+        )
+        plan, device, path = of_space.plan(), of_space.device, of_space.path
+        config, measure = of_space.config, of_space.measure
+    if options.pack:
+        pack(plan, device, config, options.pack)
+        print(f"{options.pack}: run `python {Path(options.pack).name}` on the device; it needs NumPy and {device.backend}")
+        return 0
+    table = take_result(plan, device, options.result, path) if options.result else measure(again=options.again)
+    print_verdict(table, console)
+    print(f"table: {path}")
+    return 0 if table.report.is_valid or not options.require_valid_table else 1
 
 
 def _table_passes(pipeline: "Pipeline", options: argparse.Namespace, *, again: bool = False) -> bool:

@@ -82,15 +82,31 @@ class TrainingConfig:
 class DeviceConfig:
     """What latency is measured on."""
 
+    label: str = ""
+    """Name of the device in file names; empty: made of runtime and threads."""
     backend: str = "onnxruntime"
     """Runtime; `hwnas devices` lists them."""
     threads: int = 1
     """Threads that compute one network."""
+    batch: int = 1
+    """Images that a network takes at once; times are of the whole batch."""
     options: dict[str, str] = field(default_factory=dict)
     """Further settings of the runtime."""
 
     def __post_init__(self) -> None:
         _between("device.threads", self.threads, 1, 1024)
+        _between("device.batch", self.batch, 1, 65_536)
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> "DeviceConfig":
+        """Read a device from a YAML file of its own.
+
+        Raises:
+            InvalidInput: If the file is missing or not YAML, or its content is wrong.
+        """
+        device = _build(cls, _read_yaml(path, "device"), str(path))
+        assert isinstance(device, cls)
+        return device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +117,14 @@ class TableConfig:
     """Whole networks that the table is fitted on."""
     n_held_out: int = 40
     """Whole networks that it is judged by."""
-    rounds: int = 3
+    rounds: int = 20
     """Rounds over everything that is measured."""
-    seconds: float = 0.1
-    """Least time of a model's undisturbed runs in a round."""
-    patience: float = 0.4
-    """Seconds to wait for an undisturbed machine, on average for each model and round."""
+    seconds: float = 0.01
+    """Length of a burst of runs of one model in a round."""
+    patience: float = 0.02
+    """Seconds to repeat disturbed bursts, on average for each model and round."""
+    greatest_minutes: float = 0
+    """Blocks that cannot be timed within so many minutes are estimated; 0: all are timed."""
 
     def __post_init__(self) -> None:
         _between("table.n_fit", self.n_fit, 10, 10_000)
@@ -114,6 +132,7 @@ class TableConfig:
         _between("table.rounds", self.rounds, 2, 1000)
         _between("table.patience", self.patience, 0, 3600)
         _between("table.seconds", self.seconds, 1e-4, 60)
+        _between("table.greatest_minutes", self.greatest_minutes, 0, 100_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,17 +206,7 @@ class Experiment:
         Raises:
             InvalidInput: If a key is unknown, a type is wrong or a value is out of range.
         """
-        if not isinstance(content, dict):
-            raise InvalidInput(f"'{origin}' must hold keys and values of an experiment, got {type(content).__name__}")
-        _check_keys(content, cls, "", origin)
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_class_arguments(cls, "experiment")
-        try:
-            experiment = parser.instantiate(parser.parse_object({"experiment": content})).experiment
-        except InvalidInput as error:
-            raise InvalidInput(f"'{origin}': {error}") from error
-        except (ArgumentError, TypeError, ValueError, KeyError) as error:
-            raise InvalidInput(f"'{origin}': {_first_sentence(error)}") from error
+        experiment = _build(cls, content, origin)
         assert isinstance(experiment, cls)
         return experiment
 
@@ -212,15 +221,36 @@ class Experiment:
         Raises:
             InvalidInput: If the file is missing or not YAML, or its content is wrong.
         """
-        try:
-            content = yaml.safe_load(path.read_text())
-        except OSError as error:
-            raise InvalidInput(f"cannot read the experiment '{path}': {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
+        content = _read_yaml(path, "experiment")
         for override in overrides:
             _override(content, override)
         return cls.from_dict(content, str(path))
+
+
+def _read_yaml(path: Path, what: str) -> Any:
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InvalidInput(f"cannot read the {what} '{path}': {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _build(kind: Any, content: Any, origin: str) -> Any:
+    """Check plain values and build the dataclass `kind` of them."""
+    what = kind.__name__.removesuffix("Config").lower()
+    if not isinstance(content, dict):
+        a = "an experiment" if what == "experiment" else f"a {what}"
+        raise InvalidInput(f"'{origin}' must hold keys and values of {a}, got {type(content).__name__}")
+    _check_keys(content, kind, "", origin)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, what)
+    try:
+        return parser.instantiate(parser.parse_object({what: content}))[what]
+    except InvalidInput as error:
+        raise InvalidInput(f"'{origin}': {error}") from error
+    except (ArgumentError, TypeError, ValueError, KeyError) as error:
+        raise InvalidInput(f"'{origin}': {_first_sentence(error, what)}") from error
 
 
 def _check_keys(content: dict[str, Any], kind: Any, prefix: str, origin: str) -> None:
@@ -259,8 +289,8 @@ def _between(name: str, value: float, least: float, greatest: float) -> None:
         raise InvalidInput(f"{name} must be in {least:g}..{greatest:g}, got {value:g}")
 
 
-def _first_sentence(error: BaseException) -> str:
+def _first_sentence(error: BaseException, what: str) -> str:
     """Return jsonargparse's message in one line, in words that fit a YAML file."""
-    text = " ".join(str(error).replace("experiment.", "").split())
+    text = " ".join(str(error).replace(f"{what}.", "").split())
     text = re.sub(r"<class '(\w+)'>", r"\1", text)
     return text.replace("Parser key", "the key").replace("the following arguments are required: ", "it lacks the key ")

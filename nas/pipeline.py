@@ -11,22 +11,23 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from latency_tables.build import build_table, measure_graphs, reference_graph
+from latency_tables.build import Plan, build_table, plan_table, reference_graph
 from latency_tables.device import Device
+from latency_tables.measure import measure_graphs
 from latency_tables.table import LatencyTable
 from latency_tables.timing import Protocol
 from nas.archive import Archive
-from nas.config import Experiment
+from nas.config import DeviceConfig, Experiment, TableConfig
 from nas.data import Dataset, load_dataset
 from nas.evaluation import Evaluator
 from nas.export.bundle import export_bundle
+from nas.front import measured_front
 from nas.progress import Update, console, progress_bar
 from nas.report.plot import front_png
-from nas.report.table import describe, print_front, print_verdict
+from nas.report.table import describe, print_front, print_plan, print_verdict
 from nas.run_folder import RunFolder, file_digest, read_table, write_table
 from nas.search.evolution import Objective, at_most, evolve
 from nas.search.loop import search
-from nas.search.pareto import columns, layers, non_dominated
 from nas.supernet import Supernet
 from nas.training.checkpoint import load_tensors, save_tensors, write_atomically
 from nas.training.trainer import Schedule, check_identity, load_supernet, train
@@ -35,7 +36,7 @@ from search_spaces import SPACES, Architecture, InvalidInput, SearchSpace, cost_
 from search_spaces.baselines import baselines
 from search_spaces.space import Genomes
 
-N_LAYERS = 2  # fronts by predicted latency whose networks are timed: a near miss may prove better than it was predicted
+LATENCY_COLUMNS = ("latency_ms", "latency_spread")
 
 
 class Pipeline:
@@ -48,7 +49,7 @@ class Pipeline:
     def __init__(self, run: RunFolder) -> None:
         self.run = run
         self.experiment = run.experiment
-        self.device = device_of(run.experiment)
+        self.device = device_of(run.experiment.device)
         torch.set_num_threads(self.experiment.threads)
 
     @cached_property
@@ -96,7 +97,11 @@ class Pipeline:
         path = self.run.table_path(self.device.name)
         if path.exists() and not again:
             return self.table()
-        return measure_table(self.space, self.device, self.experiment, path)
+        return measure_table(self.plan(), self.device, self.experiment.table, path)
+
+    def plan(self) -> Plan:
+        """Return what is measured for the latency table."""
+        return plan_of(self.space, self.experiment.table, self.experiment.seed)
 
     def table(self) -> LatencyTable:
         """Return the latency table of this run.
@@ -241,50 +246,30 @@ class Pipeline:
         )
 
     def _write_front(self, exact: dict[str, Objective], table: LatencyTable, evaluator: Evaluator) -> None:
-        """Time the networks near the front on the device, then keep those that no other beats by measured values."""
         config = self.experiment.search
-        genomes = self._errors.genomes()
-        known = {
-            "error": self._errors.frame()["error"].to_numpy(),
-            **{n: function(genomes) for n, function in exact.items()},
-        }
-        feasible = np.ones(len(genomes), dtype=bool)
-        for name, limit in config.max.items():
-            feasible &= known[name] <= limit
-        near = np.flatnonzero(feasible)
-        near = near[layers(columns({name: known[name][near] for name in config.objectives}), N_LAYERS)]
-        named = baselines(self.space)
-        rows = {genome.tobytes(): i for i, genome in enumerate(genomes)}
-        seeds = {name: rows[genome.tobytes()] for name, genome in named.items() if genome.tobytes() in rows}
-        timed = np.unique([*near, *seeds.values()])
-        self._time(genomes[timed], table)
-        networks = self._describe(genomes[timed], exact)
-
-        objectives = ["error_val" if name == "error" else name for name in config.objectives]
-        kept = [row for row, i in enumerate(timed) if feasible[i]]
-        for name, limit in config.max.items():
-            kept = [row for row in kept if networks[name].iloc[row] <= limit]
-        if not kept:
-            raise InvalidInput(f"no measured network keeps search.max {config.max}; raise a limit or measure more networks")
-        best = np.array(kept)[non_dominated(networks.iloc[kept][objectives].to_numpy(float))]
-        of_seed = [int(np.searchsorted(timed, row)) for row in seeds.values()]
-        networks["error_test"] = np.nan
-        shown = np.unique([*best, *of_seed])
-        networks.loc[shown, "error_test"] = self._test_errors(genomes[timed][shown], evaluator)
-
-        front = networks.iloc[best].sort_values([*objectives, "id"], ignore_index=True)
-        uniform = networks.iloc[of_seed].reset_index(drop=True)
-        uniform.insert(0, "baseline", list(seeds))
+        networks, front, uniform = measured_front(
+            self.space,
+            self._errors,
+            exact,
+            config.objectives,
+            config.max,
+            measure_latency=lambda genomes: self._time(genomes, table),
+            measure_test_error=lambda genomes: self._test_errors(genomes, evaluator),
+        )
         picture = front_png(front, networks, uniform, f"{self.experiment.name}: {describe(table)}")
         write_atomically(self.run.front_png, picture)
         write_atomically(self.run.baselines_csv, uniform.to_csv(index=False).encode())
         write_atomically(self.run.front_csv, front.to_csv(index=False).encode())
 
-    def _time(self, genomes: Genomes, table: LatencyTable) -> None:
-        """Measure the latency of networks that were not timed yet and keep it in the archive."""
+    def _time(self, genomes: Genomes, table: LatencyTable) -> dict[str, np.ndarray]:
+        """Return latency and spread of networks; what was not timed yet is timed and kept in the archive."""
         due = [g for g, values in zip(genomes, self._latencies.lookup(genomes), strict=True) if values is None]
-        if not due:
-            return
+        if due:
+            self._time_now(due, table)
+        found = [values for values in self._latencies.lookup(genomes) if values]
+        return {name: np.array([values[name] for values in found]) for name in LATENCY_COLUMNS}
+
+    def _time_now(self, due: list[Genomes], table: LatencyTable) -> None:
         graphs = {self.space.architecture(g).id: self.space.graph(self.space.architecture(g)) for g in due}
         journal = self.run.path / "latency" / f"{self.device.name}.networks.journal"
         with progress_bar("timing the front") as update:
@@ -292,7 +277,7 @@ class Pipeline:
                 graphs,
                 reference_graph(self.space),
                 self.device,
-                protocol_of(self.experiment),
+                protocol_of(self.experiment.table),
                 {"supernet": file_digest(self.run.supernet), "fingerprint": self.device.fingerprint()},
                 reference_ms=table.reference_ms,
                 journal=journal,
@@ -311,8 +296,7 @@ class Pipeline:
     def _latencies(self) -> Archive:
         fingerprint = json.dumps(self.device.fingerprint(), sort_keys=True)
         study = f"latency {self.device.name}"
-        names = ("latency_ms", "latency_spread")
-        return Archive(self.space, self.run.storage, study, names, {"device": fingerprint})
+        return Archive(self.space, self.run.storage, study, LATENCY_COLUMNS, {"device": fingerprint})
 
     def _test_errors(self, genomes: Genomes, evaluator: Evaluator) -> np.ndarray:
         archive = self._archive("error_test", ("error_test",))
@@ -320,46 +304,33 @@ class Pipeline:
             archive.measure_missing(genomes, lambda genome: {"error_test": evaluator.errors(genome, "test")}, update)
         return np.array([values["error_test"] for values in archive.lookup(genomes) if values])
 
-    def _describe(self, genomes: Genomes, exact: dict[str, Objective]) -> pd.DataFrame:
-        """Return a row for each timed network: id, choices, measured and predicted numbers."""
-        architectures = [self.space.architecture(genome) for genome in genomes]
-        frame = pd.DataFrame({"id": [a.id for a in architectures]})
-        frame["error_val"] = [v["error"] for v in self._errors.lookup(genomes) if v]
-        frame["error_test"] = np.nan
-        for name in ("latency_ms", "latency_spread"):
-            frame[name] = [v[name] for v in self._latencies.lookup(genomes) if v]
-        frame["latency_ms_predicted"] = exact["latency_ms"](genomes)
-        frame["size_bytes"] = exact["size_bytes"](genomes).astype(int)
-        frame["macs"] = exact["macs"](genomes).astype(int)
-        for choice in self.space.choices:
-            frame[choice.name] = pd.Series([a.options.get(choice.name) for a in architectures], dtype=object)
-        return frame
+
+def device_of(config: DeviceConfig) -> Device:
+    """Return the device that a configuration names."""
+    return Device(**asdict(config))
 
 
-def device_of(experiment: Experiment) -> Device:
-    """Return the device that an experiment measures on."""
-    config = experiment.device
-    return Device(backend=config.backend, threads=config.threads, options=config.options)
-
-
-def protocol_of(experiment: Experiment) -> Protocol:
-    """Return the measurement protocol of an experiment."""
-    config = experiment.table
+def protocol_of(config: TableConfig) -> Protocol:
+    """Return the measurement protocol of a configuration."""
     return Protocol(rounds=config.rounds, seconds=config.seconds, patience=config.patience)
 
 
-def measure_table(space: SearchSpace, device: Device, experiment: Experiment, path: Path) -> LatencyTable:
-    """Measure and write the latency table of a space on a device of this machine; goes on from the journal beside it."""
+def plan_of(space: SearchSpace, config: TableConfig, seed: int) -> Plan:
+    """Return what is measured for a table of a space."""
+    return plan_table(space, n_fit=config.n_fit, n_held_out=config.n_held_out, rng=np.random.default_rng(seed))
+
+
+def measure_table(plan: Plan, device: Device, config: TableConfig, path: Path) -> LatencyTable:
+    """Measure and write a latency table on a device of this machine; goes on from the journal beside it."""
     journal = path.with_suffix(".journal")
     with progress_bar(f"measuring {device.name}") as update:
         table = build_table(
-            space,
+            plan,
             device,
-            n_fit=experiment.table.n_fit,
-            n_held_out=experiment.table.n_held_out,
-            rng=np.random.default_rng(experiment.seed),
-            protocol=protocol_of(experiment),
+            protocol_of(config),
             journal=journal,
+            greatest_minutes=config.greatest_minutes or None,
+            announce=print_plan,
             progress=update,
         )
     write_table(table, path)

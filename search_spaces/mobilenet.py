@@ -227,3 +227,23 @@ def mobilenet_digits(input_shape: tuple[int, int, int] = (1, 8, 8), n_classes: i
         Stage(depths=(1, 2, 3), widths=(40, 64)),
     )
     return mobilenet("mobilenet-digits", input_shape=input_shape, n_classes=n_classes, stem_width=16, stages=stages)
+
+
+@SPACES.register("mobilenet-28")
+def mobilenet_28(input_shape: tuple[int, int, int] = (1, 28, 28), n_classes: int = 10) -> SearchSpace:
+    """Images of about 28x28 pixels such as Fashion-MNIST; the stem halves them."""
+    stages = (
+        Stage(depths=(1, 2, 3), widths=(16, 24, 32)),
+        Stage(depths=(1, 2, 3), widths=(32, 48, 64), stride=2),
+        Stage(depths=(1, 2, 3), widths=(64, 96, 128), stride=2),
+    )
+    return mobilenet(
+        "mobilenet-28",
+        input_shape=input_shape,
+        n_classes=n_classes,
+        stem_width=16,
+        stem_stride=2,
+        stages=stages,
+        expand_ratios=(2, 3, 4),
+        formats=("float32", "w8a8", "w4a8", "w4a4"),
+    )

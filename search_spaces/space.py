@@ -6,7 +6,7 @@ choices that do not matter (of a block that elastic depth leaves out) are 0, so 
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -190,18 +190,8 @@ class SearchSpace:
         if not self.slots:
             raise InvalidInput(f"space '{self.name}' has choices only and no networks behind it")
         values = self.values(architecture)
-        nodes: list[Node] = []
-        arrivals: list[tuple[NumberFormat, Block]] = []
-        source = FLOAT32
-        for slot in self.slots:
-            block = tuple(slot.build({name: values[name] for name in slot.reads}))
-            if not block:
-                continue
-            arrivals.append((source, block))
-            placed = place_quantizers(block, source)
-            nodes += _connect(nodes[-1], placed) if nodes else placed
-            source = block[0].precision.border
-        return Graph(tuple(nodes), tuple(arrivals))
+        built = (tuple(slot.build({name: values[name] for name in slot.reads})) for slot in self.slots)
+        return connect([block for block in built if block])
 
     @cached_property
     def blocks(self) -> tuple[Factor, ...]:
@@ -229,14 +219,25 @@ class SearchSpace:
         A value is `(source, block)`: the format in which the input arrives and the block that takes it; or None where
         the two do not follow each other. In every network each active slot stands in exactly one entry that is not None.
         """
-        given = [combine(_border_format, [factor]).reduced() for factor in self.blocks]
+        first = [combine(lambda block: (FLOAT32, block), self.blocks[:1])] if self.blocks else []
+        return (*first, *self.joins(lambda block: block[0].precision.border, lambda block: block))
+
+    def joins(self, give: Callable[[Block], Hashable], take: Callable[[Block], Hashable]) -> tuple[Factor, ...]:
+        """For every two slots that can follow each other, `(give(first), take(second))`, or None where they do not.
+
+        Args:
+            give: What matters of the block before; the less it tells apart, the smaller are the factors.
+            take: What matters of the block behind.
+        """
+        given = [combine(lambda block: give(block) if block else None, [factor]).reduced() for factor in self.blocks]
+        taken = [combine(lambda block: take(block) if block else None, [factor]).reduced() for factor in self.blocks]
         active = [combine(lambda block: block is not None, [factor]).reduced() for factor in self.blocks]
-        found = [combine(lambda block: (FLOAT32, block), self.blocks[:1])] if self.blocks else []
+        found = []
         for i, j in itertools.combinations(range(len(self.slots)), 2):
             between = active[i + 1 : j]
             if any(not factor.genes and factor.values.item() for factor in between):
                 continue
-            factor = combine(_arrival, [given[i], self.blocks[j], *between])
+            factor = combine(_join, [given[i], taken[j], *between])
             if any(value is not None for value in factor.values.flat):
                 found.append(factor)
         return tuple(found)
@@ -249,7 +250,20 @@ class TabularSpace(SearchSpace):
         super().__init__(name, choices)
 
 
-def _connect(previous: Node, block: Block) -> list[Node]:
+def connect(blocks: Sequence[Block]) -> Graph:
+    """Return the network of blocks in a row, with quantizers; the first one takes float32."""
+    nodes: list[Node] = []
+    arrivals: list[tuple[NumberFormat, Block]] = []
+    source = FLOAT32
+    for block in blocks:
+        arrivals.append((source, block))
+        placed = place_quantizers(block, source)
+        nodes += _follow(nodes[-1], placed) if nodes else placed
+        source = block[0].precision.border
+    return Graph(tuple(nodes), tuple(arrivals))
+
+
+def _follow(previous: Node, block: Block) -> list[Node]:
     """Return the nodes of a block without its input, taking `previous` instead."""
     head, *rest = block
     if head.shape != previous.shape:
@@ -259,9 +273,5 @@ def _connect(previous: Node, block: Block) -> list[Node]:
     ]
 
 
-def _border_format(block: Block | None) -> NumberFormat | None:
-    return block[0].precision.border if block else None
-
-
-def _arrival(source: NumberFormat | None, block: Block | None, *between: bool) -> tuple[NumberFormat, Block] | None:
-    return None if source is None or block is None or any(between) else (source, block)
+def _join(given: Hashable, taken: Hashable, *between: bool) -> tuple[Hashable, Hashable] | None:
+    return None if given is None or taken is None or any(between) else (given, taken)

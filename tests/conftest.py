@@ -63,7 +63,8 @@ def _table(space: SearchSpace, fingerprint: dict | None = None) -> LatencyTable:
         space=space.name,
         measurements=parts,
         reference_ms=1.0,
-        coefficients=(0.001, 1.0, 1.0, 0.0, 0.0, 0.5, 0.5),
+        estimated={},
+        coefficients=(0.001, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0),
         report=report,
     )
 

@@ -4,23 +4,58 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
+from search_spaces.errors import InvalidInput
 from search_spaces.registry import Registry
 
 Runner = Callable[[int], NDArray[np.float64]]
-"""`run(n)` runs the model n times, one image each, and returns the seconds of each run, shape `(n,)`."""
+"""`run(n)` runs the model n times and returns the seconds of each run, shape `(n,)`."""
 
 
 class Backend(Protocol):
-    """A runtime. A new one is a class with these methods, registered under its name."""
+    """A runtime. A new one is a file with a class of these methods, registered under its name.
+
+    Its module imports the runtime only when it is used, so that every backend can be listed everywhere.
+
+    Attributes:
+        integer_kernels: Operators that compute on 8-bit integers there; the others run in float32 between conversions, so
+            that an integer format gives a smaller file but no time.
+        process: Id of the process that computes, 0 for this one.
+    """
+
+    integer_kernels: tuple[str, ...]
+
+    @property
+    def process(self) -> int:
+        """Id of the process that computes, 0 for this one."""
 
     def version(self) -> str:
-        """Return the version of the runtime; part of a device's fingerprint."""
+        """Return the version of the runtime; part of a device's fingerprint.
 
-    def build(self, model: onnx.ModelProto, *, threads: int, options: Mapping[str, str]) -> Runner:
-        """Load a model with random input and everything allocated, ready to be timed."""
+        Raises:
+            InvalidInput: If the runtime is not installed; says how to install it.
+        """
+
+    def build(self, model: bytes, *, threads: int, options: Mapping[str, str]) -> Runner:
+        """Load a model with random input and everything allocated, ready to be timed.
+
+        Args:
+            model: Serialized ONNX with fixed shapes.
+            threads: Threads that compute it.
+            options: Settings of the runtime, by name.
+
+        Raises:
+            InvalidInput: If the runtime is not installed or refuses an option.
+        """
+
+    def outputs(self, model: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run a model with one input and one output once and return what it gives."""
 
 
 BACKENDS: Registry[Backend] = Registry("latency backend")
+
+
+def missing(runtime: str, way_out: str) -> InvalidInput:
+    """Return the error for a runtime that is not installed."""
+    return InvalidInput(f"{runtime} is not installed; {way_out}")

@@ -32,10 +32,15 @@ def print_devices(folder: Path) -> None:
     console = Console()
     console.print(f"{cpu_model()}, {os.cpu_count()} cores, VNNI {'yes' if has_vnni() else 'no'}", highlight=False)
     table = Table()
-    for column in ("backend", "version"):
+    for column in ("runtime", "version", "integers computed as such"):
         table.add_column(column)
     for name in BACKENDS:
-        table.add_row(name, BACKENDS.get(name).version())
+        backend = BACKENDS.get(name)
+        try:
+            version = backend.version()
+        except InvalidInput as error:
+            version = str(error)
+        table.add_row(name, version, ", ".join(backend.integer_kernels) or "none: smaller file, no faster")
     console.print(table)
     files = sorted(folder.glob("*/*.json"))
     console.print(f"{len(files)} tables in {folder}", highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -37,7 +38,7 @@ def print_query(path: Path, greatest: Sequence[str], least: Sequence[str], best:
             raise InvalidInput(f"--best must be one of {', '.join(n for n in NUMBERS if n in front)}; got '{best}'")
         front = front.loc[[front[best].idxmin()]].reset_index(drop=True)
     config = run.experiment.device
-    table_path = run.table_path(Device(backend=config.backend, threads=config.threads, options=config.options).name)
+    table_path = run.table_path(Device(**asdict(config)).name)
     if form == "table":
         print_front(front, run.baselines(), Console())
     else:

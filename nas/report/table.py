@@ -70,6 +70,12 @@ def verdict(table: LatencyTable) -> str:
     return f"{numbers}. NOT VALID: {'; '.join(report.reasons)}; {way_out}"
 
 
+def print_plan(n_parts: int, n_networks: int, minutes: float) -> None:
+    """Say what is about to be measured and how long that takes, on the error output, before it begins."""
+    text = f"timing {n_parts} blocks and joins and {n_networks} whole networks, about {minutes:.1f} minutes"
+    Console(stderr=True).print(text, highlight=False)
+
+
 def print_verdict(table: LatencyTable, console: Console) -> None:
     """Print how far a latency table can be trusted, loudly if it cannot."""
     console.print(verdict(table), style="" if table.report.is_valid else "bold red", highlight=False)

@@ -1,0 +1,70 @@
+"""Time graphs on a device of this machine."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from latency_tables.backends import BACKENDS, Runner
+from latency_tables.device import Device
+from latency_tables.journal import Journal
+from latency_tables.timing import Known, Protocol, Timings, time_model, time_models, watching
+from search_spaces.graph import Graph
+from search_spaces.lowering import lower
+
+Progress = Callable[[int, int], None]
+
+
+def measure_graphs(
+    graphs: Mapping[str, Graph],
+    reference: Graph,
+    device: Device,
+    protocol: Protocol,
+    heading: Mapping[str, object],
+    *,
+    reference_ms: float | None = None,
+    journal: Path | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Timings:
+    """Time graphs with random weights on a device.
+
+    Args:
+        graphs: By name.
+        reference: Network to watch the machine by.
+        device: Where.
+        protocol: How.
+        heading: What a journal must agree with to be gone on from.
+        reference_ms: Time of the reference that all times are scaled to, such as a table's; None: as it is now.
+        journal: File in which timings are kept while measuring.
+        progress: Called with timings done and in all.
+    """
+    kept = Journal(journal, heading)
+    known = {key: value for key, value in kept.known.items() if key[0] in graphs and key[1] < protocol.rounds}
+
+    def keep(found: Known, done: int, total: int) -> None:
+        kept.add(found)
+        progress(done, total)
+
+    builders = {name: _builder(graph, device) for name, graph in graphs.items()}
+    process = BACKENDS.get(device.backend).process
+    with watching(_builder(reference, device)(), threads=device.threads, process=process) as watch:
+        return time_models(builders, watch, protocol, reference_ms=reference_ms, known=known, on_timed=keep)
+
+
+def seconds_per_timing(reference: Graph, device: Device, protocol: Protocol) -> float:
+    """Return about how many seconds it takes to build and time one model in one round, by trying the reference."""
+    build = _builder(reference, device)
+    with watching(build(), threads=device.threads, process=BACKENDS.get(device.backend).process) as watch:
+        started = time.perf_counter()
+        for _ in range(3):
+            time_model(build(), watch, protocol.seconds, 0.0)
+        return (time.perf_counter() - started) / 3
+
+
+def _builder(graph: Graph, device: Device) -> Callable[[], Runner]:
+    backend = BACKENDS.get(device.backend)
+
+    def build() -> Runner:
+        model = lower(graph, batch=device.batch).SerializeToString()
+        return backend.build(model, threads=device.threads, options=device.options)
+
+    return build

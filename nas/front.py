@@ -1,0 +1,94 @@
+"""The measured front: of what a search has found, the networks that no other beats by measured values."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nas.archive import Archive
+from nas.search.evolution import Objective
+from nas.search.pareto import columns, layers, non_dominated
+from search_spaces import InvalidInput, SearchSpace
+from search_spaces.baselines import baselines
+from search_spaces.space import Genomes
+
+N_LAYERS = 2  # fronts by predicted latency whose networks are timed: a near miss may prove better than it was predicted
+
+
+def measured_front(
+    space: SearchSpace,
+    errors: Archive,
+    exact: Mapping[str, Objective],
+    objectives: Sequence[str],
+    greatest: Mapping[str, float],
+    *,
+    measure_latency: Callable[[Genomes], dict[str, NDArray[np.float64]]],
+    measure_test_error: Callable[[Genomes], NDArray[np.float64]],
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Time the networks near the front, then keep those that no other beats by measured values.
+
+    Args:
+        space: Their space.
+        errors: Archive of the networks whose error was measured.
+        exact: Costs by table; `latency_ms` among them is the prediction.
+        objectives: Names of what is minimised, `error` or names of `exact`.
+        greatest: Limits by name.
+        measure_latency: From genomes `(n, g)` to columns of shape `(n,)`, `latency_ms` among them.
+        measure_test_error: From genomes `(n, g)` to percent, shape `(n,)`.
+
+    Returns:
+        All timed networks, the front, and the baselines: a row for each network with id, numbers and choices.
+
+    Raises:
+        InvalidInput: If no measured network keeps the limits.
+    """
+    genomes = errors.genomes()
+    known = {"error": errors.frame()["error"].to_numpy(), **{n: function(genomes) for n, function in exact.items()}}
+    feasible = np.ones(len(genomes), dtype=bool)
+    for name, limit in greatest.items():
+        feasible &= known[name] <= limit
+    near = np.flatnonzero(feasible)
+    near = near[layers(columns({name: known[name][near] for name in objectives}), N_LAYERS)]
+    rows = {genome.tobytes(): i for i, genome in enumerate(genomes)}
+    seeds = {name: rows[g.tobytes()] for name, g in baselines(space).items() if g.tobytes() in rows}
+    timed = np.unique([*near, *seeds.values()])
+    predicted = {f"{name}_predicted" if name == "latency_ms" else name: f for name, f in exact.items()}
+    networks = _describe(space, genomes[timed], known["error"][timed], measure_latency(genomes[timed]), predicted)
+
+    names = ["error_val" if name == "error" else name for name in objectives]
+    kept = [row for row, i in enumerate(timed) if feasible[i]]
+    for name, limit in greatest.items():
+        kept = [row for row in kept if networks[name].iloc[row] <= limit]
+    if not kept:
+        raise InvalidInput(f"no measured network keeps search.max {dict(greatest)}; raise a limit or measure more networks")
+    best = np.array(kept)[non_dominated(networks.iloc[kept][names].to_numpy(float))]
+    of_seed = [int(np.searchsorted(timed, row)) for row in seeds.values()]
+    shown = np.unique([*best, *of_seed])
+    networks.loc[shown, "error_test"] = measure_test_error(genomes[timed][shown])
+
+    front = networks.iloc[best].sort_values([*names, "id"], ignore_index=True)
+    uniform = networks.iloc[of_seed].reset_index(drop=True)
+    uniform.insert(0, "baseline", list(seeds))
+    return networks, front, uniform
+
+
+def _describe(
+    space: SearchSpace,
+    genomes: Genomes,
+    errors: NDArray[np.float64],
+    latencies: Mapping[str, NDArray[np.float64]],
+    costs: Mapping[str, Objective],
+) -> pd.DataFrame:
+    """Return a row for each network: id, measured and predicted numbers, choices."""
+    architectures = [space.architecture(genome) for genome in genomes]
+    frame = pd.DataFrame({"id": [a.id for a in architectures], "error_val": errors, "error_test": np.nan, **latencies})
+    for name, cost in costs.items():
+        values = cost(genomes)
+        frame[name] = values.astype(int) if name in WHOLE_NUMBERS else values
+    for choice in space.choices:
+        frame[choice.name] = pd.Series([a.options.get(choice.name) for a in architectures], dtype=object)
+    return frame
+
+
+WHOLE_NUMBERS = ("size_bytes", "macs")
