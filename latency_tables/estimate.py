@@ -7,10 +7,12 @@ its elements and its format.
 Source: greedy choice by posterior variance, Krause et al. 2008 (JMLR 9:235), section 4, without its second term.
 """
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
@@ -70,7 +72,9 @@ def estimate_parts(parts: Mapping[str, Graph], ms: Mapping[str, float]) -> dict[
     )
     kernel = ConstantKernel(0.1) * RBF(np.full(rows.shape[1], 3.0), (0.1, 1e3)) + WhiteKernel(NOISE, (1e-5, 1e-1))
     process = GaussianProcessRegressor(kernel, normalize_y=False, random_state=0)
-    process.fit(rows[: len(timed)], logs - ones[: len(timed)] @ line)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a length at its bound: a feature that does not matter
+        process.fit(rows[: len(timed)], logs - ones[: len(timed)] @ line)
     found = np.exp(ones[len(timed) :] @ line + process.predict(rows[len(timed) :]))
     return dict(zip(wanted, map(float, found), strict=True))
 

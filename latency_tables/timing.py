@@ -74,7 +74,7 @@ class Measurement:
 def _middle_mean(values: tuple[float, ...]) -> float:
     """Return the geometric mean of the middle half: steadier than the median where a machine has two speeds."""
     ordered = np.sort(values)
-    left_out = len(ordered) // 4
+    left_out = (len(ordered) + 1) // 4
     return float(np.exp(np.log(ordered[left_out : len(ordered) - left_out]).mean()))
 
 
@@ -196,8 +196,8 @@ def waited_seconds(process: int = 0) -> float:
     """
     total = 0
     try:
-        for task in os.scandir(f"/proc/{process or 'self'}/task"):
-            total += int(Path(task.path, "schedstat").read_text().split()[1])
+        for task in Path(f"/proc/{process or 'self'}/task").iterdir():
+            total += int((task / "schedstat").read_text().split()[1])
     except (OSError, IndexError, ValueError):
         return 0.0
     return total / 1e9

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from latency_tables.backends.backend import BACKENDS, Runner
 from latency_tables.machine import has_vnni
+from search_spaces.errors import InvalidInput
+
+OPTION_PREFIXES = ("session.", "optimization.", "memory.", "mlas.", "ep.")
 
 
 class OnnxRuntime:
@@ -61,6 +64,9 @@ def open_session(
         threads: Threads within an operator; operators run one after another.
         options: Entries of the session configuration.
         optimized_to: Where to write the optimized graph, to look at.
+
+    Raises:
+        InvalidInput: If an option cannot be one.
     """
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
@@ -71,6 +77,8 @@ def open_session(
         # Without VNNI the sum of two u8 x s8 products saturates at 16 bits.
         settings.add_session_config_entry("session.x64quantprecision", "1")
     for key, value in (options or {}).items():
+        if not key.startswith(OPTION_PREFIXES):  # onnxruntime takes any key, and ignores what it does not know
+            raise InvalidInput(f"options of onnxruntime begin with one of {list(OPTION_PREFIXES)}, got '{key}'")
         settings.add_session_config_entry(key, value)
     if optimized_to is not None:
         settings.optimized_model_filepath = optimized_to

@@ -25,7 +25,7 @@ SOURCE = Path(__file__).parent / "web"
 
 
 class OnnxRuntimeWeb:
-    """Times `session.run` inside Node, which it talks to by lines of JSON. `options` are session options."""
+    """Times `session.run` inside Node, which it talks to by lines of JSON. The one option is `graphOptimizationLevel`."""
 
     integer_kernels: tuple[str, ...] = ("Conv", "Linear", "Add", "GlobalAveragePool")
 
@@ -44,6 +44,8 @@ class OnnxRuntimeWeb:
 
     def build(self, model: bytes, *, threads: int, options: Mapping[str, str]) -> Runner:
         """See `Backend`; the input is a fixed wave."""
+        if unknown := sorted(set(options) - {"graphOptimizationLevel"}):
+            raise InvalidInput(f"the options of onnxruntime-web are ['graphOptimizationLevel'], got {unknown}")
         session = _Session(self, model, threads, options)
 
         def run(n: int) -> NDArray[np.float64]:
@@ -88,7 +90,7 @@ class _Session:
     def __init__(self, backend: OnnxRuntimeWeb, model: bytes, threads: int, options: Mapping[str, str]) -> None:
         text = base64.b64encode(model).decode()
         self.id = backend._ask(build=text, threads=threads, options=dict(options))["id"]
-        weakref.finalize(self, backend._ask, release=self.id)
+        weakref.finalize(self, backend._ask, release=self.id).atexit = False
 
 
 def _packages() -> Path:

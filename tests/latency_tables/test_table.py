@@ -1,15 +1,30 @@
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from latency_tables.build import judge
-from latency_tables.pricing import FEATURES, Parts, block_key, features, fit, graph_features, iterate_parts, prior
+from latency_tables.pricing import (
+    FEATURES,
+    block_features,
+    block_key,
+    chain_graph,
+    fit,
+    gives,
+    graph_features,
+    iterate_parts,
+    join_features,
+    join_key,
+    prior,
+    sort_parts,
+    takes,
+)
 from latency_tables.table import LatencyTable
 from latency_tables.timing import Measurement
 from search_spaces import InvalidInput
 from search_spaces.baselines import uniform_genome
-from search_spaces.graph import FLOAT32, INT8, W8A8, Conv, Input
+from search_spaces.graph import W8A8, Conv, Input
 
 
 def hand_made_blocks():
@@ -24,22 +39,38 @@ def hand_made_blocks():
 
 def test_features_by_hand():
     floats, integers = hand_made_blocks()
-    parts = Parts({block_key(floats): 1.0, block_key(integers): 0.8}, {(2, 4, 4): 0.3}, call=0.1)
-    assert dict(zip(FEATURES, features(parts, FLOAT32, floats), strict=True)) == pytest.approx(
-        {"float_ms": 0.9, "integer_ms": 0, "float_blocks": 1, "integer_blocks": 0, "to_integer_ms": 0, "to_float_ms": 0}
+    assert (gives(floats), takes(integers)) == ("2x4x4 float32 conv", "2x4x4 int8 conv")
+    changed = join_key(gives(floats), takes(integers))
+    assert changed == "join 2x4x4 float32 conv > 2x4x4 int8 conv"
+    ms = {"call": 0.1, block_key(floats): 1.0, block_key(integers): 0.8}
+    ms[f"{changed} || {block_key(floats)} || {block_key(integers)}"] = 1.5
+    parts = sort_parts(ms)
+    assert parts.joins == pytest.approx({changed: 1.5 - 1.0 - 0.8 + 0.1})
+    assert dict(zip(FEATURES, block_features(parts, floats), strict=True)) == pytest.approx(
+        dict.fromkeys(FEATURES, 0) | {"float_ms": 0.9, "float_blocks": 1}
     )
-    # An isolated integer block holds a quantization and a dequantization: a border's 0.2 ms beyond the call.
-    assert features(parts, INT8, integers) == pytest.approx([0, 0.8 - 0.1 - 0.2, 0, 1, 0, 0])
-    assert features(parts, FLOAT32, integers) == pytest.approx([0, 0.5, 0, 1, 0.2, 0])
-    assert features(parts, INT8, floats) == pytest.approx([0.9, 0, 1, 0, 0, 0.2])
-    assert prior(parts) == pytest.approx([0.1, 1, 1, 0, 0, 0.5, 0.5])
+    assert block_features(parts, integers) == pytest.approx([0, 0.7, 0, 1, 0, 0, 0])
+    assert join_features(parts, gives(floats), takes(integers)) == pytest.approx([0, 0, 0, 0, 0, -0.2, 1])
+    chain = chain_graph(floats, integers)
+    assert graph_features(parts, chain) == pytest.approx([0.9, 0.7, 1, 1, 0, -0.2, 1])
+    # Before any network is measured, a chain of two costs what the chain of two took.
+    assert np.array([1.0, *graph_features(parts, chain)]) @ prior(parts) == pytest.approx(1.5)
+
+
+def test_joins_that_differ_in_shape_only_lie_on_a_line():
+    ms = {"call": 0.0, "a": 1.0, "b": 1.0}
+    for channels, extra in ((1000, 1.0), (2000, 2.2), (3000, 2.8)):
+        ms[f"join {channels}x1x1 float32 conv > {channels}x1x1 float32 add conv || a || b"] = 2.0 + extra
+    prices = list(sort_parts(ms).joins.values())
+    assert prices[1] - prices[0] == pytest.approx(prices[2] - prices[1])
+    assert prices == pytest.approx([1.0, 2.0, 3.0], abs=0.25)
 
 
 def test_fit_finds_the_line_that_made_the_data(tiny_space, rng, make_table):
     parts = make_table(tiny_space).parts
     graphs = [tiny_space.graph(tiny_space.architecture(g)) for g in tiny_space.sample(200, rng)]
     rows = np.array([[1.0, *graph_features(parts, graph)] for graph in graphs])
-    true = np.array([0.02, 1.1, 0.9, 0.001, 0.002, 0.4, 0.6])
+    true = np.array([0.02, 1.1, 0.9, 0.001, 0.002, 1.2, 0.8, 0.001])
     fitted = fit(parts, graphs, rows @ true)
     assert rows @ fitted == pytest.approx(rows @ true, rel=0.02)
     before = np.abs(rows @ prior(parts) - rows @ true).mean()
@@ -55,9 +86,11 @@ def test_genomes_and_graphs_are_priced_alike(tiny_space, rng, make_table):
 
 def test_every_block_of_every_network_is_measured(tiny_space, rng):
     names = {name for name, _ in iterate_parts(tiny_space)}
+    joins = {name.split(" || ")[0] for name in names if " || " in name}
     for genome in tiny_space.sample(100, rng):
-        for _, block in tiny_space.graph(tiny_space.architecture(genome)).arrivals:
-            assert block_key(block) in names
+        blocks = [block for _, block in tiny_space.graph(tiny_space.architecture(genome)).arrivals]
+        assert {block_key(block) for block in blocks} <= names
+        assert {join_key(gives(a), takes(b)) for a, b in pairwise(blocks)} <= joins
 
 
 def test_json_round_trip(tiny_space, rng, make_table):
@@ -73,18 +106,18 @@ def test_json_round_trip(tiny_space, rng, make_table):
     ("change", "message"),
     [
         (lambda c: c.update(unit="s"), "'t.json' must be in ms, got 's'"),
-        (lambda c: c.update(version=99), "'t.json' is no latency table of version 1"),
+        (lambda c: c.update(version=99), "'t.json' is no latency table of version 2"),
         (lambda c: c["measurements"].update(call=[[0.0], [True]]), "holds times that are not positive"),
         (lambda c: c["measurements"].update(call=[[], []]), "holds times that are not positive"),
         (lambda c: c.pop("report"), "'t.json' is damaged"),
         (lambda c: c.update(coefficients=[1.0]), "holds times that are not positive"),
         (lambda c: c.update(measurements=3), "'t.json' is damaged"),
         (lambda c: c.update(fingerprint=[1]), "'t.json' is damaged"),
-        (lambda c: c.update(coefficients=[float("nan")] * 7), "holds numbers that are not finite"),
+        (lambda c: c.update(coefficients=[float("nan")] * 8), "holds numbers that are not finite"),
         (lambda c: c["report"].update(mape="x"), "'t.json' is damaged"),
         (lambda c: c["measurements"].update(call=[[1.0, 1.0], [True]]), "rounds and marks differ in number"),
         (lambda c: c["measurements"].pop("call"), "'t.json' is damaged"),
-        (lambda c: c["measurements"].update({"border xxx": [[1.0], [True]]}), "'t.json' is damaged"),
+        (lambda c: c["measurements"].update({"join x > y || a || b": [[1.0], [True]]}), "'t.json' is damaged"),
     ],
 )
 def test_damaged_tables_are_refused(tiny_space, change, message, make_table):
@@ -117,7 +150,7 @@ def test_other_space_or_blocks_are_refused(tiny_space, rng, make_table):
         table.predict_ms(other, other.sample(1, rng))
     grown = SPACES.get("mobilenet-digits")(input_shape=(1, 16, 16))
     grown.name = "tiny"
-    with pytest.raises(InvalidInput, match="lacks the block"):
+    with pytest.raises(InvalidInput, match="lacks the part"):
         table.predict_ms(grown, grown.sample(1, rng))
 
 
@@ -139,12 +172,12 @@ def test_verdict():
     assert [reason.split(" on ")[0] for reason in wrong.reasons] == [
         "mean error 18.2 %",
         "Kendall tau -1.000",
-        "the machine was never undisturbed for 20 % of what was timed",
+        "during 20 % of the timings another process took the processor or its speed changed",
     ]
 
 
-def test_uniform_networks_have_no_borders_but_their_own(tiny_space, make_table):
+def test_uniform_networks_never_change_format(tiny_space, make_table):
     parts = make_table(tiny_space).parts
     for name in ("float32", "w8a8", "w4a4"):
         graph = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "largest", name)))
-        assert (graph_features(parts, graph)[4:] == 0).all()
+        assert (graph_features(parts, graph)[5:] == 0).all()
