@@ -71,6 +71,8 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument("--tables", metavar="DIR", help="with --space: where tables lie (default: the user's data folder)")
     text = "with --space: estimate the blocks that cannot be timed in so many minutes"
     measure.add_argument("--minutes", type=float, default=0, help=text)
+    text = "with --space: rounds over everything that is timed (default 20)"
+    measure.add_argument("--rounds", type=int, default=20, help=text)
     measure.add_argument("--again", action="store_true", help="measure even if there is a table")
     elsewhere = measure.add_mutually_exclusive_group()
     text = "measure nothing: write one file that measures on a device elsewhere, by `python KIT`"
@@ -154,25 +156,23 @@ def _measure(options: argparse.Namespace) -> int:
     from nas.config import TableConfig
     from nas.progress import console
     from nas.report.table import print_verdict
-    from nas.tables_folder import TableOfSpace, pack, read_device, take_result
+    from nas.tables import table_of_space
 
     if options.space is None:
         pipeline = _pipeline(options)
-        plan, device, path = pipeline.plan(), pipeline.device, pipeline.run.table_path(pipeline.device.name)
-        config, measure = pipeline.experiment.table, pipeline.measure
+        latency, take = pipeline.latency, pipeline.take_result
     else:
-        of_space = TableOfSpace.find(
-            options.space, read_device(options.device), TableConfig(greatest_minutes=options.minutes), options.tables
-        )
-        plan, device, path = of_space.plan(), of_space.device, of_space.path
-        config, measure = of_space.config, of_space.measure
+        config = TableConfig(greatest_minutes=options.minutes, rounds=options.rounds)
+        latency = table_of_space(options.space, options.device, config, options.tables)
+        take = latency.take
     if options.pack:
-        pack(plan, device, config, options.pack)
-        print(f"{options.pack}: run `python {Path(options.pack).name}` on the device; it needs NumPy and {device.backend}")
+        latency.pack(Path(options.pack))
+        runtime = latency.device.backend
+        print(f"{options.pack}: run `python {Path(options.pack).name}` on the device; it needs NumPy and {runtime}")
         return 0
-    table = take_result(plan, device, options.result, path) if options.result else measure(again=options.again)
+    table = take(Path(options.result)) if options.result else latency.measure(again=options.again)
     print_verdict(table, console)
-    print(f"table: {path}")
+    print(f"table: {latency.path}")
     return 0 if table.report.is_valid or not options.require_valid_table else 1
 
 
@@ -242,7 +242,7 @@ def _spaces(_: argparse.Namespace) -> int:
 
 def _devices(options: argparse.Namespace) -> int:
     from nas.report.listings import print_devices
-    from nas.tables_folder import tables_folder
+    from nas.tables import tables_folder
 
     print_devices(tables_folder(options.tables))
     return 0

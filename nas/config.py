@@ -14,9 +14,12 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
+from latency_tables.device import Device
+from latency_tables.modelled import Accelerator
 from search_spaces.errors import InvalidInput
 
-OBJECTIVES = ("error", "latency_ms", "size_bytes", "macs")
+OBJECTIVES = ("error", "latency_ms", "size_bytes", "macs", "modelled_ms", "modelled_mj")
+MODELLED = OBJECTIVES[4:]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,8 @@ class DeviceConfig:
 
     label: str = ""
     """Name of the device in file names; empty: made of runtime and threads."""
+    elsewhere: bool = False
+    """The device is not this machine: kits measure there, see docs/own-device.md; needs a label."""
     backend: str = "onnxruntime"
     """Runtime; `hwnas devices` lists them."""
     threads: int = 1
@@ -94,8 +99,21 @@ class DeviceConfig:
     """Further settings of the runtime."""
 
     def __post_init__(self) -> None:
+        if self.elsewhere and not self.label:
+            raise InvalidInput("a device elsewhere needs a label, as `label: raspberry-pi-5`")
         _between("device.threads", self.threads, 1, 1024)
         _between("device.batch", self.batch, 1, 65_536)
+
+    @property
+    def name(self) -> str:
+        """Short name that goes into file names."""
+        return self.to_device().name
+
+    def to_device(self) -> Device:
+        """Return the device that this describes."""
+        settings = asdict(self)
+        del settings["elsewhere"]
+        return Device(**settings)
 
     @classmethod
     def from_yaml(cls, path: Path) -> "DeviceConfig":
@@ -140,7 +158,7 @@ class SearchConfig:
     """Search for the front."""
 
     objectives: tuple[str, ...] = ("error", "latency_ms", "size_bytes")
-    """Any of error, latency_ms, size_bytes and macs; all are minimised."""
+    """Any of error, latency_ms, size_bytes, macs, and with an accelerator modelled_ms and modelled_mj."""
     n_measurements: int = 150
     """Networks whose error is measured."""
     predictors: str = "auto"
@@ -148,7 +166,7 @@ class SearchConfig:
     n_calibration: int = 2000
     """Training images on which each measured network is recalibrated."""
     max: dict[str, float] = field(default_factory=dict)
-    """Limits on latency_ms, size_bytes or macs that every network must keep."""
+    """Limits on any of the objectives but the error that every network must keep."""
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.objectives if name not in OBJECTIVES]:
@@ -175,6 +193,10 @@ class Experiment:
     """Threads for training and evaluation."""
     space: str = "mobilenet-digits"
     """Search space; `hwnas spaces` lists them."""
+    formats: tuple[str, ...] = ()
+    """Number formats of the space to keep; empty: all."""
+    accelerator: dict[str, str | float] = field(default_factory=dict)
+    """A modelled accelerator to report or to search for: the keys of experiments/devices/bitserial.yaml."""
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     device: DeviceConfig = field(default_factory=DeviceConfig)
@@ -186,6 +208,10 @@ class Experiment:
             raise InvalidInput(
                 f"name must be up to 100 letters, digits, '.', '_' or '-', no '.' first; got '{self.name[:120]}'"
             )
+        if self.accelerator:
+            Accelerator.from_dict(self.accelerator, "accelerator")
+        elif wanted := [name for name in MODELLED if name in {*self.search.objectives, *self.search.max}]:
+            raise InvalidInput(f"search names {wanted}, which an accelerator gives, but the experiment has no `accelerator`")
         _between("seed", self.seed, 0, 2**32 - 1)
         _between("threads", self.threads, 1, 1024)
 
@@ -193,6 +219,7 @@ class Experiment:
         """Return everything as plain values, as YAML and JSON hold them."""
         content = asdict(self)
         content["search"]["objectives"] = list(self.search.objectives)
+        content["formats"] = list(self.formats)
         return content
 
     @classmethod

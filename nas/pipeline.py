@@ -1,6 +1,7 @@
 """Wires the stages of a run: train, measure, search, export. The one place where configuration meets code."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -11,29 +12,30 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from latency_tables.build import Plan, build_table, plan_table, reference_graph
-from latency_tables.device import Device
-from latency_tables.measure import measure_graphs
+from latency_tables.kit import measured_names
+from latency_tables.modelled import Accelerator
 from latency_tables.table import LatencyTable
-from latency_tables.timing import Protocol
+from latency_tables.timing import Measurement
 from nas.archive import Archive
-from nas.config import DeviceConfig, Experiment, TableConfig
+from nas.config import Experiment
 from nas.data import Dataset, load_dataset
 from nas.evaluation import Evaluator
 from nas.export.bundle import export_bundle
 from nas.front import measured_front
 from nas.progress import Update, console, progress_bar
 from nas.report.plot import front_png
-from nas.report.table import describe, print_front, print_plan, print_verdict
-from nas.run_folder import RunFolder, file_digest, read_table, write_table
+from nas.report.table import describe, print_front, print_verdict
+from nas.run_folder import RunFolder, file_digest, read_table
 from nas.search.evolution import Objective, at_most, evolve
 from nas.search.loop import search
 from nas.supernet import Supernet
+from nas.tables import DeviceTable
 from nas.training.checkpoint import load_tensors, save_tensors, write_atomically
 from nas.training.trainer import Schedule, check_identity, load_supernet, train
 from predictors import PREDICTORS, Quality
 from search_spaces import SPACES, Architecture, InvalidInput, SearchSpace, cost_table
-from search_spaces.baselines import baselines
+from search_spaces.baselines import baselines, keep_formats
+from search_spaces.graph import Graph
 from search_spaces.space import Genomes
 
 LATENCY_COLUMNS = ("latency_ms", "latency_spread")
@@ -49,7 +51,6 @@ class Pipeline:
     def __init__(self, run: RunFolder) -> None:
         self.run = run
         self.experiment = run.experiment
-        self.device = device_of(run.experiment.device)
         torch.set_num_threads(self.experiment.threads)
 
     @cached_property
@@ -63,7 +64,14 @@ class Pipeline:
         """The search space, for the images and classes of the data."""
         build = SPACES.get(self.experiment.space)
         space: SearchSpace = build(input_shape=self.data.image_shape, n_classes=self.data.n_classes)
-        return space
+        return keep_formats(space, self.experiment.formats)
+
+    @cached_property
+    def latency(self) -> DeviceTable:
+        """The latency table of the run's device, measured or to be measured."""
+        config = self.experiment
+        path = self.run.table_path(config.device.name)
+        return DeviceTable(self.space, config.device, config.table, path, config.seed, str(self.run.path))
 
     # ------------------------------------------------------------------ stages
 
@@ -94,27 +102,32 @@ class Pipeline:
         Raises:
             InvalidInput: If the table that is there was measured on another machine or for another space.
         """
-        path = self.run.table_path(self.device.name)
-        if path.exists() and not again:
-            return self.table()
-        return measure_table(self.plan(), self.device, self.experiment.table, path)
-
-    def plan(self) -> Plan:
-        """Return what is measured for the latency table."""
-        return plan_of(self.space, self.experiment.table, self.experiment.seed)
+        return self.latency.measure(again=again)
 
     def table(self) -> LatencyTable:
         """Return the latency table of this run.
 
         Raises:
-            InvalidInput: If there is none, or it is not of this machine or this space.
+            InvalidInput: If there is none, or it is not of this device or this space.
         """
-        path = self.run.table_path(self.device.name)
-        if not path.exists():
-            raise InvalidInput(f"'{self.run.path}' has no latency table; make it with `hwnas measure {self.run.path}`")
-        table = read_table(path)
-        table.check_device(self.device.fingerprint())
-        table.factor_table(self.space)
+        return self.latency.read()
+
+    def take_result(self, file: Path) -> LatencyTable:
+        """Take what a kit has measured elsewhere: the table if there is none, otherwise networks near the front.
+
+        Raises:
+            InvalidInput: If the file is no such result.
+        """
+        if not self.latency.path.exists():
+            return self.latency.take(file)
+        table = self.table()
+        genomes = self._errors.genomes()
+        due = [g for g, values in zip(genomes, self._latencies.lookup(genomes), strict=True) if values is None]
+        graphs = self._graphs(due)
+        names = measured_names(file)
+        chosen = {name: graph for name, graph in graphs.items() if name in names}
+        measurements = self.latency.take_networks(chosen, table, file)
+        self._keep_latencies([g for g, name in zip(due, graphs, strict=True) if name in chosen], list(measurements.values()))
         return table
 
     def search(self) -> Quality | None:
@@ -126,6 +139,8 @@ class Pipeline:
         table, evaluator, config = self.table(), self.evaluator(), self.experiment.search
         exact: dict[str, Objective] = {"latency_ms": table.factor_table(self.space)}
         exact |= {name: cost_table(self.space, name) for name in ("size_bytes", "macs")}
+        if self.experiment.accelerator:
+            exact |= Accelerator.from_dict(self.experiment.accelerator, "accelerator").tables(self.space)
         cheap = {name: exact[name] for name in config.objectives if name != "error"}
         constraints = {name: at_most(exact[name], limit) for name, limit in config.max.items()}
         rng = np.random.default_rng(self.experiment.seed)
@@ -172,16 +187,15 @@ class Pipeline:
             for row in table[table["id"] == architecture_id].to_dict("records"):
                 named = {str(key): value for key, value in row.items()}
                 facts = {k: v for k, v in named.items() if k not in self.space.gene and k != "id" and not pd.isna(v)}
-        facts["device"] = self.device.fingerprint()
+        facts["device"] = dict(self.table().fingerprint)
         with console.status(f"exporting {architecture_id} and proving parity"):
             parity = export_bundle(evaluator, self.data, architecture, folder, seed=self.experiment.seed, facts=facts)
         return parity.to_dict()
 
     def print_verdict(self) -> None:
         """Say how far the latency table can be trusted, loudly if it cannot."""
-        path = self.run.table_path(self.device.name)
-        if path.exists():
-            print_verdict(read_table(path), console)
+        if self.latency.path.exists():
+            print_verdict(read_table(self.latency.path), console)
 
     # ------------------------------------------------------------------ pieces
 
@@ -270,23 +284,19 @@ class Pipeline:
         return {name: np.array([values[name] for values in found]) for name in LATENCY_COLUMNS}
 
     def _time_now(self, due: list[Genomes], table: LatencyTable) -> None:
-        graphs = {self.space.architecture(g).id: self.space.graph(self.space.architecture(g)) for g in due}
-        journal = self.run.path / "latency" / f"{self.device.name}.networks.journal"
-        with progress_bar("timing the front") as update:
-            timings = measure_graphs(
-                graphs,
-                reference_graph(self.space),
-                self.device,
-                protocol_of(self.experiment.table),
-                {"supernet": file_digest(self.run.supernet), "fingerprint": self.device.fingerprint()},
-                reference_ms=table.reference_ms,
-                journal=journal,
-                progress=update,
-            )
-        found = [timings.measurements[name] for name in graphs]
+        graphs = self._graphs(due)
+        if self.experiment.device.elsewhere:
+            self.latency.ask_elsewhere(graphs)
+        heading = {"supernet": file_digest(self.run.supernet)}
+        self._keep_latencies(due, list(self.latency.time_here(graphs, table, heading).values()))
+
+    def _graphs(self, genomes: Iterable[Genomes]) -> dict[str, Graph]:
+        architectures = [self.space.architecture(genome) for genome in genomes]
+        return {architecture.id: self.space.graph(architecture) for architecture in architectures}
+
+    def _keep_latencies(self, genomes: list[Genomes], found: list[Measurement]) -> None:
         values = {"latency_ms": np.array([m.ms for m in found]), "latency_spread": np.array([m.spread for m in found])}
-        self._latencies.add(np.array(due), values)
-        journal.unlink(missing_ok=True)
+        self._latencies.add(np.array(genomes), values)
 
     @cached_property
     def _errors(self) -> Archive:
@@ -294,8 +304,8 @@ class Pipeline:
 
     @cached_property
     def _latencies(self) -> Archive:
-        fingerprint = json.dumps(self.device.fingerprint(), sort_keys=True)
-        study = f"latency {self.device.name}"
+        fingerprint = json.dumps(dict(self.table().fingerprint), sort_keys=True)
+        study = f"latency {self.latency.device.name}"
         return Archive(self.space, self.run.storage, study, LATENCY_COLUMNS, {"device": fingerprint})
 
     def _test_errors(self, genomes: Genomes, evaluator: Evaluator) -> np.ndarray:
@@ -303,39 +313,6 @@ class Pipeline:
         with progress_bar("testing the front") as update:
             archive.measure_missing(genomes, lambda genome: {"error_test": evaluator.errors(genome, "test")}, update)
         return np.array([values["error_test"] for values in archive.lookup(genomes) if values])
-
-
-def device_of(config: DeviceConfig) -> Device:
-    """Return the device that a configuration names."""
-    return Device(**asdict(config))
-
-
-def protocol_of(config: TableConfig) -> Protocol:
-    """Return the measurement protocol of a configuration."""
-    return Protocol(rounds=config.rounds, seconds=config.seconds, patience=config.patience)
-
-
-def plan_of(space: SearchSpace, config: TableConfig, seed: int) -> Plan:
-    """Return what is measured for a table of a space."""
-    return plan_table(space, n_fit=config.n_fit, n_held_out=config.n_held_out, rng=np.random.default_rng(seed))
-
-
-def measure_table(plan: Plan, device: Device, config: TableConfig, path: Path) -> LatencyTable:
-    """Measure and write a latency table on a device of this machine; goes on from the journal beside it."""
-    journal = path.with_suffix(".journal")
-    with progress_bar(f"measuring {device.name}") as update:
-        table = build_table(
-            plan,
-            device,
-            protocol_of(config),
-            journal=journal,
-            greatest_minutes=config.greatest_minutes or None,
-            announce=print_plan,
-            progress=update,
-        )
-    write_table(table, path)
-    journal.unlink(missing_ok=True)
-    return table
 
 
 def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...] = ()) -> Pipeline:
@@ -358,5 +335,7 @@ def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...
     folder = Path(out) if out else Path("runs") / experiment.name
     pipeline = Pipeline(RunFolder(folder, experiment))
     _ = pipeline.space  # data and space are checked before anything is written
-    pipeline.run = RunFolder.create(folder, experiment, pipeline.device.fingerprint())
+    device = pipeline.latency.device
+    fingerprint = {"elsewhere": device.name} if experiment.device.elsewhere else device.fingerprint()
+    pipeline.run = RunFolder.create(folder, experiment, fingerprint)
     return pipeline

@@ -19,6 +19,7 @@ from search_spaces.errors import InvalidInput
 
 VERSIONED = ("hwnas", "torch", "numpy", "pymoo", "optuna", "onnx", "onnxruntime", "scikit-learn")
 NUMBERS = ("error_val", "error_test", "latency_ms", "latency_spread", "latency_ms_predicted", "size_bytes", "macs")
+MODELLED = ("modelled_ms", "modelled_mj")  # where the experiment has an accelerator
 
 
 class RunFolder:
@@ -146,8 +147,8 @@ def write_table(table: LatencyTable, path: Path) -> None:
 def select(table: pd.DataFrame, greatest: Mapping[str, float], least: Mapping[str, float]) -> pd.DataFrame:
     """Return the rows that keep every limit."""
     for name in [*greatest, *least]:
-        if name not in NUMBERS or name not in table:
-            known = ", ".join(column for column in NUMBERS if column in table)
+        if name not in NUMBERS + MODELLED or name not in table:
+            known = ", ".join(column for column in NUMBERS + MODELLED if column in table)
             raise InvalidInput(f"cannot limit '{name}'; the columns of numbers are {known}")
     for name, limit in greatest.items():
         table = table[table[name] <= limit]

@@ -1,14 +1,18 @@
-"""The front as a picture."""
+"""Pictures: the front, and a latency table's predictions against what was measured."""
 
 import io
 
 import matplotlib
+import numpy as np
 import pandas as pd
 
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
+
+from latency_tables.table import LatencyTable
 
 AXES = {"latency_ms": "measured latency (ms)", "size_bytes": "packed weights (bytes)"}
 
@@ -40,6 +44,28 @@ def front_png(front: pd.DataFrame, measured: pd.DataFrame, baselines: pd.DataFra
         panel.grid(alpha=0.3)
     panels[0].legend(fontsize="small")
     figure.suptitle(title)
+    return _png(figure)
+
+
+def table_png(table: LatencyTable, title: str) -> bytes:
+    """Draw predicted against measured milliseconds of a table's held-out networks, with lines at 10 % error.
+
+    Returns:
+        A PNG.
+    """
+    figure, panel = plt.subplots(figsize=(6, 5.5), layout="constrained")
+    measured, predicted = np.array(table.report.held_out).T
+    ends = np.array([measured.min() * 0.9, measured.max() * 1.1])
+    panel.plot(ends, ends, "0.5", linewidth=1)
+    for error in (0.9, 1.1):
+        panel.plot(ends, error * ends, "0.7", linestyle=":", linewidth=1)
+    panel.scatter(measured, predicted, s=20, color="black")
+    panel.set(xlabel="measured (ms)", ylabel="predicted (ms); dotted: 10 % off")
+    panel.set_title(title, fontsize="small", wrap=True)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)
     plt.close(figure)

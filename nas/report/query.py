@@ -2,14 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
-from latency_tables.device import Device
 from nas.report.table import print_front, print_verdict, to_text
-from nas.run_folder import NUMBERS, RunFolder, read_table
+from nas.run_folder import MODELLED, NUMBERS, RunFolder, read_table
 from search_spaces.errors import InvalidInput
 
 
@@ -34,11 +32,12 @@ def print_query(path: Path, greatest: Sequence[str], least: Sequence[str], best:
         reach = ", ".join(f"{n} is {everything[n].min():g} to {everything[n].max():g}" for n in [*upper, *lower])
         raise InvalidInput(f"no network of the front keeps these limits; on the front {reach}")
     if best is not None:
-        if best not in NUMBERS or best not in front:
-            raise InvalidInput(f"--best must be one of {', '.join(n for n in NUMBERS if n in front)}; got '{best}'")
+        if best not in NUMBERS + MODELLED or best not in front:
+            raise InvalidInput(
+                f"--best must be one of {', '.join(n for n in NUMBERS + MODELLED if n in front)}; got '{best}'"
+            )
         front = front.loc[[front[best].idxmin()]].reset_index(drop=True)
-    config = run.experiment.device
-    table_path = run.table_path(Device(**asdict(config)).name)
+    table_path = run.table_path(run.experiment.device.name)
     if form == "table":
         print_front(front, run.baselines(), Console())
     else:

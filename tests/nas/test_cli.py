@@ -337,5 +337,5 @@ def test_commands_of_the_documents_run(command, run, tmp_path, monkeypatch, caps
     if "--space" in words:
         (tmp_path / "tables" / "mobilenet-digits").mkdir(parents=True)
         shutil.copy(tmp_path / "runs/digits/latency/onnxruntime-1t.json", tmp_path / "tables" / "mobilenet-digits")
-        words += ["--tables", str(tmp_path / "tables")]
+        words += ["--tables", str(tmp_path / "tables"), "--rounds", "2"]
     assert main(words) == 0, capsys.readouterr().err

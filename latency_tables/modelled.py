@@ -1,0 +1,202 @@
+"""Modelled accelerators: what a network would take on a device that nobody has at hand. Never called measured.
+
+A roofline for each layer: the greater of the time to compute and the time to move its bytes. Weights come from outside once
+for each image; activations leave the chip only where a layer's input and output do not fit its buffer together. Latency and
+energy are sums over layers, so they are exact tables over genomes.
+
+Source: Williams et al. 2009 (CACM 52:65) for the roofline; Sharma et al. 2018, arXiv:1712.01507, section 3, for products
+composed of 2-bit ones: operands of 2, 4 and 8 bits, so that an 8x8-bit product takes 16 of them. Differs: every layer keeps
+all units busy, so that what comes out is a lower bound of latency.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search_spaces.baselines import formats
+from search_spaces.costs import FactorTable, arrivals, macs
+from search_spaces.errors import InvalidInput
+from search_spaces.graph import (
+    FLOAT32,
+    Conv,
+    Graph,
+    Linear,
+    Node,
+    NumberFormat,
+    Output,
+    Precision,
+    Quantize,
+    consumers,
+    n_elements,
+)
+from search_spaces.quantization import place_quantizers
+from search_spaces.space import SearchSpace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accelerator:
+    """Parameters of a modelled accelerator.
+
+    Attributes:
+        name: Shown wherever its numbers are.
+        source: Where the parameters come from.
+        clock_mhz: Cycles a microsecond.
+        products_per_cycle: Products of 2-bit operands a cycle; wider operands take as many as they have pairs of 2 bits.
+        float_macs_per_cycle: Multiply-accumulates in float32 a cycle; 0: there is no kernel for float32.
+        bandwidth_gb_s: Bytes a nanosecond from outside.
+        buffer_bytes: Activations that fit on the chip.
+        pj_per_product: Energy of one product of 2-bit operands with its share of the sum, picojoules.
+        pj_per_float_mac: Energy of one in float32.
+        pj_per_byte: Energy of a byte from outside.
+
+    Raises:
+        InvalidInput: If a number is negative or one that must be above 0 is not.
+    """
+
+    name: str
+    source: str
+    clock_mhz: float
+    products_per_cycle: float
+    float_macs_per_cycle: float = 0.0
+    bandwidth_gb_s: float
+    buffer_bytes: float
+    pj_per_product: float
+    pj_per_float_mac: float = 0.0
+    pj_per_byte: float
+
+    def __post_init__(self) -> None:
+        for name in ("clock_mhz", "products_per_cycle", "bandwidth_gb_s"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InvalidInput(f"{name} of accelerator '{self.name}' must be above 0, got {getattr(self, name)}")
+        for name in ("float_macs_per_cycle", "buffer_bytes", "pj_per_product", "pj_per_float_mac", "pj_per_byte"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InvalidInput(f"{name} of accelerator '{self.name}' must be 0 or more, got {getattr(self, name)}")
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> "Accelerator":
+        """Read a YAML file with the attributes as keys.
+
+        Raises:
+            InvalidInput: If the file cannot be read, lacks a key, or holds an unknown or a wrong one.
+        """
+        try:
+            content: Any = yaml.safe_load(path.read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise InvalidInput(f"cannot read the accelerator '{path}': {' '.join(str(error).split())}") from error
+        return cls.from_dict(content, str(path))
+
+    @classmethod
+    def from_dict(cls, content: Any, origin: str) -> "Accelerator":
+        """Check plain values and build the accelerator.
+
+        Args:
+            content: The attributes by name.
+            origin: Where they come from, for messages.
+
+        Raises:
+            InvalidInput: If a key is missing, unknown or wrong.
+        """
+        known = [field.name for field in fields(cls)]
+        if not isinstance(content, dict) or set(content) - set(known):
+            raise InvalidInput(f"'{origin}' must hold keys among {known}, got {content!r:.200}")
+        try:
+            numbers = {key: float(value) for key, value in content.items() if key not in ("name", "source")}
+            return cls(name=str(content["name"]), source=str(content["source"]), **numbers)
+        except KeyError as error:
+            raise InvalidInput(f"'{origin}' does not describe an accelerator: {error} is missing") from error
+        except (TypeError, ValueError) as error:
+            if isinstance(error, InvalidInput):
+                raise
+            raise InvalidInput(f"'{origin}' does not describe an accelerator: {error}") from error
+
+    def supports(self, precision: Precision) -> bool:
+        """Return whether it has kernels for a block's format."""
+        return self.float_macs_per_cycle > 0 or not precision.is_float
+
+    def costs(self, nodes: Sequence[Node], source: NumberFormat = FLOAT32) -> dict[str, float]:
+        """Return `modelled_ms` and `modelled_mj` of a network or of a block.
+
+        Args:
+            nodes: With quantizers.
+            source: Format in which the input arrives.
+
+        Raises:
+            InvalidInput: If there is no kernel for a layer's format.
+        """
+        place = {node.name: node for node in nodes}
+        takers = consumers(nodes)
+        nanoseconds = picojoules = 0.0
+        for node in nodes:
+            if not isinstance(node, Conv | Linear):
+                continue
+            given = place[node.inputs[0]]
+            activations = _stored_format(given, source)
+            compute_ns, compute_pj = self._compute(node, activations)
+            moved: float = math.ceil(math.prod(node.weight_shape) * node.precision.weights.bits / 8)
+            stored = n_elements(given) * activations.bits / 8
+            stored += n_elements(node) * _leaving_format(node, takers).bits / 8
+            moved += stored if stored > self.buffer_bytes else 0
+            nanoseconds += max(compute_ns, moved / self.bandwidth_gb_s)
+            picojoules += compute_pj + moved * self.pj_per_byte
+        return {"modelled_ms": nanoseconds / 1e6, "modelled_mj": picojoules / 1e9}
+
+    def graph_costs(self, graph: Graph) -> dict[str, float]:
+        """Return `modelled_ms` and `modelled_mj` of a whole network."""
+        return self.costs(graph.nodes)
+
+    def tables(self, space: SearchSpace) -> Mapping[str, FactorTable]:
+        """Return `modelled_ms` and `modelled_mj` as tables over the genomes of a space.
+
+        Raises:
+            InvalidInput: If there is no kernel for one of the space's formats; says to which to narrow the space.
+        """
+        offered = formats(space)
+        usable = [name for name in offered if self.supports(Precision.from_name(name))]
+        if usable != offered:
+            raise InvalidInput(
+                f"accelerator '{self.name}' has no kernel for {sorted(set(offered) - set(usable))}; "
+                f"narrow the space with `formats: [{', '.join(usable)}]`"
+            )
+        found = {}
+        for name in ("modelled_ms", "modelled_mj"):
+            factors = arrivals(space, lambda s, b, name=name: self.costs(place_quantizers(b, s), s)[name])  # type: ignore[misc]
+            found[name] = FactorTable(factors)
+        return found
+
+    def _compute(self, node: Conv | Linear, activations: NumberFormat) -> tuple[float, float]:
+        """Return nanoseconds and picojoules to compute a layer."""
+        cycles_per_ns = self.clock_mhz / 1e3
+        n_macs = macs([node])
+        if node.precision.is_float:
+            if not self.supports(node.precision):
+                raise InvalidInput(f"accelerator '{self.name}' has no kernel for float32, which '{node.name}' computes in")
+            return n_macs / self.float_macs_per_cycle / cycles_per_ns, n_macs * self.pj_per_float_mac
+        products = n_macs * _pairs(node.precision.weights.bits) * _pairs(activations.bits)
+        return products / self.products_per_cycle / cycles_per_ns, products * self.pj_per_product
+
+
+def _pairs(bits: int) -> int:
+    """Return how many 2-bit operands make one of so many bits, rounded up to 2, 4 or 8 bits."""
+    return {1: 1, 2: 2, 3: 4, 4: 4}[math.ceil(bits / 2)]
+
+
+def _stored_format(node: Node, source: NumberFormat) -> NumberFormat:
+    """Return the format in which a layer finds its input."""
+    if isinstance(node, Quantize):
+        return node.format
+    return source if not node.inputs else FLOAT32 if node.precision.is_float else node.precision.border
+
+
+def _leaving_format(node: Node, takers: Mapping[str, Sequence[Node]]) -> NumberFormat:
+    """Return the format in which a layer's result is written: that of the quantizer behind it."""
+    if node.precision.is_float or any(isinstance(taker, Output) for taker in takers[node.name]):
+        return FLOAT32
+    for taker in takers[node.name]:
+        if isinstance(taker, Quantize):
+            return taker.format
+        return _leaving_format(taker, takers)
+    return node.precision.border

@@ -1,0 +1,195 @@
+"""The latency table of a space on a device, in a run or in a folder of tables: measured here, or by kits elsewhere."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from latency_tables.backends import BACKENDS
+from latency_tables.build import Plan, assemble, build_table, plan_table, reference_graph
+from latency_tables.device import Device
+from latency_tables.kit import pack_kit, read_result
+from latency_tables.measure import measure_graphs
+from latency_tables.table import LatencyTable
+from latency_tables.timing import Measurement, Protocol
+from nas.config import DeviceConfig, TableConfig
+from nas.progress import progress_bar
+from nas.report.plot import table_png
+from nas.report.table import print_plan, verdict
+from nas.run_folder import read_table, write_table
+from nas.training.checkpoint import write_atomically
+from search_spaces import SPACES, InvalidInput, SearchSpace
+from search_spaces.graph import Graph
+
+
+@dataclass(frozen=True)
+class DeviceTable:
+    """The table of a space on a device.
+
+    Attributes:
+        space: The space.
+        config: The device.
+        measurement: How it is measured.
+        path: File of the table.
+        seed: Draws the whole networks.
+        owner: What a command names to mean this table: a run folder, or `--space NAME`; for messages.
+    """
+
+    space: SearchSpace
+    config: DeviceConfig
+    measurement: TableConfig
+    path: Path
+    seed: int
+    owner: str
+
+    @cached_property
+    def device(self) -> Device:
+        """The device."""
+        return self.config.to_device()
+
+    @property
+    def protocol(self) -> Protocol:
+        """How each model is timed."""
+        config = self.measurement
+        return Protocol(rounds=config.rounds, seconds=config.seconds, patience=config.patience)
+
+    def plan(self) -> Plan:
+        """Return what is measured for the table."""
+        config, rng = self.measurement, np.random.default_rng(self.seed)
+        return plan_table(self.space, n_fit=config.n_fit, n_held_out=config.n_held_out, rng=rng)
+
+    def read(self) -> LatencyTable:
+        """Return the table that is there.
+
+        Raises:
+            InvalidInput: If there is none, or it is not of this device as it is now, or not of this space.
+        """
+        if not self.path.exists():
+            raise InvalidInput(f"'{self.owner}' has no latency table; make it with `hwnas measure {self.owner}`")
+        table = read_table(self.path)
+        if not self.config.elsewhere:
+            table.check_device(self.device.fingerprint())
+        table.factor_table(self.space)
+        return table
+
+    def measure(self, *, again: bool = False) -> LatencyTable:
+        """Measure the table here, going on from the journal beside it; or read the one that is there.
+
+        Args:
+            again: Measure even if there is a table.
+
+        Raises:
+            InvalidInput: If there is none and the device is elsewhere.
+        """
+        if self.path.exists() and not again:
+            return self.read()
+        if self.config.elsewhere:
+            raise InvalidInput(
+                f"the device '{self.device.name}' is elsewhere: make a kit with `hwnas measure {self.owner} --pack kit.zip`"
+                f", run it there, and bring its result back with `hwnas measure {self.owner} --from result.json`"
+            )
+        journal, config = self.path.with_suffix(".journal"), self.measurement
+        with progress_bar(f"measuring {self.device.name}") as update:
+            table = build_table(
+                self.plan(),
+                self.device,
+                self.protocol,
+                journal=journal,
+                greatest_minutes=config.greatest_minutes or None,
+                announce=print_plan,
+                progress=update,
+            )
+        self._keep(table)
+        journal.unlink(missing_ok=True)
+        return table
+
+    def pack(self, file: Path) -> None:
+        """Write the kit that measures the table on a device elsewhere."""
+        pack_kit(self.plan(), self.device, self.protocol, file)
+
+    def take(self, file: Path) -> LatencyTable:
+        """Make and keep the table of what a kit has measured elsewhere.
+
+        Raises:
+            InvalidInput: If the file is no such result, or there is a table already.
+        """
+        if self.path.exists():
+            raise InvalidInput(f"'{self.path}' holds a table of this device; move it away, or give the device another label")
+        result = read_result(file, self.plan(), self.device)
+        table = assemble(self.plan(), result.timings, self.device.name, result.fingerprint, result.minutes)
+        self._keep(table)
+        return table
+
+    def time_here(self, graphs: dict[str, Graph], table: LatencyTable, heading: dict[str, Any]) -> dict[str, Measurement]:
+        """Time whole networks on this machine, in the table's units of time.
+
+        Args:
+            graphs: By name.
+            table: The table.
+            heading: What a journal must agree with to be gone on from.
+        """
+        journal = self.path.with_name(f"{self.device.name}.networks.journal")
+        with progress_bar("timing the front") as update:
+            timings = measure_graphs(
+                graphs,
+                reference_graph(self.space),
+                self.device,
+                self.protocol,
+                {**heading, "fingerprint": self.device.fingerprint()},
+                reference_ms=table.reference_ms,
+                journal=journal,
+                progress=update,
+            )
+        journal.unlink(missing_ok=True)
+        return timings.measurements
+
+    def ask_elsewhere(self, graphs: dict[str, Graph]) -> None:
+        """Write the kit that times whole networks on a device elsewhere, and raise `InvalidInput` that says what to do."""
+        kit = self.path.with_name(f"{self.device.name}.front.zip")
+        pack_kit(self._networks(graphs), self.device, self.protocol, kit)
+        raise InvalidInput(
+            f"{len(graphs)} networks near the front must be timed on the device '{self.device.name}', which is elsewhere: "
+            f"run `python {kit.name}` there (it is '{kit}'), then `hwnas measure {self.owner} --from result.json` and "
+            f"`hwnas search {self.owner}` again"
+        )
+
+    def take_networks(self, graphs: dict[str, Graph], table: LatencyTable, file: Path) -> dict[str, Measurement]:
+        """Return what a kit of whole networks has measured elsewhere, in the table's units of time."""
+        result = read_result(file, self._networks(graphs), self.device)
+        factor = table.reference_ms / result.timings.reference_ms
+        found = result.timings.measurements
+        return {name: replace(m, rounds=tuple(factor * ms for ms in m.rounds)) for name, m in found.items()}
+
+    def _networks(self, graphs: dict[str, Graph]) -> Plan:
+        return Plan(self.space, {}, graphs, 0)
+
+    def _keep(self, table: LatencyTable) -> None:
+        """Write the table, and beside it the picture of its verdict."""
+        write_atomically(self.path.with_suffix(".png"), table_png(table, verdict(table)))
+        write_table(table, self.path)
+
+
+def tables_folder(folder: str | None = None) -> Path:
+    """Return the folder of tables outside runs; it need not exist."""
+    return Path(folder) if folder else Path(platformdirs.user_data_dir("hwnas")) / "tables"
+
+
+def table_of_space(space: str, device: str | None, measurement: TableConfig, folder: str | None) -> DeviceTable:
+    """Return the table of a registered space, with its own image shape, outside a run.
+
+    Args:
+        space: Name of the space.
+        device: YAML file of a device, or the name of a runtime for its defaults; None is the default device.
+        measurement: How it is measured.
+        folder: Folder of tables; None is the user's data folder.
+    """
+    built = SPACES.get(space)()
+    if device is not None and device in BACKENDS and not Path(device).exists():
+        config = DeviceConfig(backend=device)
+    else:
+        config = DeviceConfig.from_yaml(Path(device)) if device is not None else DeviceConfig()
+    path = tables_folder(folder) / built.name / f"{config.name}.json"
+    return DeviceTable(built, config, measurement, path, 0, f"--space {space}")
