@@ -2,10 +2,10 @@
 
 The logarithm of a latency on the new device is a linear function of: the mean of the other devices' standardised logarithms
 (with a slope of about one), how each of them deviates from that mean, and features of the networks such as operator counts.
-The weights have Gaussian priors; the widths of these and the noise, which ten measurements cannot pin down, are averaged over a
+The weights have Gaussian priors; their widths and the noise, which ten measurements cannot pin down, are averaged over a
 small grid by their evidence. This is a Gaussian process with a linear kernel.
 
-Source: other devices as a prior, Lee et al. 2021 (HELP), arXiv:2106.08630; Bayesian linear regression and evidence, Bishop 2006,
+Source: other devices as a prior, Lee et al. 2021 (HELP), arXiv:2106.08630; Bayesian regression and evidence, Bishop 2006,
 sections 3.3 to 3.5. Differs from the first: a closed form in place of meta-learned networks.
 """
 

@@ -53,14 +53,14 @@ def main() -> None:
             print(f"| {k} | {name} | {cells} | **{found.mean():.4f}** | {deviation:.4f} | {seconds:.2f} |", flush=True)
 
 
-def ridge(sources: np.ndarray, features: np.ndarray, chosen: np.ndarray, measured: np.ndarray) -> np.ndarray:
+def ridge(sources: np.ndarray, _: np.ndarray, chosen: np.ndarray, measured: np.ndarray) -> np.ndarray:
     """Ridge regression of the logarithm on the other devices' standardised logarithms."""
     logs = np.log(sources)
     rows = (logs - logs.mean(axis=0)) / logs.std(axis=0)
     return RidgeCV(np.logspace(-2, 3, 20)).fit(rows[chosen], np.log(measured)).predict(rows)
 
 
-def best_source(sources: np.ndarray, features: np.ndarray, chosen: np.ndarray, measured: np.ndarray) -> np.ndarray:
+def best_source(sources: np.ndarray, _: np.ndarray, chosen: np.ndarray, measured: np.ndarray) -> np.ndarray:
     """The source that ranks the measured networks best."""
     scores = [spearmanr(source[chosen], measured).statistic for source in sources.T]
     return sources[:, int(np.nanargmax(scores))]

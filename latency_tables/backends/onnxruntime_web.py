@@ -66,8 +66,13 @@ class OnnxRuntimeWeb:
                 raise missing("Node", "install Node 20 or newer and see docs/own-device.md")
             command = [node, str(SOURCE / "serve.mjs"), str(_packages())]
             self._node = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            atexit.register(self._node.kill)
+            atexit.register(self._stop)
         return self._node
+
+    def _stop(self) -> None:
+        if self._node is not None:
+            self._node.kill()
+            self._node.communicate()
 
     def _ask(self, **request: Any) -> dict[str, Any]:
         node = self._started()

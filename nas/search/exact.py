@@ -1,0 +1,189 @@
+"""exact_front: the true Pareto front of additive objectives, by dynamic programming over the genes.
+
+Objectives are sums of small tables over genes. Genes are eliminated one after another: the tables that read a gene become
+one table over the other genes they read, and each of its entries holds not a number but the Pareto set of what the
+eliminated genes can add up to. A point that is beaten inside an entry is beaten in every network it is part of, so nothing of
+the front is lost. A space is a chain of blocks, so few genes stand in one table at a time.
+
+Source: bucket elimination with Pareto sets, Rollon and Larrosa 2006 (Journal of Heuristics 12:307).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.search.pareto import Front, non_dominated
+from search_spaces.costs import FactorTable
+from search_spaces.errors import InvalidInput
+from search_spaces.factor import Factor
+from search_spaces.space import Genomes, SearchSpace
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Set:
+    """A Pareto set: what some genes can add up to.
+
+    Attributes:
+        points: Shape `(n, m)`.
+        genomes: The genes that give them, 0 where not yet eliminated, shape `(n, n_genes)`.
+    """
+
+    points: Floats
+    genomes: Genomes
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A Pareto set (None: no choice is left) for every combination of a few genes."""
+
+    genes: tuple[int, ...]
+    sets: NDArray[np.object_]
+
+
+def exact_front(space: SearchSpace, tables: Mapping[str, FactorTable], *, tolerance: float = 0.0) -> Front:
+    """Return the true front of additive objectives; of networks with equal values one.
+
+    Args:
+        space: The space.
+        tables: Objectives by name, minimised; sums, not maxima.
+        tolerance: 0: exact, meant for two objectives. Above 0, for three and more: a network may be left out when the front
+            holds one that is worse by at most this share of each objective's range over the space.
+
+    Returns:
+        Networks in ascending order of the first objective.
+
+    Raises:
+        InvalidInput: If there is no objective, one is a maximum, or `tolerance` is negative.
+    """
+    if not tables:
+        raise InvalidInput("an exact front needs at least one objective, got none")
+    if largest := [name for name, table in tables.items() if table.largest]:
+        raise InvalidInput(f"an exact front needs sums, but {largest} are maxima")
+    if not 0 <= tolerance < 1:
+        raise InvalidInput(f"tolerance must be in 0..1, got {tolerance}")
+    n_genes = len(space.choices)
+    factors = [_vector_factor(factor, i, len(tables)) for i, t in enumerate(tables.values()) for factor in t.factors]
+    # Each gene's elimination, each sum of two sets within one, and each sum at the end may lose the width of a box.
+    boxes = tolerance * _ranges(factors) / (3 * n_genes) if tolerance else np.zeros(len(tables))
+    factors += _inactive(space, len(tables))
+    sets: list[_Table] = []
+    left = set(range(n_genes))
+    while left:
+        scopes = [set(table.genes) for table in (*factors, *sets)]
+        gene = min(left, key=lambda g: (_size(space, set().union(*(s for s in scopes if g in s))), g))
+        involved = [table for table in sets if gene in table.genes]
+        eliminated = _eliminate(space, gene, [f for f in factors if gene in f.genes], involved, boxes)
+        factors = [factor for factor in factors if gene not in factor.genes]
+        sets = [table for table in sets if gene not in table.genes] + [eliminated]
+        left.remove(gene)
+    constant = np.array([table.constant for table in tables.values()])
+    constant = constant + sum((factor.values for factor in factors), np.zeros(len(tables)))
+    whole = _Set(constant[None], np.zeros((1, n_genes), np.int16))
+    for table in sorted(sets, key=lambda table: len(table.sets[()].points)):
+        whole = _prune(_add(whole, table.sets[()]), boxes)
+    order = np.lexsort(whole.points.T[::-1])
+    return Front(tuple(tables), whole.genomes[order], whole.points[order])
+
+
+def _vector_factor(factor: Factor, objective: int, n_objectives: int) -> Factor:
+    """Return a factor whose values have one more axis: all objectives, 0 but for one."""
+    values = np.zeros((*factor.values.shape, n_objectives))
+    values[..., objective] = factor.values
+    return Factor(factor.genes, values)
+
+
+def _inactive(space: SearchSpace, n_objectives: int) -> list[Factor]:
+    """Return factors that forbid a gene other than 0 where its choice does not matter."""
+    forbidding = []
+    for name, condition in space.conditions.items():
+        child, parent = space.gene[name], space.gene[condition.choice]
+        matters = np.array([option in condition.options for option in space.choices[parent].options])
+        values = np.zeros((len(matters), len(space.choices[child].options), n_objectives))
+        values[~matters, 1:] = np.inf
+        if parent > child:
+            values = values.swapaxes(0, 1)
+        forbidding.append(Factor(tuple(sorted((child, parent))), values))
+    return forbidding
+
+
+def _ranges(factors: Sequence[Factor]) -> Floats:
+    """Return how far the objectives reach at most, shape `(m,)`."""
+    flat = [factor.values.reshape(-1, factor.values.shape[-1]) for factor in factors]
+    reach: Floats = np.sum([values.max(axis=0) - values.min(axis=0) for values in flat], axis=0)
+    return reach
+
+
+def _size(space: SearchSpace, genes: set[int]) -> int:
+    return math.prod(int(space.cardinalities[gene]) for gene in genes)
+
+
+def _eliminate(space: SearchSpace, gene: int, factors: Sequence[Factor], tables: Sequence[_Table], boxes: Floats) -> _Table:
+    """Return the table over the other genes that is left when `gene` is chosen."""
+    genes = tuple(sorted({g for table in (*factors, *tables) for g in table.genes} | {gene}))
+    shape = tuple(int(space.cardinalities[g]) for g in genes)
+    dense = np.zeros((*shape, len(boxes)))
+    for factor in factors:
+        missing = [axis for axis, g in enumerate(genes) if g not in factor.genes]
+        dense += np.expand_dims(factor.values, missing)
+    place = genes.index(gene)
+    rest = genes[:place] + genes[place + 1 :]
+    dense = np.moveaxis(dense, place, -2)
+    options = np.zeros((shape[place], len(space.choices)), np.int16)
+    options[:, gene] = np.arange(shape[place])
+    sets = np.empty(dense.shape[:-2], dtype=object)
+    for index in np.ndindex(sets.shape):
+        chosen = dict(zip(rest, index, strict=True))
+        found = []
+        for option, shift in enumerate(dense[index]):
+            chosen[gene] = option
+            parts = [table.sets[tuple(chosen[g] for g in table.genes)] for table in tables]
+            if np.isfinite(shift).all() and all(part is not None for part in parts):
+                start = _Set(shift[None], options[option : option + 1])
+                found.append(_sum([start, *parts], boxes))
+        if found:
+            points = np.concatenate([part.points for part in found])
+            sets[index] = _prune(_Set(points, np.concatenate([part.genomes for part in found])), boxes)
+    return _Table(rest, sets)
+
+
+def _sum(parts: Sequence[_Set], boxes: Floats) -> _Set:
+    """Return the Pareto set of all sums, one point of each part."""
+    total, *others = sorted(parts, key=lambda part: len(part.points))
+    for i, part in enumerate(others):
+        single = len(total.points) == 1
+        total = _add(total, part)
+        if not single and i < len(others) - 1:
+            total = _prune(total, boxes)
+    return total
+
+
+def _add(a: _Set, b: _Set) -> _Set:
+    points = (a.points[:, None] + b.points[None]).reshape(-1, a.points.shape[1])
+    genomes = (a.genomes[:, None] + b.genomes[None]).reshape(-1, a.genomes.shape[1])
+    return _Set(points, genomes)
+
+
+def _prune(whole: _Set, boxes: Floats) -> _Set:
+    """Keep what no other point beats or equals; with boxes above 0 only one point of each box that no other box beats."""
+    points = whole.points
+    if len(points) < 2:
+        return whole
+    order = np.lexsort(points.T[::-1])
+    points = points[order]
+    if points.shape[1] <= 2:
+        last = points[:, -1]
+        lowest = np.minimum.accumulate(last)
+        kept = np.concatenate([[True], last[1:] < lowest[:-1]])
+        if points.shape[1] == 1:
+            kept = np.arange(len(points)) == 0
+    else:
+        coarse = np.floor(points / boxes) if boxes.all() else points
+        _, first = np.unique(coarse, axis=0, return_index=True)
+        kept = np.zeros(len(points), dtype=bool)
+        kept[first[non_dominated(coarse[first])]] = True
+    return _Set(points[kept], whole.genomes[order[kept]])
