@@ -4,7 +4,7 @@ VENV := .venv
 PIP_FLAGS ?=  # such as an index of PyTorch's CPU builds
 BIN := $(VENV)/bin
 
-.PHONY: demo test check install clean
+.PHONY: demo test check install runtimes clean
 
 demo: $(VENV)/.installed
 	$(BIN)/hwnas run experiments/digits.yaml --out runs/digits
@@ -31,6 +31,11 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
+
+# The runtimes that `hwnas measure` can time besides onnxruntime; tests of one that is missing are skipped.
+runtimes: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino,tvm]'
+	if command -v npm > /dev/null; then cd latency_tables/backends/web && npm ci --silent --ignore-scripts --no-audit --no-fund; fi
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -48,10 +48,10 @@ def run(kit: Path, out: Path) -> None:
         backend = BACKENDS.get(device.backend)
         fingerprint = device.fingerprint()
 
-        def builder(file: str) -> Callable[[], Runner]:
-            return lambda: backend.build(archive.read(file), threads=device.threads, options=device.options)
+        def builder(file: str, threads: int) -> Callable[[], Runner]:
+            return lambda: backend.build(archive.read(file), threads=threads, options=device.options)
 
-        builders = {name: builder(f"models/{i}.onnx") for i, name in enumerate(spec["names"])}
+        builders = {name: builder(f"models/{i}.onnx", device.threads) for i, name in enumerate(spec["names"])}
         heading = {"plan": spec["plan"], "fingerprint": fingerprint, "seconds": protocol.seconds}
         journal = Journal(out.with_suffix(".journal"), heading)
         known = {key: value for key, value in journal.known.items() if key[1] < protocol.rounds}
@@ -63,7 +63,8 @@ def run(kit: Path, out: Path) -> None:
             print(f"\r{done} of {total} timings, {left:.1f} minutes left   ", end="", flush=True)
 
         print(f"{len(builders)} models, {protocol.rounds} rounds on {device.name}")
-        with watching(builder("models/reference.onnx")(), threads=device.threads, process=backend.process) as watch:
+        reference = builder("models/reference.onnx", 1)()  # threads of its own would spin beside a model's
+        with watching(reference, threads=device.threads, process=backend.process) as watch:
             timings = time_models(builders, watch, protocol, known=known, on_timed=keep)
     result = {
         "format": RESULT_FORMAT,

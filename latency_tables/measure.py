@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from latency_tables.backends import BACKENDS, Runner
@@ -46,18 +47,25 @@ def measure_graphs(
 
     builders = {name: _builder(graph, device) for name, graph in graphs.items()}
     process = BACKENDS.get(device.backend).process
-    with watching(_builder(reference, device)(), threads=device.threads, process=process) as watch:
+    with watching(_reference(reference, device), threads=device.threads, process=process) as watch:
         return time_models(builders, watch, protocol, reference_ms=reference_ms, known=known, on_timed=keep)
 
 
 def seconds_per_timing(reference: Graph, device: Device, protocol: Protocol) -> float:
     """Return about how many seconds it takes to build and time one model in one round, by trying the reference."""
     build = _builder(reference, device)
-    with watching(build(), threads=device.threads, process=BACKENDS.get(device.backend).process) as watch:
+    process = BACKENDS.get(device.backend).process
+    build()  # compiled once, where a backend compiles
+    with watching(_reference(reference, device), threads=device.threads, process=process) as watch:
         started = time.perf_counter()
         for _ in range(3):
             time_model(build(), watch, protocol.seconds, 0.0)
         return (time.perf_counter() - started) / 3
+
+
+def _reference(graph: Graph, device: Device) -> Runner:
+    """Return the network to watch the machine by, on one thread: further threads of its own would spin beside a model's."""
+    return _builder(graph, replace(device, threads=1))()
 
 
 def _builder(graph: Graph, device: Device) -> Callable[[], Runner]:

@@ -40,3 +40,14 @@ def test_own_data_as_documented(tmp_path, monkeypatch, capsys):
     words = ["train", "mine.yaml", "--out", "run", *(word for change in quick for word in ("--set", change))]
     assert main(words) == 0, capsys.readouterr().err
     assert (tmp_path / "run" / "supernet.safetensors").exists()
+
+
+def test_own_evaluator_as_documented(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own-evaluator.md").read_text(), flags=re.S)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
+    names = {}
+    exec(code, names)
+    front = names["result"].front
+    assert {"layers", "width", "bits", "error", "cost"} == set(front.columns)
+    assert len(names["result"].archive) == 20
+    assert "error" in capsys.readouterr().out

@@ -2,8 +2,8 @@
 
 Objectives are sums of small tables over genes. Genes are eliminated one after another: the tables that read a gene become
 one table over the other genes they read, and each of its entries holds not a number but the Pareto set of what the
-eliminated genes can add up to. A point that is beaten inside an entry is beaten in every network it is part of, so nothing of
-the front is lost. A space is a chain of blocks, so few genes stand in one table at a time.
+eliminated genes can add up to. A point that is beaten inside an entry is beaten in every network it is part of, so nothing
+of the front is lost. A space is a chain of blocks, so few genes stand in one table at a time.
 
 Source: bucket elimination with Pareto sets, Rollon and Larrosa 2006 (Journal of Heuristics 12:307).
 """

@@ -2,7 +2,19 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from predictors import PREDICTORS, cross_validate, encode, ranking_quality
+from predictors import (
+    PREDICTORS,
+    LearningCurve,
+    ResidualPredictor,
+    choose_predictor,
+    cross_validate,
+    encode,
+    learning_curve,
+    linear_table,
+    ranking_quality,
+    with_prior,
+)
+from search_spaces import InvalidInput
 from search_spaces.baselines import uniform_genome
 
 
@@ -69,3 +81,50 @@ def test_cross_validation_predicts_only_unseen_networks(tiny_space, rng):
     x, _ = data(tiny_space, 100, rng)
     quality = cross_validate(PREDICTORS.get("ridge"), x, rng.normal(size=100))
     assert abs(quality.tau) < 0.25
+
+
+def test_a_fitted_line_is_a_table(tiny_space, rng):
+    genomes = tiny_space.sample(200, rng)
+    x, y = encode(tiny_space, genomes), rng.normal(size=200)
+    ridge = PREDICTORS.get("ridge")().fit(x, y)
+    table = linear_table(tiny_space, ridge)
+    assert table(genomes) == pytest.approx(ridge.predict(x))
+    constant = PREDICTORS.get("ridge")().fit(x, np.full(200, 2.0))
+    assert linear_table(tiny_space, constant)(genomes) == pytest.approx(np.full(200, 2.0))
+    with pytest.raises(InvalidInput, match="was fitted on 3 features, not on space 'tiny'"):
+        linear_table(tiny_space, PREDICTORS.get("ridge")().fit(x[:, :3], y))
+
+
+def test_the_better_predictor_is_chosen(tiny_space, rng):
+    x, y = data(tiny_space, 80, rng)
+    name, qualities = choose_predictor(x, y, ["trees", "ridge"])
+    assert name == "ridge"
+    assert qualities["ridge"].tau > qualities["trees"].tau
+    assert choose_predictor(x[:10], y[:10]) == ("ridge", {})
+
+
+def test_learning_curves_advise(tiny_space, rng):
+    x, y = data(tiny_space, 60, rng)
+    growing = learning_curve(PREDICTORS.get("ridge"), x, y, rng)
+    assert growing.sizes == (6, 12, 24, 48)
+    assert growing.taus[-1] > growing.taus[0]
+    flat = LearningCurve((10, 20), (0.9, 0.9))
+    assert flat.advice == "more measurements would hardly help: the last doubling changed tau by +0.00"
+    assert LearningCurve((10, 20), (0.5, 0.7)).advice == "measure 20 more: the last doubling raised tau by 0.20"
+    assert "too few networks" in LearningCurve((10, 20), (np.nan, 0.7)).advice
+
+
+def test_a_float_predictor_saves_quantized_measurements(tiny_space, rng):
+    """The quantized error is the float error and a little: what the float predictor knows need not be learned again."""
+    genomes = tiny_space.sample(400, rng)
+    x = encode(tiny_space, genomes)
+    weights = np.random.default_rng(7).normal(size=x.shape[1])
+    float_error = x @ weights
+    error = float_error + 0.2 * x @ np.random.default_rng(8).normal(size=x.shape[1])
+    few, rest = np.arange(25), np.arange(25, 400)
+    alone = PREDICTORS.get("ridge")().fit(x[few], error[few]).predict(x[rest])
+    both = with_prior(x, float_error)
+    corrected = ResidualPredictor(PREDICTORS.get("ridge")()).fit(both[few], error[few])
+    mean, std = corrected.predict(both[rest], return_std=True)
+    assert (std >= 0).all()
+    assert ranking_quality(mean, error[rest]).tau > ranking_quality(alone, error[rest]).tau + 0.05

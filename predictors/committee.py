@@ -1,0 +1,107 @@
+"""Predictors that are committees: the mean of several members, and how far they disagree."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, Self, overload
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import BaggingRegressor, GradientBoostingRegressor
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_array, check_is_fitted, check_X_y
+
+from predictors.gaussian_process import GaussianProcessPredictor
+from predictors.predictor import PREDICTORS, Floats, Predictor
+from predictors.ridge import RidgePredictor
+
+
+class BaggedPredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Members of one kind, each fitted on a draw with replacement.
+
+    Args:
+        estimator: A scikit-learn regressor.
+        n_members: How many.
+
+    Source:
+        Breiman 1996, Bagging predictors, as in scikit-learn.
+    """
+
+    def __init__(self, estimator: Any, n_members: int = 8) -> None:
+        self.estimator = estimator
+        self.n_members = n_members
+
+    def fit(self, X: Floats, y: Floats) -> Self:  # noqa: N803
+        """See `Predictor`.
+
+        Raises:
+            ValueError: If shapes do not fit or a value is not finite.
+        """
+        X, y = check_X_y(X, y, dtype=np.float64)  # noqa: N806
+        self.n_features_in_ = X.shape[1]
+        self.model_ = BaggingRegressor(clone(self.estimator), self.n_members, random_state=0).fit(X, y)
+        return self
+
+    @overload
+    def predict(self, X: Floats, return_std: Literal[False] = False) -> Floats: ...  # noqa: N803
+
+    @overload
+    def predict(self, X: Floats, return_std: Literal[True]) -> tuple[Floats, Floats]: ...  # noqa: N803
+
+    def predict(self, X: Floats, return_std: bool = False) -> Floats | tuple[Floats, Floats]:  # noqa: N803
+        """See `Predictor`."""
+        check_is_fitted(self)
+        X = check_array(X, dtype=np.float64)  # noqa: N806
+        answers = np.array([member.predict(X) for member in self.model_.estimators_])
+        return (answers.mean(axis=0), answers.std(axis=0)) if return_std else answers.mean(axis=0)
+
+
+@PREDICTORS.register("trees")
+def trees_predictor() -> BaggedPredictor:
+    """Return gradient-boosted trees, bagged for their standard deviation."""
+    return BaggedPredictor(GradientBoostingRegressor(n_estimators=100, max_depth=3, random_state=0))
+
+
+@PREDICTORS.register("mlp")
+def mlp_predictor() -> BaggedPredictor:
+    """Return small multi-layer perceptrons, bagged; input and target are standardised."""
+    network = MLPRegressor((64, 64), solver="lbfgs", alpha=1.0, max_iter=200, random_state=0)
+    standardised = TransformedTargetRegressor(make_pipeline(StandardScaler(), network), transformer=StandardScaler())
+    return BaggedPredictor(standardised, n_members=5)
+
+
+class EnsemblePredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Members of different kinds; the variance is their mean variance plus the variance of their means.
+
+    Args:
+        members: Predictors.
+
+    Source:
+        Lakshminarayanan et al. 2017, arXiv:1612.01474, section 2.4.
+    """
+
+    def __init__(self, members: Sequence[Predictor]) -> None:
+        self.members = members
+
+    def fit(self, X: Floats, y: Floats) -> Self:  # noqa: N803
+        """See `Predictor`."""
+        self.members_ = [clone(member).fit(X, y) for member in self.members]
+        return self
+
+    @overload
+    def predict(self, X: Floats, return_std: Literal[False] = False) -> Floats: ...  # noqa: N803
+
+    @overload
+    def predict(self, X: Floats, return_std: Literal[True]) -> tuple[Floats, Floats]: ...  # noqa: N803
+
+    def predict(self, X: Floats, return_std: bool = False) -> Floats | tuple[Floats, Floats]:  # noqa: N803
+        """See `Predictor`."""
+        check_is_fitted(self)
+        answers = [member.predict(X, return_std=True) for member in self.members_]
+        means, deviations = (np.array(column) for column in zip(*answers, strict=True))
+        mean = means.mean(axis=0)
+        return (mean, np.sqrt((deviations**2).mean(axis=0) + means.var(axis=0))) if return_std else mean
+
+
+PREDICTORS.register("ensemble")(lambda: EnsemblePredictor([RidgePredictor(), GaussianProcessPredictor(), trees_predictor()]))

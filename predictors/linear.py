@@ -1,0 +1,45 @@
+"""A linear predictor as a sum of small tables, so that its predictions have an exact front."""
+
+import numpy as np
+
+from predictors.ridge import RidgePredictor
+from search_spaces.costs import FactorTable
+from search_spaces.errors import InvalidInput
+from search_spaces.factor import Factor
+from search_spaces.space import SearchSpace
+
+
+def linear_table(space: SearchSpace, predictor: RidgePredictor) -> FactorTable:
+    """Return a fitted ridge's predictions as a table over genomes.
+
+    Args:
+        space: The one whose encoded genomes the predictor was fitted on, see `encode`.
+        predictor: Fitted.
+
+    Raises:
+        InvalidInput: If the predictor was fitted on something else.
+    """
+    if predictor.n_features_in_ != sum(n + (n > 1) for n in space.cardinalities):
+        raise InvalidInput(f"the predictor was fitted on {predictor.n_features_in_} features, not on space '{space.name}'")
+    if predictor.model_ is None:
+        return FactorTable((), float(predictor.constant_ or 0.0))
+    factors, start = [], 0
+    weights = predictor.model_.coef_
+    for gene, choice in enumerate(space.choices):
+        n = len(choice.options)
+        values = weights[start : start + n].astype(np.float64)
+        if n > 1:
+            values = values + weights[start + n] * np.linspace(0, 1, n)
+        start += n + (n > 1)
+        factors.append(_where_it_matters(space, gene, values))
+    return FactorTable(tuple(factors), float(predictor.model_.intercept_))
+
+
+def _where_it_matters(space: SearchSpace, gene: int, values: np.ndarray) -> Factor:
+    condition = space.conditions.get(space.choices[gene].name)
+    if condition is None:
+        return Factor((gene,), values)
+    parent = space.gene[condition.choice]
+    matters = np.array([option in condition.options for option in space.choices[parent].options], dtype=np.float64)
+    table = np.outer(matters, values)
+    return Factor((parent, gene), table) if parent < gene else Factor((gene, parent), table.T)

@@ -1,0 +1,94 @@
+"""Which predictor to use, how it learns, and whether more measurements would help."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from predictors.metrics import Quality, cross_validate, ranking_quality
+from predictors.predictor import PREDICTORS, Floats, Predictor
+
+CANDIDATES = ("ridge", "gaussian_process", "trees", "ensemble")
+ENOUGH = 20  # networks below which nothing can be compared
+HELPFUL = 0.01  # of Kendall's tau
+
+
+def choose_predictor(
+    X: Floats,  # noqa: N803
+    y: Floats,
+    names: Sequence[str] = CANDIDATES,
+) -> tuple[str, dict[str, Quality]]:
+    """Choose the predictor that ranks unseen networks best, those of the best tenth above all.
+
+    Args:
+        X: Encoded genomes, shape `(n, f)`.
+        y: Truth, shape `(n,)`.
+        names: Registered predictors to choose from.
+
+    Returns:
+        The name, and the cross-validated quality of each; the first name and none below 20 networks.
+    """
+    if len(y) < ENOUGH:
+        return names[0], {}
+    qualities = {name: cross_validate(PREDICTORS.get(name), X, y) for name in names}
+    return max(names, key=lambda name: _merit(qualities[name])), qualities
+
+
+def _merit(quality: Quality) -> float:
+    """Return the mean of both taus: the best tenth counts as much as all, but is noisy by itself."""
+    return float(np.mean(np.nan_to_num([quality.tau, quality.tau_top])))
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """How the ranking of unseen networks grows with measurements.
+
+    Attributes:
+        sizes: Networks learned from.
+        taus: Kendall's tau on the others, mean over the repeats.
+    """
+
+    sizes: tuple[int, ...]
+    taus: tuple[float, ...]
+
+    @property
+    def advice(self) -> str:
+        """One sentence on whether measuring more would help."""
+        usable = [tau for tau in self.taus if np.isfinite(tau)]
+        if len(usable) < 2:
+            return "too few networks were measured to say whether more would help"
+        gain = usable[-1] - usable[-2]
+        if gain > HELPFUL:
+            return f"measure {self.sizes[-1]} more: the last doubling raised tau by {gain:.2f}"
+        return f"more measurements would hardly help: the last doubling changed tau by {gain:+.2f}"
+
+
+def learning_curve(
+    build: Callable[[], Predictor],
+    X: Floats,  # noqa: N803
+    y: Floats,
+    rng: np.random.Generator,
+    *,
+    n_repeats: int = 5,
+) -> LearningCurve:
+    """Learn from growing parts of the networks and rank the others.
+
+    Args:
+        build: Makes a predictor.
+        X: Encoded genomes, shape `(n, f)`, n >= 10.
+        y: Truth, shape `(n,)`.
+        rng: Draws the parts.
+        n_repeats: Draws of each size.
+    """
+    largest = int(0.8 * len(y))
+    sizes = sorted({max(5, largest // 2**i) for i in range(4)})
+    taus = []
+    for size in sizes:
+        found = []
+        for _ in range(n_repeats):
+            order = rng.permutation(len(y))
+            model = build().fit(X[order[:size]], y[order[:size]])
+            rest = order[size:]
+            found.append(ranking_quality(model.predict(X[rest]), y[rest]).tau)
+        taus.append(float(np.nanmean(found)) if np.isfinite(found).any() else float("nan"))
+    return LearningCurve(tuple(sizes), tuple(taus))
