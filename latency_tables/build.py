@@ -12,7 +12,7 @@ from scipy.stats import kendalltau
 
 from latency_tables.device import Device
 from latency_tables.estimate import choose_parts, estimate_parts
-from latency_tables.measure import Progress, measure_graphs, seconds_per_timing
+from latency_tables.measure import Progress, measure_graphs, seconds_per_model
 from latency_tables.pricing import fit, graph_features, iterate_parts, sort_parts
 from latency_tables.table import LatencyTable, Report
 from latency_tables.timing import GREATEST_DISTURBED, Measurement, Protocol, Timings
@@ -121,7 +121,7 @@ def build_table(
         InvalidInput: If `greatest_minutes` are too few.
     """
     started = time.perf_counter()
-    seconds = protocol.rounds * seconds_per_timing(plan.reference, device, protocol)
+    seconds = seconds_per_model(plan.reference, device, protocol)
     if greatest_minutes is not None:
         plan = plan.within(int(60 * greatest_minutes / seconds))
     n_parts = len(plan.parts) - len(plan.estimated)

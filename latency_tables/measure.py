@@ -8,6 +8,7 @@ from pathlib import Path
 from latency_tables.backends import BACKENDS, Runner
 from latency_tables.device import Device
 from latency_tables.journal import Journal
+from latency_tables.pricing import empty_graph
 from latency_tables.timing import Known, Protocol, Timings, time_model, time_models, watching
 from search_spaces.graph import Graph
 from search_spaces.lowering import lower
@@ -51,16 +52,19 @@ def measure_graphs(
         return time_models(builders, watch, protocol, reference_ms=reference_ms, known=known, on_timed=keep)
 
 
-def seconds_per_timing(reference: Graph, device: Device, protocol: Protocol) -> float:
-    """Return about how many seconds it takes to build and time one model in one round, by trying the reference."""
+def seconds_per_model(reference: Graph, device: Device, protocol: Protocol) -> float:
+    """Return about how many seconds one model takes in all rounds, by trying the reference: compiled once, timed thrice."""
+    _builder(empty_graph(), device)()  # loads the runtime
     build = _builder(reference, device)
+    started = time.perf_counter()
+    build()
+    first = time.perf_counter() - started
     process = BACKENDS.get(device.backend).process
-    build()  # compiled once, where a backend compiles
     with watching(_reference(reference, device), threads=device.threads, process=process) as watch:
         started = time.perf_counter()
         for _ in range(3):
             time_model(build(), watch, protocol.seconds, 0.0)
-        return (time.perf_counter() - started) / 3
+        return first + protocol.rounds * (time.perf_counter() - started) / 3
 
 
 def _reference(graph: Graph, device: Device) -> Runner:

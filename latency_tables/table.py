@@ -35,7 +35,7 @@ class Report:
         greatest_error: Greatest absolute error, percent.
         tau: Kendall's tau between the two.
         split_half: Mean relative difference of the measured networks between rounds, percent: nothing can be better.
-        disturbed: Share of what was timed that the machine was never undisturbed for, percent.
+        disturbed: Share of the timings that were disturbed to the end, percent.
         is_valid: The verdict.
         reasons: Why not, one sentence each; empty when valid.
         held_out: Pairs of measured and predicted milliseconds.
@@ -66,7 +66,7 @@ class LatencyTable:
         measurements: By name of the part, see `pricing.iterate_parts`.
         estimated: Milliseconds of blocks that there was no time to measure, by signature.
         reference_ms: Time of the reference network that all times are scaled to.
-        coefficients: Constant and six coefficients, see `pricing`.
+        coefficients: Constant and a coefficient for each of `pricing.FEATURES`.
         report: The verdict.
     """
 

@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hwnas {importlib.metadata.version('hwnas')}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
-    run = verbs.add_parser("run", help="train, measure, search, print the front and export its best network")
+    run = verbs.add_parser("run", help="measure, train, search, print the front and export its best network")
     _add_source(run)
     _add_require_valid(run)
     run.set_defaults(verb=_run)
@@ -138,9 +138,11 @@ def _pipeline(options: argparse.Namespace) -> "Pipeline":
 
 def _run(options: argparse.Namespace) -> int:
     pipeline = _pipeline(options)
-    pipeline.train()
+    pipeline.check_limits()
     if not _table_passes(pipeline, options):
         return 1
+    pipeline.check_limits()
+    pipeline.train()
     _search_and_print(pipeline)
     return _export_one(pipeline, str(pipeline.best_id()), None, keep=True)
 

@@ -1,7 +1,7 @@
 """Wires the stages of a run: train, measure, search, export. The one place where configuration meets code."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from nas.report.plot import front_png
 from nas.report.table import describe, print_front, print_verdict
 from nas.run_folder import RunFolder, file_digest, read_table
 from nas.search.evolution import Objective, at_most, evolve
+from nas.search.feasibility import check_feasible
 from nas.search.loop import search
 from nas.supernet import Supernet
 from nas.tables import DeviceTable
@@ -35,6 +36,7 @@ from nas.training.trainer import Schedule, check_identity, load_supernet, train
 from predictors import PREDICTORS, Quality
 from search_spaces import SPACES, Architecture, InvalidInput, SearchSpace, cost_table
 from search_spaces.baselines import baselines, keep_formats
+from search_spaces.costs import FactorTable
 from search_spaces.graph import Graph
 from search_spaces.space import Genomes
 
@@ -130,6 +132,17 @@ class Pipeline:
         self._keep_latencies([g for g, name in zip(due, graphs, strict=True) if name in chosen], list(measurements.values()))
         return table
 
+    def check_limits(self) -> None:
+        """Make sure that some network keeps the limits, as far as that is known without training.
+
+        Raises:
+            InvalidInput: If none does; with the nearest that does.
+        """
+        exact = self._static_costs()
+        if self.latency.path.exists():
+            exact["latency_ms"] = self.table().factor_table(self.space)
+        check_feasible(self.space, exact, self.experiment.search.max)
+
     def search(self) -> Quality | None:
         """Search, measure the front and write it; what was measured before is not measured again.
 
@@ -137,10 +150,8 @@ class Pipeline:
             How well the predictor ranked the errors of networks that it had not seen; None if there were too few.
         """
         table, evaluator, config = self.table(), self.evaluator(), self.experiment.search
-        exact: dict[str, Objective] = {"latency_ms": table.factor_table(self.space)}
-        exact |= {name: cost_table(self.space, name) for name in ("size_bytes", "macs")}
-        if self.experiment.accelerator:
-            exact |= Accelerator.from_dict(self.experiment.accelerator, "accelerator").tables(self.space)
+        exact = {"latency_ms": table.factor_table(self.space), **self._static_costs()}
+        check_feasible(self.space, exact, config.max)
         cheap = {name: exact[name] for name in config.objectives if name != "error"}
         constraints = {name: at_most(exact[name], limit) for name, limit in config.max.items()}
         rng = np.random.default_rng(self.experiment.seed)
@@ -226,6 +237,13 @@ class Pipeline:
         """Return what measures the errors of subnets of the trained supernet."""
         return Evaluator(self._trained(), self.data, n_calibration=self.experiment.search.n_calibration)
 
+    def _static_costs(self) -> dict[str, FactorTable]:
+        """Return the costs that need no measurement."""
+        exact = {name: cost_table(self.space, name) for name in ("size_bytes", "macs")}
+        if self.experiment.accelerator:
+            exact |= Accelerator.from_dict(self.experiment.accelerator, "accelerator").tables(self.space)
+        return exact
+
     def _archive(self, study: str, names: tuple[str, ...]) -> Archive:
         n_calibration = str(self.experiment.search.n_calibration)
         identity = {"supernet": file_digest(self.run.supernet), "n_calibration": n_calibration}
@@ -233,7 +251,7 @@ class Pipeline:
 
     def _search_cheap(
         self,
-        cheap: dict[str, Objective],
+        cheap: Mapping[str, Objective],
         constraints: dict[str, Objective],
         evaluator: Evaluator,
         rng: np.random.Generator,
@@ -259,7 +277,7 @@ class Pipeline:
             f"'{path}' has measured no subnet '{architecture_id}'; `hwnas front {path}` lists those of the front"
         )
 
-    def _write_front(self, exact: dict[str, Objective], table: LatencyTable, evaluator: Evaluator) -> None:
+    def _write_front(self, exact: Mapping[str, Objective], table: LatencyTable, evaluator: Evaluator) -> None:
         config = self.experiment.search
         networks, front, uniform = measured_front(
             self.space,

@@ -1,12 +1,15 @@
 """Predictors that are committees: the mean of several members, and how far they disagree."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, Self, overload
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import BaggingRegressor, GradientBoostingRegressor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -40,7 +43,12 @@ class BaggedPredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """
         X, y = check_X_y(X, y, dtype=np.float64)  # noqa: N806
         self.n_features_in_ = X.shape[1]
-        self.model_ = BaggingRegressor(clone(self.estimator), self.n_members, random_state=0).fit(X, y)
+        constant = np.ptp(y) == 0
+        estimator = DummyRegressor() if constant else clone(self.estimator)
+        self.model_ = BaggingRegressor(estimator, self.n_members, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a perceptron that is still improving is good enough
+            self.model_.fit(X, y)
         return self
 
     @overload
@@ -66,7 +74,7 @@ def trees_predictor() -> BaggedPredictor:
 @PREDICTORS.register("mlp")
 def mlp_predictor() -> BaggedPredictor:
     """Return small multi-layer perceptrons, bagged; input and target are standardised."""
-    network = MLPRegressor((64, 64), solver="lbfgs", alpha=1.0, max_iter=200, random_state=0)
+    network = MLPRegressor(hidden_layer_sizes=(64, 64), solver="lbfgs", alpha=1.0, max_iter=200, random_state=0)
     standardised = TransformedTargetRegressor(make_pipeline(StandardScaler(), network), transformer=StandardScaler())
     return BaggedPredictor(standardised, n_members=5)
 

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.preprocessing import PowerTransformer
 
+from nas.search.acquisition import choose_by_expected_gain, choose_by_gain
 from nas.search.evolution import Objective, evolve
-from nas.search.pareto import columns, hypervolume, non_dominated
-from predictors import PREDICTORS, Predictor, Quality, cross_validate, encode
+from nas.search.pareto import columns, non_dominated
+from predictors import PREDICTORS, Predictor, Quality, choose_predictor, cross_validate, encode
 from search_spaces.baselines import baselines
 from search_spaces.errors import InvalidInput
 from search_spaces.space import Genomes, SearchSpace
@@ -21,9 +22,12 @@ Measure = Callable[[Genomes], Mapping[str, Floats]]
 
 POPULATION = 100
 GENERATIONS = 60
-N_ROUNDS = 5  # of predicting and measuring, after the start
-START_SHARE = 0.35  # of the measurements
-SURPRISE_SHARE = 0.2  # of each round's measurements go to networks that the predictor is least sure of
+N_NEIGHBOURS = 3  # changed copies of each promising network
+N_ROUNDS = 12  # of predicting and measuring, after the start, unless a batch is given
+START_SHARE = 0.35  # of the measurements, at most
+START_PER_GENE = 2.5  # networks at the start for each gene, at most
+SURPRISE_SHARE = 0.2  # with three objectives and more: share of each round for what the predictor is least sure of
+ENUMERABLE = 20_000  # spaces up to this many networks are looked at whole
 
 
 class Memory(Protocol):
@@ -61,6 +65,7 @@ def search(
     constraints: Mapping[str, Objective] | None = None,
     n_measurements: int,
     predictors: str = "auto",
+    batch: int | None = None,
     rng: np.random.Generator,
     archive: Memory | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -76,7 +81,9 @@ def search(
         cheap: Objectives that are exact and free, such as those of a table, minimised.
         constraints: By name: genomes to values that must be 0 or less; cheap.
         n_measurements: Distinct networks to measure, at least 4; fewer if the space is smaller.
-        predictors: Name of a registered predictor, or `auto`.
+        predictors: Name of a registered predictor; `auto` chooses the one that ranks unseen networks best, and again
+            whenever the measurements have doubled.
+        batch: Networks to measure before learning anew; None: a twelfth of what is left after the start.
         rng: Source of everything random.
         archive: Where measurements are kept; None keeps them in memory.
         progress: Called with measurements done and in all.
@@ -87,21 +94,73 @@ def search(
     """
     if n_measurements < 4:
         raise InvalidInput(f"n_measurements must be 4 or more, got {n_measurements}")
-    build = PREDICTORS.get("ridge" if predictors == "auto" else predictors)
+    if batch is not None and batch < 1:
+        raise InvalidInput(f"batch must be 1 or more, got {batch}")
+    if predictors != "auto":
+        PREDICTORS.get(predictors)
     state = _State(space, measure, cheap or {}, constraints or {}, archive, n_measurements, progress)
-    state.measure(_start(state, max(4, int(START_SHARE * n_measurements)), rng))
-    models: dict[str, Predictor] = {}
-    for round_ in range(N_ROUNDS):
-        left = state.budget - len(state.genomes)
-        n = left if round_ == N_ROUNDS - 1 else left // (N_ROUNDS - round_)
-        if n < 1:
-            continue
-        models = {name: build().fit(encode(space, state.genomes), y) for name, y in state.expensive.items()}
-        chosen = _choose(state, models, n, rng)
+    n_start = min(START_SHARE * n_measurements, START_PER_GENE * len(space.choices))
+    state.measure(_start(state, max(4, int(n_start)), rng))
+    batch = batch or max(1, -(-(state.budget - len(state.genomes)) // N_ROUNDS))
+    teacher = _Teacher(space, predictors)
+    while (left := state.budget - len(state.genomes)) > 0:
+        chosen = _choose(state, teacher.learn(state), min(batch, left), rng)
         if not len(chosen):
             break
         state.measure(chosen)
-    return state.result(build)
+    return state.result(teacher)
+
+
+class _Learned:
+    """An expensive objective as a model knows it, on a scale where its values look normal."""
+
+    def __init__(self, space: SearchSpace, model: Predictor, genomes: Genomes, y: Floats) -> None:
+        self.space = space
+        self.scale = PowerTransformer()
+        scaled = self.scale.fit_transform(y[:, None])[:, 0] if np.ptp(y) > 0 else np.zeros(len(y))
+        self.measured = scaled
+        self.model = model.fit(encode(space, genomes), scaled)
+
+    def __call__(self, genomes: Genomes) -> Floats:
+        """Return predictions on the scale of `measured`."""
+        return self.model.predict(encode(self.space, genomes))
+
+    def both(self, genomes: Genomes) -> tuple[Floats, Floats]:
+        """Return predictions and their standard deviation."""
+        return self.model.predict(encode(self.space, genomes), return_std=True)
+
+
+class _Teacher:
+    """Chooses predictors and fits them anew after each batch."""
+
+    def __init__(self, space: SearchSpace, predictors: str) -> None:
+        self.space = space
+        self.predictors = predictors
+        self.names: dict[str, str] = {}
+        self._chosen_at = 0
+
+    def learn(self, state: "_State") -> dict[str, _Learned]:
+        """Return every expensive objective as learned from what was measured."""
+        n = len(state.genomes)
+        if self.predictors != "auto":
+            self.names = dict.fromkeys(state.expensive, self.predictors)
+        elif n >= 2 * self._chosen_at:
+            features = encode(self.space, state.genomes)
+            self.names = {name: choose_predictor(features, y)[0] for name, y in state.expensive.items()}
+            self._chosen_at = n
+        return {
+            name: _Learned(self.space, PREDICTORS.get(self.names[name])(), state.genomes, y)
+            for name, y in state.expensive.items()
+        }
+
+    def quality(self, state: "_State") -> dict[str, Quality]:
+        """Return how well the predictors in use rank networks that they have not seen."""
+        features = encode(self.space, state.genomes)
+        return {
+            name: cross_validate(PREDICTORS.get(self.names.get(name, "ridge")), features, y)
+            for name, y in state.expensive.items()
+            if len(y) >= 5
+        }
 
 
 class _State:
@@ -162,7 +221,7 @@ class _State:
         """Return all objectives of what was measured, expensive ones first, shape `(n, m)`."""
         return columns({**self.expensive, **{name: function(self.genomes) for name, function in self.cheap.items()}})
 
-    def result(self, build: Callable[[], Predictor]) -> SearchResult:
+    def result(self, teacher: _Teacher) -> SearchResult:
         """Return the tables of the search."""
         names = [*self.expensive, *self.cheap]
         options = [self.space.architecture(genome).options for genome in self.genomes]
@@ -170,9 +229,8 @@ class _State:
         table[names] = self.values()
         feasible = np.flatnonzero(self.feasible(self.genomes))
         front = feasible[non_dominated(self.values()[feasible])]
-        features = encode(self.space, self.genomes)
-        quality = {n: cross_validate(build, features, y) for n, y in self.expensive.items() if len(y) >= 5}
-        return SearchResult(table, table.iloc[front].sort_values(names, ignore_index=True), self.genomes, quality)
+        shown = table.iloc[front].sort_values(names, ignore_index=True)
+        return SearchResult(table, shown, self.genomes, teacher.quality(self))
 
     def _check(self, values: Mapping[str, float]) -> None:
         if both := sorted(set(values) & set(self.cheap)):
@@ -203,48 +261,56 @@ def _start(state: _State, n: int, rng: np.random.Generator) -> Genomes:
     return state.unmeasured(np.concatenate([seeds, pool]))[: max(n, len(seeds))]
 
 
-def _choose(state: _State, models: Mapping[str, Predictor], n: int, rng: np.random.Generator) -> Genomes:
-    """Return networks to measure next: those that promise most, and a few that the predictors are least sure of."""
-    space = state.space
-    predicted: dict[str, Objective] = {name: partial(_predict, model, space) for name, model in models.items()}
-    objectives = {**predicted, **state.cheap}
+def _choose(state: _State, learned: Mapping[str, _Learned], n: int, rng: np.random.Generator) -> Genomes:
+    """Return networks to measure next.
+
+    With two objectives those of the greatest expected gain in hypervolume; with more those that promise most, and a few that
+    the predictors are least sure of.
+    """
     usable = state.feasible(state.genomes)
     usable = usable if usable.any() else np.ones_like(usable)
-    measured = state.values()[usable]
-    best = state.genomes[usable][non_dominated(measured)]
+    scaled = {name: objective.measured for name, objective in learned.items()}
+    measured = columns({**scaled, **{name: function(state.genomes) for name, function in state.cheap.items()}})[usable]
+    candidates = _candidates(state, learned, state.genomes[usable][non_dominated(measured)], rng)
+    if not len(candidates):
+        return candidates
+    predicted = {name: objective.both(candidates) for name, objective in learned.items()}
+    exact = {name: (function(candidates), np.zeros(len(candidates))) for name, function in state.cheap.items()}
+    pairs = list({**predicted, **exact}.values())
+    mean, deviation = (np.column_stack([pair[i] for pair in pairs]) for i in (0, 1))
+    if mean.shape[1] == 2:
+        worst = measured.max(axis=0) + 1e-9
+        return candidates[choose_by_expected_gain(mean, deviation, measured, worst, n)]
+    n_surprise = int(SURPRISE_SHARE * n)
+    promising = choose_by_gain(mean, measured, n - n_surprise)
+    rest = np.setdiff1d(np.arange(len(candidates)), promising)
+    surprising = rest[np.argsort(-deviation[rest].sum(axis=1), kind="stable")][:n_surprise]
+    return candidates[[*promising, *surprising]]
+
+
+def _candidates(state: _State, learned: Mapping[str, _Learned], best: Genomes, rng: np.random.Generator) -> Genomes:
+    """Return feasible networks that were not measured: all of a small space, otherwise what evolution finds, and near it."""
+    space = state.space
+    if np.prod(space.cardinalities.astype(float)) <= ENUMERABLE:
+        everything = np.indices(space.cardinalities).reshape(len(space.choices), -1).T
+        candidates = state.unmeasured(everything)
+        return candidates[state.feasible(candidates)]
     front = evolve(
         space,
-        objectives,
+        {**learned, **state.cheap},
         state.constraints,
         population=POPULATION,
         generations=GENERATIONS,
         rng=rng,
         initial=best,
     )
-    near = _neighbours(space, np.concatenate([front.genomes, best]), rng)
-    candidates = state.unmeasured(np.concatenate([front.genomes, near]))
+    near = [_neighbours(space, np.concatenate([front.genomes, best]), rng) for _ in range(N_NEIGHBOURS)]
+    candidates = state.unmeasured(np.concatenate([front.genomes, *near]))
     candidates = candidates[state.feasible(candidates)]
     if not len(candidates):
         candidates = state.unmeasured(space.sample(1000, rng))
         candidates = candidates[state.feasible(candidates)]
-    values = columns({name: function(candidates) for name, function in objectives.items()})
-    n_surprise = int(SURPRISE_SHARE * n)
-    promising = by_hypervolume_gain(values, measured, n - n_surprise)
-    rest = np.setdiff1d(np.arange(len(candidates)), promising)
-    surprising = rest[np.argsort(-_uncertainty(models, encode(space, candidates[rest])), kind="stable")][:n_surprise]
-    return candidates[[*promising, *surprising]]
-
-
-def _predict(model: Predictor, space: SearchSpace, genomes: Genomes) -> Floats:
-    return model.predict(encode(space, genomes))
-
-
-def _uncertainty(models: Mapping[str, Predictor], features: Floats) -> Floats:
-    total = np.zeros(len(features))
-    for model in models.values():
-        if len(features):
-            total += model.predict(features, return_std=True)[1]
-    return total
+    return candidates
 
 
 def _neighbours(space: SearchSpace, genomes: Genomes, rng: np.random.Generator) -> Genomes:
@@ -253,34 +319,3 @@ def _neighbours(space: SearchSpace, genomes: Genomes, rng: np.random.Generator) 
     genes = rng.integers(0, genomes.shape[1], len(genomes))
     changed[np.arange(len(genomes)), genes] = rng.integers(0, space.cardinalities[genes])
     return space.canonicalize(changed)
-
-
-def by_hypervolume_gain(candidates: Floats, measured: Floats, n: int) -> list[int]:
-    """Choose candidates one after another, each the one that adds most hypervolume to what is there.
-
-    Args:
-        candidates: Predicted objectives, shape `(k, m)`.
-        measured: Objectives of what is there, shape `(n, m)`.
-        n: How many to choose.
-
-    Returns:
-        Rows of `candidates`; when none adds anything, the nearest to adding come first.
-    """
-    everything = np.concatenate([measured, candidates])
-    low, high = everything.min(axis=0), everything.max(axis=0)
-    scale = np.where(high > low, high - low, 1.0)
-    points, there = (candidates - low) / scale, (measured - low) / scale
-    reference = np.full(points.shape[1], 1.1)
-    there = there[non_dominated(there)]
-    left = list(range(len(points)))
-    chosen: list[int] = []
-    while left and len(chosen) < n:
-        volume = hypervolume(there, reference)
-        gains = [hypervolume(np.vstack([there, points[i]]), reference) - volume for i in left]
-        # Ties, mostly of no gain at all, go to the candidate least dominated by what is there.
-        excess = [float(np.min(np.max(points[i] - there, axis=1))) for i in left]
-        pick = min(range(len(left)), key=lambda k: (-round(gains[k], 12), excess[k]))
-        there = np.vstack([there, points[left[pick]]])
-        there = there[non_dominated(there)]
-        chosen.append(left.pop(pick))
-    return chosen

@@ -119,9 +119,10 @@ def test_a_float_predictor_saves_quantized_measurements(tiny_space, rng):
     genomes = tiny_space.sample(400, rng)
     x = encode(tiny_space, genomes)
     weights = np.random.default_rng(7).normal(size=x.shape[1])
-    float_error = x @ weights
+    float_error = (x @ weights) ** 2
     error = float_error + 0.2 * x @ np.random.default_rng(8).normal(size=x.shape[1])
     few, rest = np.arange(25), np.arange(25, 400)
+    error += 0.1 * rng.normal(size=400)
     alone = PREDICTORS.get("ridge")().fit(x[few], error[few]).predict(x[rest])
     both = with_prior(x, float_error)
     corrected = ResidualPredictor(PREDICTORS.get("ridge")()).fit(both[few], error[few])

@@ -3,7 +3,7 @@ import pytest
 from pymoo.core.population import Population
 
 from nas.search import at_most, evolve, search
-from nas.search.loop import by_hypervolume_gain
+from nas.search.acquisition import choose_by_gain
 from nas.search.operators import HashDuplicates, RandomReset
 from search_spaces import Choice, InvalidInput, TabularSpace, cost_table
 from search_spaces.baselines import baselines
@@ -190,6 +190,6 @@ def test_bad_measurements_are_named():
 def test_hypervolume_gain_prefers_what_adds_most():
     there = np.array([[0.0, 10.0], [10.0, 0.0]])
     candidates = np.array([[9.0, 9.0], [2.0, 2.0], [11.0, 11.0], [2.1, 2.1]])
-    assert by_hypervolume_gain(candidates, there, 2) == [1, 3]
-    assert by_hypervolume_gain(candidates, there, 9)[0] == 1
-    assert sorted(by_hypervolume_gain(candidates, there, 9)) == [0, 1, 2, 3]
+    assert choose_by_gain(candidates, there, 2) == [1, 3]
+    assert choose_by_gain(candidates, there, 9)[0] == 1
+    assert sorted(choose_by_gain(candidates, there, 9)) == [0, 1, 2, 3]
