@@ -74,7 +74,7 @@ def exact_front(space: SearchSpace, tables: Mapping[str, FactorTable], *, tolera
     sets: list[_Table] = []
     left = set(range(n_genes))
     while left:
-        scopes = [set(table.genes) for table in (*factors, *sets)]
+        scopes = [set(factor.genes) for factor in factors] + [set(table.genes) for table in sets]
         gene = min(left, key=lambda g: (_size(space, set().union(*(s for s in scopes if g in s))), g))
         involved = [table for table in sets if gene in table.genes]
         eliminated = _eliminate(space, gene, [f for f in factors if gene in f.genes], involved, boxes)
@@ -84,8 +84,9 @@ def exact_front(space: SearchSpace, tables: Mapping[str, FactorTable], *, tolera
     constant = np.array([table.constant for table in tables.values()])
     constant = constant + sum((factor.values for factor in factors), np.zeros(len(tables)))
     whole = _Set(constant[None], np.zeros((1, n_genes), np.int16))
-    for table in sorted(sets, key=lambda table: len(table.sets[()].points)):
-        whole = _prune(_add(whole, table.sets[()]), boxes)
+    finished: list[_Set] = [table.sets.item() for table in sets]
+    for part in sorted(finished, key=lambda part: len(part.points)):
+        whole = _prune(_add(whole, part), boxes)
     order = np.lexsort(whole.points.T[::-1])
     return Front(tuple(tables), whole.genomes[order], whole.points[order])
 
@@ -124,7 +125,8 @@ def _size(space: SearchSpace, genes: set[int]) -> int:
 
 def _eliminate(space: SearchSpace, gene: int, factors: Sequence[Factor], tables: Sequence[_Table], boxes: Floats) -> _Table:
     """Return the table over the other genes that is left when `gene` is chosen."""
-    genes = tuple(sorted({g for table in (*factors, *tables) for g in table.genes} | {gene}))
+    read = [factor.genes for factor in factors] + [table.genes for table in tables]
+    genes = tuple(sorted({g for scope in read for g in scope} | {gene}))
     shape = tuple(int(space.cardinalities[g]) for g in genes)
     dense = np.zeros((*shape, len(boxes)))
     for factor in factors:

@@ -292,7 +292,7 @@ def _candidates(state: _State, learned: Mapping[str, _Learned], best: Genomes, r
     """Return feasible networks that were not measured: all of a small space, otherwise what evolution finds, and near it."""
     space = state.space
     if np.prod(space.cardinalities.astype(float)) <= ENUMERABLE:
-        everything = np.indices(space.cardinalities).reshape(len(space.choices), -1).T
+        everything = np.indices(tuple(space.cardinalities.tolist())).reshape(len(space.choices), -1).T
         candidates = state.unmeasured(everything)
         return candidates[state.feasible(candidates)]
     front = evolve(
