@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.problem import Problem
-from pymoo.operators.crossover.ux import UniformCrossover
 
-from nas.search.operators import Canonicalize, GenomeSampling, HashDuplicates, RandomReset
+from nas.search.operators import Canonicalize, GenomeSampling, HashDuplicates, RandomReset, SwapGenes
 from nas.search.pareto import Front
 from search_spaces.baselines import baselines
 from search_spaces.errors import InvalidInput
@@ -51,7 +50,7 @@ def evolve(
             says which constraints bind and how near the search came.
 
     Source:
-        Deb et al. 2002, NSGA-II, as in pymoo; uniform crossover, random-reset mutation.
+        Deb et al. 2002, NSGA-II, as in pymoo; gene-swapping crossover, random-reset mutation.
     """
     if not objectives:
         raise InvalidInput("a search needs at least one objective, got none")
@@ -64,7 +63,7 @@ def evolve(
     algorithm = NSGA2(
         pop_size=population,
         sampling=GenomeSampling(space, start.astype(np.int16)),
-        crossover=UniformCrossover(),
+        crossover=SwapGenes(),
         mutation=RandomReset(space),
         repair=Canonicalize(space),
         eliminate_duplicates=HashDuplicates(),
