@@ -47,8 +47,13 @@ class Plan:
     @property
     def graphs(self) -> dict[str, Graph]:
         """Everything that is timed, by name."""
-        timed = {name: graph for name, graph in self.parts.items() if name not in set(self.estimated)}
-        return {**timed, **self.networks}
+        return {**self.timed_parts, **self.networks}
+
+    @property
+    def timed_parts(self) -> dict[str, Graph]:
+        """The parts that are timed, by name."""
+        estimated = set(self.estimated)
+        return {name: graph for name, graph in self.parts.items() if name not in estimated}
 
     @property
     def reference(self) -> Graph:
@@ -124,8 +129,7 @@ def build_table(
     seconds = seconds_per_model(plan.reference, device, protocol)
     if greatest_minutes is not None:
         plan = plan.within(int(60 * greatest_minutes / seconds))
-    n_parts = len(plan.parts) - len(plan.estimated)
-    announce(n_parts, len(plan.networks), seconds * len(plan.graphs) / 60)
+    announce(len(plan.timed_parts), len(plan.networks), seconds * len(plan.graphs) / 60)
     heading = {"space": plan.space.name, "fingerprint": device.fingerprint(), "seconds": protocol.seconds}
     timings = measure_graphs(plan.graphs, plan.reference, device, protocol, heading, journal=journal, progress=progress)
     minutes = (time.perf_counter() - started) / 60
@@ -143,7 +147,7 @@ def assemble(plan: Plan, timings: Timings, device: str, fingerprint: Mapping[str
         minutes: How long it took.
     """
     measured = [timings.measurements[name] for name in plan.networks]
-    measurements = {name: timings.measurements[name] for name in plan.parts if name not in set(plan.estimated)}
+    measurements = {name: timings.measurements[name] for name in plan.timed_parts}
     estimated = estimate_parts(plan.parts, {name: m.ms for name, m in measurements.items()})
     parts = sort_parts({**{name: m.ms for name, m in measurements.items()}, **estimated})
     graphs, n_fit = list(plan.networks.values()), plan.n_fit

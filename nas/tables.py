@@ -118,8 +118,9 @@ class DeviceTable:
         """
         if self.path.exists():
             raise InvalidInput(f"'{self.path}' holds a table of this device; move it away, or give the device another label")
-        result = read_result(file, self.plan(), self.device)
-        table = assemble(self.plan(), result.timings, self.device.name, result.fingerprint, result.minutes)
+        plan = self.plan()
+        result = read_result(file, plan, self.device)
+        table = assemble(plan, result.timings, self.device.name, result.fingerprint, result.minutes)
         self._keep(table)
         return table
 

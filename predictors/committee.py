@@ -2,10 +2,10 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, Self, overload
+from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import BaggingRegressor, GradientBoostingRegressor
@@ -13,14 +13,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_array, check_is_fitted, check_X_y
 
 from predictors.gaussian_process import GaussianProcessPredictor
-from predictors.predictor import PREDICTORS, Floats, Predictor
+from predictors.predictor import PREDICTORS, CheckedPredictor, Floats, Predictor
 from predictors.ridge import RidgePredictor
 
 
-class BaggedPredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class BaggedPredictor(CheckedPredictor):
     """Members of one kind, each fitted on a draw with replacement.
 
     Args:
@@ -35,32 +34,15 @@ class BaggedPredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.estimator = estimator
         self.n_members = n_members
 
-    def fit(self, X: Floats, y: Floats) -> Self:  # noqa: N803
-        """See `Predictor`.
-
-        Raises:
-            ValueError: If shapes do not fit or a value is not finite.
-        """
-        X, y = check_X_y(X, y, dtype=np.float64)  # noqa: N806
-        self.n_features_in_ = X.shape[1]
+    def _learn(self, X: Floats, y: Floats) -> None:  # noqa: N803
         constant = np.ptp(y) == 0
         estimator = DummyRegressor() if constant else clone(self.estimator)
         self.model_ = BaggingRegressor(estimator, self.n_members, random_state=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a perceptron that is still improving is good enough
             self.model_.fit(X, y)
-        return self
 
-    @overload
-    def predict(self, X: Floats, return_std: Literal[False] = False) -> Floats: ...  # noqa: N803
-
-    @overload
-    def predict(self, X: Floats, return_std: Literal[True]) -> tuple[Floats, Floats]: ...  # noqa: N803
-
-    def predict(self, X: Floats, return_std: bool = False) -> Floats | tuple[Floats, Floats]:  # noqa: N803
-        """See `Predictor`."""
-        check_is_fitted(self)
-        X = check_array(X, dtype=np.float64)  # noqa: N806
+    def _answer(self, X: Floats, return_std: bool) -> Floats | tuple[Floats, Floats]:  # noqa: N803
         answers = np.array([member.predict(X) for member in self.model_.estimators_])
         return (answers.mean(axis=0), answers.std(axis=0)) if return_std else answers.mean(axis=0)
 
@@ -79,7 +61,7 @@ def mlp_predictor() -> BaggedPredictor:
     return BaggedPredictor(standardised, n_members=5)
 
 
-class EnsemblePredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class EnsemblePredictor(CheckedPredictor):
     """Members of different kinds; the variance is their mean variance plus the variance of their means.
 
     Args:
@@ -92,20 +74,10 @@ class EnsemblePredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(self, members: Sequence[Predictor]) -> None:
         self.members = members
 
-    def fit(self, X: Floats, y: Floats) -> Self:  # noqa: N803
-        """See `Predictor`."""
+    def _learn(self, X: Floats, y: Floats) -> None:  # noqa: N803
         self.members_ = [clone(member).fit(X, y) for member in self.members]
-        return self
 
-    @overload
-    def predict(self, X: Floats, return_std: Literal[False] = False) -> Floats: ...  # noqa: N803
-
-    @overload
-    def predict(self, X: Floats, return_std: Literal[True]) -> tuple[Floats, Floats]: ...  # noqa: N803
-
-    def predict(self, X: Floats, return_std: bool = False) -> Floats | tuple[Floats, Floats]:  # noqa: N803
-        """See `Predictor`."""
-        check_is_fitted(self)
+    def _answer(self, X: Floats, return_std: bool) -> Floats | tuple[Floats, Floats]:  # noqa: N803
         answers = [member.predict(X, return_std=True) for member in self.members_]
         means, deviations = (np.array(column) for column in zip(*answers, strict=True))
         mean = means.mean(axis=0)

@@ -1,20 +1,16 @@
 """A Gaussian process: a line over the encoded genome, and what bends away from it."""
 
 import warnings
-from typing import Literal, Self, overload
 
-import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
-from sklearn.utils.validation import check_array, check_is_fitted, check_X_y
 
-from predictors.predictor import PREDICTORS, Floats
+from predictors.predictor import PREDICTORS, CheckedPredictor, Floats
 
 
 @PREDICTORS.register("gaussian_process")
-class GaussianProcessPredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class GaussianProcessPredictor(CheckedPredictor):
     """Sum of a linear kernel, a Matern kernel of smoothness 5/2 and noise; scales found from the evidence.
 
     Args:
@@ -29,14 +25,7 @@ class GaussianProcessPredictor(RegressorMixin, BaseEstimator):  # type: ignore[m
         self.length_scale = length_scale
         self.noise = noise
 
-    def fit(self, X: Floats, y: Floats) -> Self:  # noqa: N803
-        """See `Predictor`.
-
-        Raises:
-            ValueError: If shapes do not fit or a value is not finite.
-        """
-        X, y = check_X_y(X, y, dtype=np.float64)  # noqa: N806
-        self.n_features_in_ = X.shape[1]
+    def _learn(self, X: Floats, y: Floats) -> None:  # noqa: N803
         line = ConstantKernel(0.1, (1e-4, 1e2)) * DotProduct(1.0, "fixed")
         bend = ConstantKernel(0.5, (1e-3, 1e2)) * Matern(self.length_scale, (0.3, 30.0), nu=2.5)
         kernel = line + bend + WhiteKernel(self.noise, (1e-5, 1.0))
@@ -44,17 +33,7 @@ class GaussianProcessPredictor(RegressorMixin, BaseEstimator):  # type: ignore[m
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a scale at its bound: a part that does not matter
             self.model_.fit(X, y)
-        return self
 
-    @overload
-    def predict(self, X: Floats, return_std: Literal[False] = False) -> Floats: ...  # noqa: N803
-
-    @overload
-    def predict(self, X: Floats, return_std: Literal[True]) -> tuple[Floats, Floats]: ...  # noqa: N803
-
-    def predict(self, X: Floats, return_std: bool = False) -> Floats | tuple[Floats, Floats]:  # noqa: N803
-        """See `Predictor`."""
-        check_is_fitted(self)
-        X = check_array(X, dtype=np.float64)  # noqa: N806
+    def _answer(self, X: Floats, return_std: bool) -> Floats | tuple[Floats, Floats]:  # noqa: N803
         predicted: Floats | tuple[Floats, Floats] = self.model_.predict(X, return_std=return_std)
         return predicted

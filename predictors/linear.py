@@ -36,10 +36,9 @@ def linear_table(space: SearchSpace, predictor: RidgePredictor) -> FactorTable:
 
 
 def _where_it_matters(space: SearchSpace, gene: int, values: np.ndarray) -> Factor:
-    condition = space.conditions.get(space.choices[gene].name)
-    if condition is None:
+    name = space.choices[gene].name
+    if name not in space.conditions:
         return Factor((gene,), values)
-    parent = space.gene[condition.choice]
-    matters = np.array([option in condition.options for option in space.choices[parent].options], dtype=np.float64)
+    parent, matters = space.activation(name)
     table = np.outer(matters, values)
     return Factor((parent, gene), table) if parent < gene else Factor((gene, parent), table.T)

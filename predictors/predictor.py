@@ -5,6 +5,8 @@ from typing import Literal, Protocol, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_array, check_is_fitted, check_X_y
 
 from search_spaces.registry import Registry
 
@@ -25,6 +27,40 @@ class Predictor(Protocol):
 
     def predict(self, X: Floats, return_std: bool = False) -> Floats | tuple[Floats, Floats]:  # noqa: N803
         """Return values of shape `(n,)`, and their standard deviation if asked."""
+
+
+class CheckedPredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """What every predictor here does alike: checks its input, and hands it to the two steps that a variant writes."""
+
+    def fit(self, X: Floats, y: Floats) -> Self:  # noqa: N803
+        """See `Predictor`.
+
+        Raises:
+            ValueError: If shapes do not fit or a value is not finite.
+        """
+        X, y = check_X_y(X, y, dtype=np.float64)  # noqa: N806
+        self._learn(X, y)
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    @overload
+    def predict(self, X: Floats, return_std: Literal[False] = False) -> Floats: ...  # noqa: N803
+
+    @overload
+    def predict(self, X: Floats, return_std: Literal[True]) -> tuple[Floats, Floats]: ...  # noqa: N803
+
+    def predict(self, X: Floats, return_std: bool = False) -> Floats | tuple[Floats, Floats]:  # noqa: N803
+        """See `Predictor`."""
+        check_is_fitted(self)
+        return self._answer(check_array(X, dtype=np.float64), return_std)
+
+    def _learn(self, X: Floats, y: Floats) -> None:  # noqa: N803
+        """Learn from checked input; `fit` calls it once."""
+        raise NotImplementedError
+
+    def _answer(self, X: Floats, return_std: bool) -> Floats | tuple[Floats, Floats]:  # noqa: N803
+        """Return values, and their standard deviation if asked; `predict` calls it with checked input."""
+        raise NotImplementedError
 
 
 PREDICTORS: Registry[Callable[[], Predictor]] = Registry("predictor")

@@ -7,16 +7,13 @@ Source: the quantization-aware predictor of APQ, Wang et al. 2020, arXiv:2006.08
 weights of a float predictor. Differs: the float prediction enters as a feature and the residual is any predictor.
 """
 
-from typing import Literal, Self, overload
-
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.base import clone
 
-from predictors.predictor import Floats, Predictor
+from predictors.predictor import CheckedPredictor, Floats, Predictor
 
 
-class ResidualPredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class ResidualPredictor(CheckedPredictor):
     """A prior's prediction, corrected.
 
     The last column of `X` is the prior's prediction of each network, see `with_prior`.
@@ -28,28 +25,15 @@ class ResidualPredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(self, residual: Predictor) -> None:
         self.residual = residual
 
-    def fit(self, X: Floats, y: Floats) -> Self:  # noqa: N803
-        """See `Predictor`."""
-        X = check_array(X, dtype=np.float64)  # noqa: N806
+    def _learn(self, X: Floats, y: Floats) -> None:  # noqa: N803
         prior = X[:, -1]
         # A slope of one unless the data say otherwise: a ridge of a tenth of the prior's own spread.
         centred = prior - prior.mean()
         strength = 0.1 * float(centred @ centred) + 1e-12
         self.slope_ = float((centred @ (y - y.mean()) + strength) / (centred @ centred + strength))
         self.residual_ = clone(self.residual).fit(X[:, :-1], y - self.slope_ * prior)
-        self.n_features_in_ = X.shape[1]
-        return self
 
-    @overload
-    def predict(self, X: Floats, return_std: Literal[False] = False) -> Floats: ...  # noqa: N803
-
-    @overload
-    def predict(self, X: Floats, return_std: Literal[True]) -> tuple[Floats, Floats]: ...  # noqa: N803
-
-    def predict(self, X: Floats, return_std: bool = False) -> Floats | tuple[Floats, Floats]:  # noqa: N803
-        """See `Predictor`."""
-        check_is_fitted(self)
-        X = check_array(X, dtype=np.float64)  # noqa: N806
+    def _answer(self, X: Floats, return_std: bool) -> Floats | tuple[Floats, Floats]:  # noqa: N803
         mean, deviation = self.residual_.predict(X[:, :-1], return_std=True)
         mean = mean + self.slope_ * X[:, -1]
         return (mean, deviation) if return_std else mean

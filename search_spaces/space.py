@@ -88,11 +88,16 @@ class SearchSpace:
     def mask(self, genomes: Genomes) -> NDArray[np.bool_]:
         """Return which genes matter, same shape as `genomes`."""
         active = np.ones(genomes.shape, dtype=bool)
-        for name, condition in self.conditions.items():
-            options = self.choices[self.gene[condition.choice]].options
-            holds = np.array([option in condition.options for option in options])
-            active[:, self.gene[name]] = holds[genomes[:, self.gene[condition.choice]]]
+        for name in self.conditions:
+            parent, matters = self.activation(name)
+            active[:, self.gene[name]] = matters[genomes[:, parent]]
         return active
+
+    def activation(self, name: str) -> tuple[int, NDArray[np.bool_]]:
+        """Return the gene that decides whether a conditional choice matters, and for each of its options whether it does."""
+        condition = self.conditions[name]
+        parent = self.gene[condition.choice]
+        return parent, np.array([option in condition.options for option in self.choices[parent].options])
 
     def canonicalize(self, genomes: Genomes) -> Genomes:
         """Set the genes of inactive choices to 0.

@@ -2,13 +2,12 @@
 
 import platform
 from collections.abc import Mapping
-from time import perf_counter
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from latency_tables.backends.backend import BACKENDS, Runner
+from latency_tables.backends.backend import BACKENDS, Runner, timed
 from latency_tables.machine import has_vnni
 from search_spaces.errors import InvalidInput
 
@@ -36,16 +35,7 @@ class OnnxRuntime:
             value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(given.shape, np.float32)
             binding.bind_ortvalue_output(given.name, value)
 
-        def run(n: int) -> NDArray[np.float64]:
-            moments = np.empty(n + 1)
-            call = session.run_with_iobinding
-            moments[0] = perf_counter()
-            for i in range(1, n + 1):
-                call(binding)
-                moments[i] = perf_counter()
-            return np.diff(moments)
-
-        return run
+        return timed(session.run_with_iobinding, binding)
 
     def outputs(self, model: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Backend`."""

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_tables.backends.backend import BACKENDS, Runner, missing
+from latency_tables.backends.backend import BACKENDS, Runner, missing, timed
 from search_spaces.errors import InvalidInput
 
 
@@ -28,16 +27,7 @@ class OpenVino:
         taken = request.get_input_tensor(0)
         taken.data[:] = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
 
-        def run(n: int) -> NDArray[np.float64]:
-            moments = np.empty(n + 1)
-            call = request.infer
-            moments[0] = perf_counter()
-            for i in range(1, n + 1):
-                call()
-                moments[i] = perf_counter()
-            return np.diff(moments)
-
-        return run
+        return timed(request.infer)
 
     def outputs(self, model: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Backend`."""

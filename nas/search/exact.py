@@ -101,9 +101,9 @@ def _vector_factor(factor: Factor, objective: int, n_objectives: int) -> Factor:
 def _inactive(space: SearchSpace, n_objectives: int) -> list[Factor]:
     """Return factors that forbid a gene other than 0 where its choice does not matter."""
     forbidding = []
-    for name, condition in space.conditions.items():
-        child, parent = space.gene[name], space.gene[condition.choice]
-        matters = np.array([option in condition.options for option in space.choices[parent].options])
+    for name in space.conditions:
+        child = space.gene[name]
+        parent, matters = space.activation(name)
         values = np.zeros((len(matters), len(space.choices[child].options), n_objectives))
         values[~matters, 1:] = np.inf
         if parent > child:
