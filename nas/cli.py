@@ -56,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = verbs.add_parser("run", help="measure, train, search, print the front and export its best network")
     _add_source(run)
+    _add_search(run)
     _add_require_valid(run)
     run.set_defaults(verb=_run)
 
@@ -83,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     search = verbs.add_parser("search", help="search with a trained supernet and a table, and measure the front")
     _add_source(search)
+    _add_search(search)
     _add_require_valid(search)
     search.set_defaults(verb=_search)
 
@@ -125,6 +127,16 @@ def _add_source(parser: argparse.ArgumentParser, *, optional: bool = False) -> N
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
 
 
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    text = "networks must keep this limit, as latency_ms=0.05; may be repeated; the same as --set search.{}.NAME=VALUE"
+    parser.add_argument("--max", action="append", default=[], metavar="NAME=VALUE", help=text.format("max"))
+    parser.add_argument("--min", action="append", default=[], metavar="NAME=VALUE", help=text.format("min"))
+    parser.add_argument("--workers", type=int, default=1, help="networks to measure at once (default 1)")
+    text = "what measures them: processes here, or a Dask cluster that is there (default loky)"
+    parser.add_argument("--backend", choices=("loky", "dask"), default="loky", help=text)
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask cluster, as tcp://127.0.0.1:8786")
+
+
 def _add_require_valid(parser: argparse.ArgumentParser) -> None:
     text = "stop with exit code 1 when the latency table fails its check"
     parser.add_argument("--require-valid-table", action="store_true", help=text)
@@ -133,7 +145,8 @@ def _add_require_valid(parser: argparse.ArgumentParser) -> None:
 def _pipeline(options: argparse.Namespace) -> "Pipeline":
     from nas.pipeline import open_pipeline
 
-    return open_pipeline(options.source, options.out, tuple(options.set))
+    limits = [f"search.{key}.{limit}" for key in ("max", "min") for limit in getattr(options, key, [])]
+    return open_pipeline(options.source, options.out, (*options.set, *limits))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -143,7 +156,7 @@ def _run(options: argparse.Namespace) -> int:
         return 1
     pipeline.check_limits()
     pipeline.train()
-    _search_and_print(pipeline)
+    _search_and_print(pipeline, options)
     return _export_one(pipeline, str(pipeline.best_id()), None, keep=True)
 
 
@@ -179,28 +192,31 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _table_passes(pipeline: "Pipeline", options: argparse.Namespace, *, again: bool = False) -> bool:
-    table = pipeline.measure(again=again)
+    tables = pipeline.measure(again=again)
     pipeline.print_verdict()
-    return table.report.is_valid or not options.require_valid_table
+    return all(table.report.is_valid for table in tables) or not options.require_valid_table
 
 
 def _search(options: argparse.Namespace) -> int:
     pipeline = _pipeline(options)
-    if options.require_valid_table and not pipeline.table().report.is_valid:
+    if options.require_valid_table and not all(table.report.is_valid for table in pipeline.tables()):
         pipeline.print_verdict()
         return 1
-    _search_and_print(pipeline)
+    _search_and_print(pipeline, options)
     return 0
 
 
-def _search_and_print(pipeline: "Pipeline") -> None:
-    quality = pipeline.search()
+def _search_and_print(pipeline: "Pipeline", options: argparse.Namespace) -> None:
+    from nas.report.search import print_search
+    from nas.workers import RunMeasure, backend
+
+    with backend(options.backend, options.scheduler):
+        threads = max(1, pipeline.experiment.threads // options.workers)
+        measure = RunMeasure(str(pipeline.run.path.resolve()), threads) if options.workers > 1 else None
+        result = pipeline.search(measure=measure, workers=options.workers)
     pipeline.print_front()
-    if quality is not None:
-        print(
-            f"predictor of the error: Kendall tau {quality.tau:.2f} on {quality.n} networks, "
-            f"{quality.tau_top:.2f} among the best tenth (cross-validated; nan where all errors tie)"
-        )
+    if result is not None:
+        print_search(pipeline.space, result)
 
 
 def _front(options: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from search_spaces.errors import InvalidInput
 
 OBJECTIVES = ("error", "latency_ms", "size_bytes", "macs", "modelled_ms", "modelled_mj")
 MODELLED = OBJECTIVES[4:]
+ELSEWHERE = "latency_ms@"  # followed by the name of one of `more_devices`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,25 +159,41 @@ class SearchConfig:
     """Search for the front."""
 
     objectives: tuple[str, ...] = ("error", "latency_ms", "size_bytes")
-    """Any of error, latency_ms, size_bytes, macs, and with an accelerator modelled_ms and modelled_mj."""
+    """Any of error, latency_ms, size_bytes, macs, latency_ms@NAME of a further device, and modelled_ms or modelled_mj."""
     n_measurements: int = 150
     """Networks whose error is measured."""
+    strategy: str = "predictor"
+    """Chooses what is measured: predictor, exact, nsga2, local, random, or Optuna's tpe, gp and optuna_nsga2."""
     predictors: str = "auto"
-    """Predictor of the error."""
+    """Predictor of the error, for the strategy `predictor`; auto: the one that ranks unseen networks best."""
+    tuning_trials: int = 0
+    """Trials of Optuna that tune the predictor each time it is chosen; 0: as it is."""
+    batch: int = 0
+    """Networks to measure before the strategy is asked again; 0: a share of what is left."""
+    noise: float = 0.1
+    """Points of error that mean nothing: nearer networks are tied, and a search that gains no more ends; 0: never."""
     n_calibration: int = 2000
     """Training images on which each measured network is recalibrated."""
     max: dict[str, float] = field(default_factory=dict)
     """Limits on any of the objectives but the error that every network must keep."""
+    min: dict[str, float] = field(default_factory=dict)
+    """The same from below."""
 
     def __post_init__(self) -> None:
-        if unknown := [name for name in self.objectives if name not in OBJECTIVES]:
+        if unknown := [name for name in self.objectives if name not in OBJECTIVES and not name.startswith(ELSEWHERE)]:
             raise InvalidInput(f"search.objectives must be among {list(OBJECTIVES)}, got {unknown}")
         if not self.objectives or len(set(self.objectives)) != len(self.objectives):
             raise InvalidInput(f"search.objectives must name each objective once, got {list(self.objectives)}")
-        if unknown := [name for name in self.max if name not in OBJECTIVES[1:]]:
-            raise InvalidInput(f"search.max limits any of {list(OBJECTIVES[1:])}, got {unknown}")
-        if bad := {name: limit for name, limit in self.max.items() if not 0 < limit < math.inf}:
-            raise InvalidInput(f"search.max must be above 0 and finite, got {bad}")
+        for key, limits in (("max", self.max), ("min", self.min)):
+            if unknown := [name for name in limits if name not in OBJECTIVES[1:] and not name.startswith(ELSEWHERE)]:
+                raise InvalidInput(f"search.{key} limits any of {list(OBJECTIVES[1:])}, got {unknown}")
+            if bad := {name: limit for name, limit in limits.items() if not 0 < limit < math.inf}:
+                raise InvalidInput(f"search.{key} must be above 0 and finite, got {bad}")
+        if crossed := [name for name in self.max if self.min.get(name, 0) > self.max[name]]:
+            raise InvalidInput(f"search.min must not exceed search.max, but does for {crossed}")
+        _between("search.tuning_trials", self.tuning_trials, 0, 10_000)
+        _between("search.batch", self.batch, 0, 100_000)
+        _between("search.noise", self.noise, 0, 100)
         _between("search.n_measurements", self.n_measurements, 4, 1_000_000)
         _between("search.n_calibration", self.n_calibration, 2, 1_000_000)
 
@@ -199,7 +216,11 @@ class Experiment:
     """A modelled accelerator to report or to search for: the keys of experiments/devices/bitserial.yaml."""
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    archive: str = ""
+    """URL of a database for measured networks, as postgresql://user@host/name; empty: SQLite in the run folder."""
     device: DeviceConfig = field(default_factory=DeviceConfig)
+    more_devices: tuple[DeviceConfig, ...] = ()
+    """Further devices, each with a table of its own; their latencies are called latency_ms@NAME."""
     table: TableConfig = field(default_factory=TableConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
 
@@ -210,8 +231,15 @@ class Experiment:
             )
         if self.accelerator:
             Accelerator.from_dict(self.accelerator, "accelerator")
-        elif wanted := [name for name in MODELLED if name in {*self.search.objectives, *self.search.max}]:
+        elif wanted := [name for name in MODELLED if name in {*self.search.objectives, *self.search.max, *self.search.min}]:
             raise InvalidInput(f"search names {wanted}, which an accelerator gives, but the experiment has no `accelerator`")
+        names = [device.name for device in (self.device, *self.more_devices)]
+        if len(set(names)) != len(names):
+            raise InvalidInput(f"each device needs a name of its own, got {names}; give them labels")
+        known = {f"{ELSEWHERE}{name}" for name in names[1:]}
+        named = {*self.search.objectives, *self.search.max, *self.search.min}
+        if unknown := sorted(name for name in named if name.startswith(ELSEWHERE) and name not in known):
+            raise InvalidInput(f"search names {unknown}, but more_devices gives {sorted(known)}")
         _between("seed", self.seed, 0, 2**32 - 1)
         _between("threads", self.threads, 1, 1024)
 
@@ -220,6 +248,7 @@ class Experiment:
         content = asdict(self)
         content["search"]["objectives"] = list(self.search.objectives)
         content["formats"] = list(self.formats)
+        content["more_devices"] = list(content["more_devices"])
         return content
 
     @classmethod
@@ -249,8 +278,8 @@ class Experiment:
             InvalidInput: If the file is missing or not YAML, or its content is wrong.
         """
         content = _read_yaml(path, "experiment")
-        for override in overrides:
-            _override(content, override)
+        for change in overrides:
+            override(content, change)
         return cls.from_dict(content, str(path))
 
 
@@ -296,11 +325,13 @@ def _check_keys(content: dict[str, Any], kind: Any, prefix: str, origin: str) ->
             _check_keys(value, known[key], f"{prefix}{key}.", origin)
 
 
-def _override(content: Any, override: str) -> None:
-    key, equals, text = override.partition("=")
+def override(content: Any, change: str) -> None:
+    """Change one value in a tree of plain values by `key=value`, with dots between levels; made for `--set`."""
+    key, equals, text = change.partition("=")
     if not equals or not isinstance(content, dict):
-        raise InvalidInput(f"--set takes KEY=VALUE, got '{override}'")
-    *levels, last = key.split(".")
+        raise InvalidInput(f"--set takes KEY=VALUE, got '{change}'")
+    # Names of limits may hold dots: they name devices.
+    *levels, last = key.split(".", 2) if key.startswith(("search.max.", "search.min.")) else key.split(".")
     for level in levels:
         content = content.setdefault(level, {})
         if not isinstance(content, dict):

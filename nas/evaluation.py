@@ -49,6 +49,10 @@ class Evaluator:
         """
         return np.array([self._error(genome, split) for genome in genomes])
 
+    def measure(self, genomes: Genomes) -> dict[str, NDArray[np.float64]]:
+        """Return the validation errors as a search asks for them, see `nas.search.search`."""
+        return {"error": self.errors(genomes)}
+
     def _error(self, genome: Genomes, split: Split) -> float:
         graph = self.supernet.space.graph(self.supernet.space.architecture(genome))
         images, labels = self._splits[split]

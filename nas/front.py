@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nas.archive import Archive
 from nas.search.evolution import Objective
-from nas.search.pareto import columns, layers, non_dominated
+from nas.search.pareto import columns, layers, non_dominated, tied
 from search_spaces import InvalidInput, SearchSpace
 from search_spaces.baselines import baselines
 from search_spaces.space import Genomes
@@ -22,7 +22,9 @@ def measured_front(
     exact: Mapping[str, Objective],
     objectives: Sequence[str],
     greatest: Mapping[str, float],
+    least: Mapping[str, float],
     *,
+    noise: float = 0.0,
     measure_latency: Callable[[Genomes], dict[str, NDArray[np.float64]]],
     measure_test_error: Callable[[Genomes], NDArray[np.float64]],
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -33,7 +35,10 @@ def measured_front(
         errors: Archive of the networks whose error was measured.
         exact: Costs by table; `latency_ms` among them is the prediction.
         objectives: Names of what is minimised, `error` or names of `exact`.
-        greatest: Limits by name.
+        greatest: Upper limits by name.
+        least: Lower limits by name.
+        noise: Points of error that mean nothing: column `tied` marks networks that another one would beat if errors moved by
+            so much and latencies by their spread.
         measure_latency: From genomes `(n, g)` to columns of shape `(n,)`, `latency_ms` among them.
         measure_test_error: From genomes `(n, g)` to percent, shape `(n,)`.
 
@@ -45,32 +50,55 @@ def measured_front(
     """
     genomes = errors.genomes()
     known = {"error": errors.frame()["error"].to_numpy(), **{n: function(genomes) for n, function in exact.items()}}
-    feasible = np.ones(len(genomes), dtype=bool)
-    for name, limit in greatest.items():
-        feasible &= known[name] <= limit
+    feasible = keeps(known, greatest, least)
     near = np.flatnonzero(feasible)
     near = near[layers(columns({name: known[name][near] for name in objectives}), N_LAYERS)]
     rows = {genome.tobytes(): i for i, genome in enumerate(genomes)}
     seeds = {name: rows[g.tobytes()] for name, g in baselines(space).items() if g.tobytes() in rows}
     timed = np.unique([*near, *seeds.values()])
-    predicted = {f"{name}_predicted" if name == "latency_ms" else name: f for name, f in exact.items()}
+    predicted = {name.replace("latency_ms", "latency_ms_predicted"): function for name, function in exact.items()}
     networks = _describe(space, genomes[timed], known["error"][timed], measure_latency(genomes[timed]), predicted)
 
     names = ["error_val" if name == "error" else name for name in objectives]
-    kept = [row for row, i in enumerate(timed) if feasible[i]]
-    for name, limit in greatest.items():
-        kept = [row for row in kept if networks[name].iloc[row] <= limit]
-    if not kept:
-        raise InvalidInput(f"no measured network keeps search.max {dict(greatest)}; raise a limit or measure more networks")
-    best = np.array(kept)[non_dominated(networks.iloc[kept][names].to_numpy(float))]
+    kept = np.flatnonzero(feasible[timed] & keeps(networks, greatest, least))
+    if not len(kept):
+        limits = {**{f"max {n}": v for n, v in greatest.items()}, **{f"min {n}": v for n, v in least.items()}}
+        raise InvalidInput(f"no measured network keeps the limits {limits}; move a limit or measure more networks")
+    values = networks.iloc[kept][names].to_numpy(float)
+    best = kept[non_dominated(values)]
+    margins = np.column_stack([_margin(networks.iloc[kept], name, noise) for name in names])
+    networks.loc[kept, "tied"] = tied(values, values, margins)
     of_seed = [int(np.searchsorted(timed, row)) for row in seeds.values()]
     shown = np.unique([*best, *of_seed])
     networks.loc[shown, "error_test"] = measure_test_error(genomes[timed][shown])
 
     front = networks.iloc[best].sort_values([*names, "id"], ignore_index=True)
-    uniform = networks.iloc[of_seed].reset_index(drop=True)
+    front["tied"] = front["tied"].astype(bool)
+    uniform = networks.iloc[of_seed].drop(columns="tied").reset_index(drop=True)
     uniform.insert(0, "baseline", list(seeds))
     return networks, front, uniform
+
+
+def keeps(
+    values: Mapping[str, NDArray[np.float64]] | pd.DataFrame, greatest: Mapping[str, float], least: Mapping[str, float]
+) -> NDArray[np.bool_]:
+    """Return which networks keep upper and lower limits, shape `(n,)`; `values` holds a column for every limit."""
+    mask = np.ones(len(next(iter(values.values()))) if isinstance(values, Mapping) else len(values), dtype=bool)
+    for name, limit in greatest.items():
+        mask &= np.asarray(values[name]) <= limit
+    for name, limit in least.items():
+        mask &= np.asarray(values[name]) >= limit
+    return mask
+
+
+def _margin(networks: pd.DataFrame, name: str, noise: float) -> NDArray[np.float64]:
+    """Return how far the values of each network may be off, shape `(n,)`."""
+    if name == "error_val":
+        return np.full(len(networks), noise)
+    spread = name.replace("latency_ms", "latency_spread")
+    if spread in networks and spread != name:
+        return (networks[name] * networks[spread]).to_numpy(float)
+    return np.zeros(len(networks))
 
 
 def _describe(

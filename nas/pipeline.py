@@ -1,7 +1,6 @@
 """Wires the stages of a run: train, measure, search, export. The one place where configuration meets code."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -12,35 +11,32 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from latency_tables.kit import measured_names
 from latency_tables.modelled import Accelerator
 from latency_tables.table import LatencyTable
-from latency_tables.timing import Measurement
 from nas.archive import Archive
 from nas.config import Experiment
 from nas.data import Dataset, load_dataset
 from nas.evaluation import Evaluator
 from nas.export.bundle import export_bundle
 from nas.front import measured_front
+from nas.latencies import Latencies
 from nas.progress import Update, console, progress_bar
 from nas.report.plot import front_png
 from nas.report.table import describe, print_front, print_verdict
 from nas.run_folder import RunFolder, file_digest, read_table
-from nas.search.evolution import Objective, at_most, evolve
+from nas.search.evolution import Objective, at_least, at_most, evolve
 from nas.search.feasibility import check_feasible
-from nas.search.loop import search
+from nas.search.known import Measure
+from nas.search.loop import SearchResult, search
 from nas.supernet import Supernet
 from nas.tables import DeviceTable
 from nas.training.checkpoint import load_tensors, save_tensors, write_atomically
 from nas.training.trainer import Schedule, check_identity, load_supernet, train
-from predictors import PREDICTORS, Quality
+from predictors import PREDICTORS
 from search_spaces import SPACES, Architecture, InvalidInput, SearchSpace, cost_table
 from search_spaces.baselines import baselines, keep_formats
 from search_spaces.costs import FactorTable
-from search_spaces.graph import Graph
 from search_spaces.space import Genomes
-
-LATENCY_COLUMNS = ("latency_ms", "latency_spread")
 
 
 class Pipeline:
@@ -69,11 +65,20 @@ class Pipeline:
         return keep_formats(space, self.experiment.formats)
 
     @cached_property
-    def latency(self) -> DeviceTable:
-        """The latency table of the run's device, measured or to be measured."""
+    def latencies(self) -> tuple[Latencies, ...]:
+        """The latencies of every device of the run, the first one's without a suffix."""
         config = self.experiment
-        path = self.run.table_path(config.device.name)
-        return DeviceTable(self.space, config.device, config.table, path, config.seed, str(self.run.path))
+        made = []
+        for i, device in enumerate((config.device, *config.more_devices)):
+            path = self.run.table_path(device.name)
+            table = DeviceTable(self.space, device, config.table, path, config.seed, str(self.run.path))
+            made.append(Latencies(table, self._archive, f"@{device.name}" if i else ""))
+        return tuple(made)
+
+    @property
+    def latency(self) -> DeviceTable:
+        """The latency table of the run's first device, measured or to be measured."""
+        return self.latencies[0].device
 
     # ------------------------------------------------------------------ stages
 
@@ -95,42 +100,36 @@ class Pipeline:
             )
         save_tensors(self.run.supernet, supernet.state_dict(), {**self._identity(), "records": records})
 
-    def measure(self, *, again: bool = False) -> LatencyTable:
-        """Measure the latency table of this machine, or read the one that is there.
+    def measure(self, *, again: bool = False) -> list[LatencyTable]:
+        """Measure the latency tables of the run's devices, or read those that are there; one for each device.
 
         Args:
             again: Measure even if there is a table.
 
         Raises:
-            InvalidInput: If the table that is there was measured on another machine or for another space.
+            InvalidInput: If a table that is there was measured on another machine or for another space, or a device is
+                elsewhere and its table is missing.
         """
-        return self.latency.measure(again=again)
+        return [latencies.device.measure(again=again) for latencies in self.latencies]
 
-    def table(self) -> LatencyTable:
-        """Return the latency table of this run.
+    def tables(self) -> list[LatencyTable]:
+        """Return the latency tables of this run, the first device's first.
 
         Raises:
-            InvalidInput: If there is none, or it is not of this device or this space.
+            InvalidInput: If one is missing, or is not of its device or this space.
         """
-        return self.latency.read()
+        return [latencies.device.read() for latencies in self.latencies]
 
     def take_result(self, file: Path) -> LatencyTable:
         """Take what a kit has measured elsewhere: the table if there is none, otherwise networks near the front.
 
         Raises:
-            InvalidInput: If the file is no such result.
+            InvalidInput: If no device of the run is elsewhere, or the file is no such result.
         """
-        if not self.latency.path.exists():
-            return self.latency.take(file)
-        table = self.table()
-        genomes = self._errors.genomes()
-        due = [g for g, values in zip(genomes, self._latencies.lookup(genomes), strict=True) if values is None]
-        graphs = self._graphs(due)
-        names = measured_names(file)
-        chosen = {name: graph for name, graph in graphs.items() if name in names}
-        measurements = self.latency.take_networks(chosen, table, file)
-        self._keep_latencies([g for g, name in zip(due, graphs, strict=True) if name in chosen], list(measurements.values()))
-        return table
+        elsewhere = [latencies for latencies in self.latencies if latencies.device.config.elsewhere] or [self.latencies[0]]
+        missing = [latencies for latencies in elsewhere if not latencies.device.path.exists()]
+        genomes = self._errors.genomes() if not missing else np.empty((0, len(self.space.choices)), np.int16)
+        return (missing or elsewhere)[0].take(genomes, file)
 
     def check_limits(self) -> None:
         """Make sure that some network keeps the limits, as far as that is known without training.
@@ -139,41 +138,52 @@ class Pipeline:
             InvalidInput: If none does; with the nearest that does.
         """
         exact = self._static_costs()
-        if self.latency.path.exists():
-            exact["latency_ms"] = self.table().factor_table(self.space)
-        check_feasible(self.space, exact, self.experiment.search.max)
+        exact |= {each.name: each.predicted() for each in self.latencies if each.device.path.exists()}
+        check_feasible(self.space, exact, self.experiment.search.max, self.experiment.search.min)
 
-    def search(self) -> Quality | None:
+    def search(self, *, measure: Measure | None = None, workers: int = 1) -> SearchResult | None:
         """Search, measure the front and write it; what was measured before is not measured again.
 
+        Args:
+            measure: What measures errors, picklable if there are several workers; None: the evaluator of this run.
+            workers: Networks to measure at once, by joblib's backend in force.
+
         Returns:
-            How well the predictor ranked the errors of networks that it had not seen; None if there were too few.
+            What the search measured; None where the error is no objective, so that nothing had to be searched for by
+            measuring.
         """
-        table, evaluator, config = self.table(), self.evaluator(), self.experiment.search
-        exact = {"latency_ms": table.factor_table(self.space), **self._static_costs()}
-        check_feasible(self.space, exact, config.max)
+        evaluator, config = self.evaluator(), self.experiment.search
+        exact = {**{each.name: each.predicted() for each in self.latencies}, **self._static_costs()}
+        check_feasible(self.space, exact, config.max, config.min)
         cheap = {name: exact[name] for name in config.objectives if name != "error"}
-        constraints = {name: at_most(exact[name], limit) for name, limit in config.max.items()}
+        constraints: dict[str, Objective] = {
+            f"max {name}": at_most(exact[name], limit) for name, limit in config.max.items()
+        }
+        constraints |= {f"min {name}": at_least(exact[name], limit) for name, limit in config.min.items()}
         rng = np.random.default_rng(self.experiment.seed)
-        quality = None
+        result = None
         with progress_bar("searching") as update:
             if "error" in config.objectives:
                 result = search(
                     self.space,
-                    lambda genomes: {"error": evaluator.errors(genomes)},
+                    measure or evaluator.measure,
                     cheap=cheap,
                     constraints=constraints,
                     n_measurements=config.n_measurements,
+                    strategy=config.strategy,
                     predictors=config.predictors,
+                    tuning_trials=config.tuning_trials,
+                    batch=config.batch or None,
+                    noise={"error": config.noise} if config.noise else None,
+                    workers=workers,
                     rng=rng,
                     archive=self._errors,
                     progress=update,
                 )
-                quality = result.quality.get("error")
             else:
                 self._search_cheap(cheap, constraints, evaluator, rng, update)
-        self._write_front(exact, table, evaluator)
-        return quality
+        self._write_front(exact, evaluator)
+        return result
 
     def print_front(self) -> None:
         """Print the front with the verdict on its latency table."""
@@ -198,15 +208,16 @@ class Pipeline:
             for row in table[table["id"] == architecture_id].to_dict("records"):
                 named = {str(key): value for key, value in row.items()}
                 facts = {k: v for k, v in named.items() if k not in self.space.gene and k != "id" and not pd.isna(v)}
-        facts["device"] = dict(self.table().fingerprint)
+        facts["device"] = dict(self.latency.read().fingerprint)
         with console.status(f"exporting {architecture_id} and proving parity"):
             parity = export_bundle(evaluator, self.data, architecture, folder, seed=self.experiment.seed, facts=facts)
         return parity.to_dict()
 
     def print_verdict(self) -> None:
-        """Say how far the latency table can be trusted, loudly if it cannot."""
-        if self.latency.path.exists():
-            print_verdict(read_table(self.latency.path), console)
+        """Say how far the latency tables can be trusted, loudly if they cannot."""
+        for latencies in self.latencies:
+            if latencies.device.path.exists():
+                print_verdict(read_table(latencies.device.path), console)
 
     # ------------------------------------------------------------------ pieces
 
@@ -244,10 +255,16 @@ class Pipeline:
             exact |= Accelerator.from_dict(self.experiment.accelerator, "accelerator").tables(self.space)
         return exact
 
-    def _archive(self, study: str, names: tuple[str, ...]) -> Archive:
+    def _archive(self, study: str, names: tuple[str, ...], identity: Mapping[str, str]) -> Archive:
+        """Return an archive of this run; in a database that runs share, studies are told apart by the run's name."""
+        shared = self.experiment.archive
+        study = f"{self.experiment.name}: {study}" if shared else study
+        return Archive(self.space, shared or self.run.storage, study, names, identity)
+
+    @cached_property
+    def _weights_and_calibration(self) -> dict[str, str]:
         n_calibration = str(self.experiment.search.n_calibration)
-        identity = {"supernet": file_digest(self.run.supernet), "n_calibration": n_calibration}
-        return Archive(self.space, self.run.storage, study, names, identity)
+        return {"supernet": file_digest(self.run.supernet), "n_calibration": n_calibration}
 
     def _search_cheap(
         self,
@@ -265,7 +282,7 @@ class Pipeline:
         n = min(len(genomes), self.experiment.search.n_measurements)
         genomes = genomes[np.linspace(0, len(genomes) - 1, n).round().astype(int)]
         genomes = np.concatenate([genomes, np.array(list(baselines(self.space).values()))])
-        self._errors.measure_missing(genomes, lambda genome: {"error": evaluator.errors(genome)}, progress)
+        self._errors.measure_missing(genomes, evaluator.measure, progress)
 
     def _find(self, architecture_id: str) -> Architecture:
         known = [self.space.architecture(genome) for genome in self._errors.genomes()]
@@ -277,57 +294,38 @@ class Pipeline:
             f"'{path}' has measured no subnet '{architecture_id}'; `hwnas front {path}` lists those of the front"
         )
 
-    def _write_front(self, exact: Mapping[str, Objective], table: LatencyTable, evaluator: Evaluator) -> None:
+    def _write_front(self, exact: Mapping[str, Objective], evaluator: Evaluator) -> None:
         config = self.experiment.search
+        heading = {"supernet": self._weights_and_calibration["supernet"]}
+
+        def measure_latency(genomes: Genomes) -> dict[str, np.ndarray]:
+            columns: dict[str, np.ndarray] = {}
+            for latencies in self.latencies:
+                columns |= latencies.time(genomes, heading)
+            return columns
+
         networks, front, uniform = measured_front(
             self.space,
             self._errors,
             exact,
             config.objectives,
             config.max,
-            measure_latency=lambda genomes: self._time(genomes, table),
+            config.min,
+            noise=config.noise,
+            measure_latency=measure_latency,
             measure_test_error=lambda genomes: self._test_errors(genomes, evaluator),
         )
-        picture = front_png(front, networks, uniform, f"{self.experiment.name}: {describe(table)}")
+        picture = front_png(front, networks, uniform, f"{self.experiment.name}: {describe(self.latency.read())}")
         write_atomically(self.run.front_png, picture)
         write_atomically(self.run.baselines_csv, uniform.to_csv(index=False).encode())
         write_atomically(self.run.front_csv, front.to_csv(index=False).encode())
 
-    def _time(self, genomes: Genomes, table: LatencyTable) -> dict[str, np.ndarray]:
-        """Return latency and spread of networks; what was not timed yet is timed and kept in the archive."""
-        due = [g for g, values in zip(genomes, self._latencies.lookup(genomes), strict=True) if values is None]
-        if due:
-            self._time_now(due, table)
-        found = [values for values in self._latencies.lookup(genomes) if values]
-        return {name: np.array([values[name] for values in found]) for name in LATENCY_COLUMNS}
-
-    def _time_now(self, due: list[Genomes], table: LatencyTable) -> None:
-        graphs = self._graphs(due)
-        if self.experiment.device.elsewhere:
-            self.latency.ask_elsewhere(graphs)
-        heading = {"supernet": file_digest(self.run.supernet)}
-        self._keep_latencies(due, list(self.latency.time_here(graphs, table, heading).values()))
-
-    def _graphs(self, genomes: Iterable[Genomes]) -> dict[str, Graph]:
-        architectures = [self.space.architecture(genome) for genome in genomes]
-        return {architecture.id: self.space.graph(architecture) for architecture in architectures}
-
-    def _keep_latencies(self, genomes: list[Genomes], found: list[Measurement]) -> None:
-        values = {"latency_ms": np.array([m.ms for m in found]), "latency_spread": np.array([m.spread for m in found])}
-        self._latencies.add(np.array(genomes), values)
-
     @cached_property
     def _errors(self) -> Archive:
-        return self._archive("error", ("error",))
-
-    @cached_property
-    def _latencies(self) -> Archive:
-        fingerprint = json.dumps(dict(self.table().fingerprint), sort_keys=True)
-        study = f"latency {self.latency.device.name}"
-        return Archive(self.space, self.run.storage, study, LATENCY_COLUMNS, {"device": fingerprint})
+        return self._archive("error", ("error",), self._weights_and_calibration)
 
     def _test_errors(self, genomes: Genomes, evaluator: Evaluator) -> np.ndarray:
-        archive = self._archive("error_test", ("error_test",))
+        archive = self._archive("error_test", ("error_test",), self._weights_and_calibration)
         with progress_bar("testing the front") as update:
             archive.measure_missing(genomes, lambda genome: {"error_test": evaluator.errors(genome, "test")}, update)
         return np.array([values["error_test"] for values in archive.lookup(genomes) if values])
@@ -343,9 +341,9 @@ def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...
     """
     path = Path(source)
     if path.is_dir():
-        if overrides or out:
-            raise InvalidInput(f"'{source}' is a run folder: --out and --set go with an experiment's YAML file")
-        return Pipeline(RunFolder.open(path))
+        if out:
+            raise InvalidInput(f"'{source}' is a run folder: --out goes with an experiment's YAML file")
+        return Pipeline(RunFolder.open(path).with_search(overrides))
     experiment = Experiment.from_yaml(path, overrides)
     SPACES.get(experiment.space)
     if experiment.search.predictors != "auto":

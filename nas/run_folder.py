@@ -5,7 +5,7 @@ import importlib.metadata
 import io
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from latency_tables.table import LatencyTable
-from nas.config import Experiment
+from nas.config import Experiment, override
 from nas.training.checkpoint import write_atomically
 from search_spaces.errors import InvalidInput
 
@@ -92,6 +92,29 @@ class RunFolder:
             raise InvalidInput(f"'{file}' is damaged: it holds no experiment")
         return cls(path, Experiment.from_dict(content["experiment"], str(file)))
 
+    def with_search(self, overrides: Sequence[str]) -> "RunFolder":
+        """Return the run with other settings of its search, which are kept in the folder too.
+
+        Args:
+            overrides: `search.KEY=VALUE`, see `Experiment.from_yaml`.
+
+        Raises:
+            InvalidInput: If another key is named: what was trained and measured depends on it; or a value is wrong.
+        """
+        if not overrides:
+            return self
+        if others := [text for text in overrides if not text.startswith("search.")]:
+            raise InvalidInput(f"only keys of `search` can be changed in the run '{self.path}' that was begun, not {others}")
+        file = self.path / "experiment.yaml"
+        content = yaml.safe_load(file.read_text())
+        for text in overrides:
+            override(content["experiment"], text)
+        changed = RunFolder(self.path, Experiment.from_dict(content["experiment"], str(file)))
+        if changed.experiment != self.experiment:
+            content["experiment"] = changed.experiment.to_dict()
+            write_atomically(file, yaml.safe_dump(content, sort_keys=False).encode())
+        return changed
+
     @property
     def storage(self) -> str:
         """URL of the archive's database."""
@@ -144,11 +167,17 @@ def write_table(table: LatencyTable, path: Path) -> None:
     write_atomically(path, table.to_json().encode())
 
 
+def numbers(table: pd.DataFrame) -> list[str]:
+    """Return the columns that hold numbers of networks, not choices."""
+    of_devices = [str(name) for name in table if "@" in str(name)]
+    return [*(name for name in NUMBERS + MODELLED if name in table), *of_devices]
+
+
 def select(table: pd.DataFrame, greatest: Mapping[str, float], least: Mapping[str, float]) -> pd.DataFrame:
     """Return the rows that keep every limit."""
     for name in [*greatest, *least]:
-        if name not in NUMBERS + MODELLED or name not in table:
-            known = ", ".join(column for column in NUMBERS + MODELLED if column in table)
+        if name not in numbers(table):
+            known = ", ".join(numbers(table))
             raise InvalidInput(f"cannot limit '{name}'; the columns of numbers are {known}")
     for name, limit in greatest.items():
         table = table[table[name] <= limit]

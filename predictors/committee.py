@@ -14,9 +14,11 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from predictors.gaussian_process import GaussianProcessPredictor
+from predictors.encoding import column_groups
+from predictors.gaussian_process import WEIGHT_OF_CHOICE, GaussianProcessPredictor
 from predictors.predictor import PREDICTORS, CheckedPredictor, Floats, Predictor
 from predictors.ridge import RidgePredictor
+from search_spaces.space import SearchSpace
 
 
 class BaggedPredictor(CheckedPredictor):
@@ -48,13 +50,13 @@ class BaggedPredictor(CheckedPredictor):
 
 
 @PREDICTORS.register("trees")
-def trees_predictor() -> BaggedPredictor:
+def trees_predictor(space: SearchSpace | None = None) -> BaggedPredictor:
     """Return gradient-boosted trees, bagged for their standard deviation."""
     return BaggedPredictor(GradientBoostingRegressor(n_estimators=100, max_depth=3, random_state=0))
 
 
 @PREDICTORS.register("mlp")
-def mlp_predictor() -> BaggedPredictor:
+def mlp_predictor(space: SearchSpace | None = None) -> BaggedPredictor:
     """Return small multi-layer perceptrons, bagged; input and target are standardised."""
     network = MLPRegressor(hidden_layer_sizes=(64, 64), solver="lbfgs", alpha=1.0, max_iter=200, random_state=0)
     standardised = TransformedTargetRegressor(make_pipeline(StandardScaler(), network), transformer=StandardScaler())
@@ -84,4 +86,23 @@ class EnsemblePredictor(CheckedPredictor):
         return (mean, np.sqrt((deviations**2).mean(axis=0) + means.var(axis=0))) if return_std else mean
 
 
-PREDICTORS.register("ensemble")(lambda: EnsemblePredictor([RidgePredictor(), GaussianProcessPredictor(), trees_predictor()]))
+@PREDICTORS.register("gaussian_process")
+def gaussian_process_predictor(space: SearchSpace | None = None) -> EnsemblePredictor:
+    """Return two Gaussian processes: lengths by choice, held tight, for few measurements; lengths by feature for many.
+
+    Measured on NAS-Bench-201 (experiments/results/search.md): the first alone learns faster, the second ends better, and
+    their mean does both.
+    """
+    if space is None:
+        return EnsemblePredictor([GaussianProcessPredictor(weight=WEIGHT_OF_CHOICE), GaussianProcessPredictor()])
+    groups = column_groups(space)
+    n_counts = int((groups >= len(space.choices)).sum())
+    lines = n_counts or None
+    by_choice = GaussianProcessPredictor(groups, lines, WEIGHT_OF_CHOICE)
+    return EnsemblePredictor([by_choice, GaussianProcessPredictor(n_lines=lines)])
+
+
+@PREDICTORS.register("ensemble")
+def ensemble_predictor(space: SearchSpace | None = None) -> EnsemblePredictor:
+    """Return a line, Gaussian processes and trees together."""
+    return EnsemblePredictor([RidgePredictor(), gaussian_process_predictor(space), trees_predictor(space)])

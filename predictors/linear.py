@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from predictors.encoding import option_features
 from predictors.ridge import RidgePredictor
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInput
@@ -19,19 +20,13 @@ def linear_table(space: SearchSpace, predictor: RidgePredictor) -> FactorTable:
     Raises:
         InvalidInput: If the predictor was fitted on something else.
     """
-    if predictor.n_features_in_ != sum(n + (n > 1) for n in space.cardinalities):
+    features = option_features(space)
+    if predictor.n_features_in_ != features.shape[1]:
         raise InvalidInput(f"the predictor was fitted on {predictor.n_features_in_} features, not on space '{space.name}'")
     if predictor.model_ is None:
         return FactorTable((), float(predictor.constant_ or 0.0))
-    factors, start = [], 0
-    weights = predictor.model_.coef_
-    for gene, choice in enumerate(space.choices):
-        n = len(choice.options)
-        values = weights[start : start + n].astype(np.float64)
-        if n > 1:
-            values = values + weights[start + n] * np.linspace(0, 1, n)
-        start += n + (n > 1)
-        factors.append(_where_it_matters(space, gene, values))
+    values = np.split(features @ predictor.model_.coef_, np.cumsum(space.cardinalities)[:-1])
+    factors = [_where_it_matters(space, gene, value) for gene, value in enumerate(values)]
     return FactorTable(tuple(factors), float(predictor.model_.intercept_))
 
 

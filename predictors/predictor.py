@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_array, check_is_fitted, check_X_y
 
 from search_spaces.registry import Registry
+from search_spaces.space import SearchSpace
 
 Floats = NDArray[np.float64]
 
@@ -63,4 +64,18 @@ class CheckedPredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         raise NotImplementedError
 
 
-PREDICTORS: Registry[Callable[[], Predictor]] = Registry("predictor")
+PREDICTORS: Registry[Callable[[SearchSpace | None], Predictor]] = Registry("predictor")
+"""From the space whose genomes were encoded, or None for any other features, to a new predictor."""
+
+
+def build_predictor(name: str, space: SearchSpace | None = None) -> Predictor:
+    """Return a new predictor of a registered kind.
+
+    Args:
+        name: Its name.
+        space: The space whose encoded genomes it will see; None: the features are something else.
+
+    Raises:
+        InvalidInput: If there is no such predictor.
+    """
+    return PREDICTORS.get(name)(space)

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from predictors.encoding import encode
 from predictors.metrics import Quality, cross_validate, ranking_quality
-from predictors.predictor import PREDICTORS, Floats, Predictor
+from predictors.predictor import Floats, Predictor, build_predictor
+from search_spaces.space import Genomes, SearchSpace
 
-CANDIDATES = ("ridge", "gaussian_process", "trees", "ensemble")
+CANDIDATES = ("gaussian_process", "ridge", "trees", "ensemble")
 ENOUGH = 20  # networks below which nothing can be compared
 HELPFUL = 0.01  # of Kendall's tau
 
 
 def choose_predictor(
+    space: SearchSpace,
     X: Floats,  # noqa: N803
     y: Floats,
     names: Sequence[str] = CANDIDATES,
@@ -21,6 +25,7 @@ def choose_predictor(
     """Choose the predictor that ranks unseen networks best, those of the best tenth above all.
 
     Args:
+        space: The space.
         X: Encoded genomes, shape `(n, f)`.
         y: Truth, shape `(n,)`.
         names: Registered predictors to choose from.
@@ -30,12 +35,12 @@ def choose_predictor(
     """
     if len(y) < ENOUGH:
         return names[0], {}
-    qualities = {name: cross_validate(PREDICTORS.get(name), X, y) for name in names}
-    return max(names, key=lambda name: _merit(qualities[name])), qualities
+    qualities = {name: cross_validate(partial(build_predictor, name, space), X, y) for name in names}
+    return max(names, key=lambda name: merit(qualities[name])), qualities
 
 
-def _merit(quality: Quality) -> float:
-    """Return the mean of both taus: the best tenth counts as much as all, but is noisy by itself."""
+def merit(quality: Quality) -> float:
+    """Return the mean of both taus: the best tenth counts as much as all, but is noisy by itself; a tau of ties counts 0."""
     return float(np.mean(np.nan_to_num([quality.tau, quality.tau_top])))
 
 
@@ -92,3 +97,37 @@ def learning_curve(
             found.append(ranking_quality(model.predict(X[rest]), y[rest]).tau)
         taus.append(float(np.nanmean(found)) if np.isfinite(found).any() else float("nan"))
     return LearningCurve(tuple(sizes), tuple(taus))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What can be said of a predictor after a search.
+
+    Attributes:
+        name: The predictor.
+        quality: How well it ranks networks that it has not seen.
+        curve: How that grew with measurements.
+    """
+
+    name: str
+    quality: Quality
+    curve: LearningCurve
+
+
+def judge(space: SearchSpace, genomes: Genomes, y: Floats, name: str | None = None) -> Judgement | None:
+    """Judge a predictor on measured networks; None below 20 of them.
+
+    Args:
+        space: The space.
+        genomes: Shape `(n, n_genes)`.
+        y: What was measured, shape `(n,)`.
+        name: The predictor; None: the one that ranks best.
+    """
+    if len(y) < ENOUGH:
+        return None
+    features = encode(space, genomes)
+    name = name or choose_predictor(space, features, y)[0]
+    build = partial(build_predictor, name, space)
+    return Judgement(
+        name, cross_validate(build, features, y), learning_curve(build, features, y, np.random.default_rng(0), n_repeats=3)
+    )

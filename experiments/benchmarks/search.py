@@ -1,15 +1,19 @@
 """Searches against known truth: 15,625 networks trained for real, latencies of nine real devices.
 
-    python experiments/benchmarks/search.py PATH/nasbench201.csv.gz
+    python experiments/benchmarks/search.py PATH/nasbench201.csv.gz --strategies predictor nsga2 random --raw runs/search.csv
 
-Error (100 - cifar100-test) and latency both count as expensive. Prints the hypervolume of what was found over that of the
-true front after 50, 100, 150 and 300 distinct measurements, reference point at the 90 % quantile of error and the 99 %
-quantile of latency: mean over devices and seeds, and standard deviation over seeds of the mean over devices.
+Error (100 - cifar100-test) and latency both count as expensive, with `--free-latency` the error alone. Prints the
+hypervolume of what was found over that of the true front after 50, 100, 150 and 300 distinct measurements, reference point
+at the 90 % quantile of error and the 99 % quantile of latency: mean over devices and seeds, and standard deviation over
+seeds of the mean over devices. Every finished search is a line of the raw file; those that stand there are not done again.
 """
 
 import argparse
+import itertools
 import time
+from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 
@@ -18,38 +22,36 @@ from search_spaces import Choice, TabularSpace
 
 OPERATORS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 MARKS = (50, 100, 150, 300)
+KEYS = ["strategy", "free_latency", "seed", "device"]
 
 
 def main() -> None:
-    """Run and print."""
+    """Run what the raw file lacks, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
+    parser.add_argument("--raw", type=Path, default=Path("runs/search.csv"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--devices", nargs="+")
-    parser.add_argument("--marks", type=int, nargs="+", default=MARKS)
-    parser.add_argument("--predictors", nargs="+", default=["auto"])
-    parser.add_argument("--batch", type=int, default=3)
+    parser.add_argument("--strategies", nargs="+", default=["predictor:gaussian_process"], help="NAME or predictor:NAME")
+    parser.add_argument("--n", type=int, default=300, help="measurements of a search")
     parser.add_argument("--free-latency", action="store_true", help="latency is a table: it costs nothing")
+    parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     table = pd.read_csv(options.data)
-    print("| strategy | " + " | ".join(str(mark) for mark in options.marks) + " | sd | s a run |")
-    print("|---" * (len(options.marks) + 3) + "|")
-    for predictors in options.predictors:
-        shares, seconds = [], []
-        for seed in options.seeds:
-            for device in options.devices or table.columns[7:]:
-                started = time.perf_counter()
-                shares.append(run(table, device, predictors, seed, options))
-                seconds.append(time.perf_counter() - started)
-        found = np.array(shares).reshape(len(options.seeds), -1, len(options.marks))
-        deviation = found.mean(axis=1).std(axis=0, ddof=1) if len(options.seeds) > 1 else np.zeros(len(options.marks))
-        cells = " | ".join(f"{share:.4f}" for share in found.mean(axis=(0, 1)))
-        deviations = ", ".join(f"{sd:.4f}" for sd in deviation)
-        print(f"| {predictors}, batch {options.batch} | {cells} | {deviations} | {np.mean(seconds):.1f} |", flush=True)
+    done = pd.read_csv(options.raw) if options.raw.exists() else pd.DataFrame(columns=[*KEYS, "n"])
+    finished = {tuple(row[:4]) for row in done[done["n"] >= options.n][KEYS].itertuples(index=False)}
+    wanted = itertools.product(options.strategies, [options.free_latency], options.seeds, table.columns[7:])
+    due = [keys for keys in wanted if keys not in finished]
+    options.raw.parent.mkdir(parents=True, exist_ok=True)
+    results = joblib.Parallel(n_jobs=options.jobs, return_as="generator_unordered")(
+        joblib.delayed(run)(table, *keys, options.n) for keys in due
+    )
+    for row in results:
+        pd.DataFrame([row]).to_csv(options.raw, mode="a", header=not options.raw.exists(), index=False)
+    show(pd.read_csv(options.raw), options)
 
 
-def run(table: pd.DataFrame, device: str, predictors: str, seed: int, options: argparse.Namespace) -> list[float]:
-    """Return the share of the true front's hypervolume after each mark."""
+def run(table: pd.DataFrame, strategy: str, free_latency: bool, seed: int, device: str, n: int) -> dict[str, object]:
+    """Search once; return the share of the true front's hypervolume after each mark."""
     space = TabularSpace([Choice(f"edge{i}", OPERATORS) for i in range(6)])
     operators = table["arch"].str.findall(r"(\w+)~")
     values = np.column_stack([100 - table["cifar100-test"], np.maximum(table[device], 1e-3)])
@@ -58,25 +60,49 @@ def run(table: pd.DataFrame, device: str, predictors: str, seed: int, options: a
     def look_up(genomes: np.ndarray) -> np.ndarray:
         return np.array([rows[tuple(genome)] for genome in genomes])
 
-    cheap = {"latency_ms": lambda genomes: look_up(genomes)[:, 1]} if options.free_latency else {}
-
     def measure(genomes: np.ndarray) -> dict[str, np.ndarray]:
         error, latency = look_up(genomes).T
-        return {"error": error} if options.free_latency else {"error": error, "latency_ms": latency}
+        return {"error": error} if free_latency else {"error": error, "latency_ms": latency}
 
+    name, _, predictor = strategy.partition(":")
+    started = time.perf_counter()
     result = search(
         space,
         measure,
-        cheap=cheap,
-        n_measurements=max(options.marks),
-        predictors=predictors,
-        batch=options.batch,
+        cheap={"latency_ms": lambda genomes: look_up(genomes)[:, 1]} if free_latency else {},
+        n_measurements=n,
+        strategy=name,
+        predictors=predictor or "auto",
         rng=np.random.default_rng(seed),
     )
+    seconds = time.perf_counter() - started
     reference = np.array([np.quantile(values[:, 0], 0.9), np.quantile(values[:, 1], 0.99)])
     whole = hypervolume(values, reference)
     found = result.archive[["error", "latency_ms"]].to_numpy(float)
-    return [hypervolume(found[:mark], reference) / whole for mark in options.marks]
+    shares = {str(mark): hypervolume(found[:mark], reference) / whole if mark <= n else np.nan for mark in MARKS}
+    return {
+        "strategy": strategy,
+        "free_latency": free_latency,
+        "seed": seed,
+        "device": device,
+        "n": n,
+        **shares,
+        "s": seconds,
+    }
+
+
+def show(raw: pd.DataFrame, options: argparse.Namespace) -> None:
+    """Print mean and spread of the searches that were asked for."""
+    marks = [str(mark) for mark in MARKS if mark <= options.n]
+    print(f"| strategy | {' | '.join(marks)} | sd over seeds | s a measurement |")
+    print("|---" * (len(marks) + 3) + "|")
+    for strategy in options.strategies:
+        chosen = raw[(raw["strategy"] == strategy) & (raw["free_latency"] == options.free_latency)]
+        chosen = chosen[chosen["seed"].isin(options.seeds) & (chosen["n"] == options.n)]
+        by_seed = chosen.groupby("seed")[marks].mean()
+        means = " | ".join(f"{mean:.4f}" for mean in by_seed.mean())
+        deviations = ", ".join(f"{sd:.4f}" for sd in by_seed.std(ddof=1))
+        print(f"| {strategy} | {means} | {deviations} | {(chosen['s'] / chosen['n']).mean():.3f} |")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from nas.report.table import print_front, print_verdict, to_text
-from nas.run_folder import MODELLED, NUMBERS, RunFolder, read_table
+from nas.run_folder import RunFolder, numbers, read_table
 from search_spaces.errors import InvalidInput
 
 
@@ -32,10 +32,8 @@ def print_query(path: Path, greatest: Sequence[str], least: Sequence[str], best:
         reach = ", ".join(f"{n} is {everything[n].min():g} to {everything[n].max():g}" for n in [*upper, *lower])
         raise InvalidInput(f"no network of the front keeps these limits; on the front {reach}")
     if best is not None:
-        if best not in NUMBERS + MODELLED or best not in front:
-            raise InvalidInput(
-                f"--best must be one of {', '.join(n for n in NUMBERS + MODELLED if n in front)}; got '{best}'"
-            )
+        if best not in numbers(front):
+            raise InvalidInput(f"--best must be one of {', '.join(numbers(front))}; got '{best}'")
         front = front.loc[[front[best].idxmin()]].reset_index(drop=True)
     table_path = run.table_path(run.experiment.device.name)
     if form == "table":

@@ -1,22 +1,106 @@
 """What a measurement is worth before it is made: the hypervolume that a candidate is expected to add."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 from scipy.stats import norm
 
 from nas.search.pareto import hypervolume, non_dominated
 
 Floats = NDArray[np.float64]
 
+N_SAMPLES = 8  # of the predictions, with three objectives and more
+N_SHORTLISTED = 48  # candidates whose gain is then computed
 
-def expected_gain(mean: Floats, deviation: Floats, measured: Floats, reference: Floats) -> Floats:
-    """Return the expected gain in hypervolume of candidates whose two objectives are independent and normal.
+
+@dataclass(frozen=True)
+class Scale:
+    """The logarithm of a shifted objective: predictors learn on it, since errors and times vary by factors.
+
+    Attributes:
+        shift: Added first; 0 where all values are above 0.
+    """
+
+    shift: float = 0.0
+
+    @classmethod
+    def of(cls, y: Floats) -> "Scale":
+        """Return the scale for measured values of shape `(n,)`."""
+        least = float(y.min())
+        return cls(0.0 if least > 0 else 0.05 * max(float(np.ptp(y)), 1.0) - least)
+
+    def forward(self, y: Floats) -> Floats:
+        """Return values on the scale; what lies below all measured ones is held at a tiny amount."""
+        scaled: Floats = np.log(np.maximum(y + self.shift, 1e-12))
+        return scaled
+
+    def inverse(self, z: Floats) -> Floats:
+        """Return values of the objective."""
+        values: Floats = np.exp(z) - self.shift
+        return values
+
+    def improvement(self, bound: float, mean: Floats, deviation: Floats) -> Floats:
+        """Return the expectation of `max(bound - y, 0)` where y on the scale is normal, so that y is log-normal."""
+        bound = bound + self.shift
+        if bound <= 0:
+            return np.zeros(len(mean))
+        z = (np.log(bound) - mean) / deviation
+        expected: Floats = bound * ndtr(z) - np.exp(mean + deviation**2 / 2) * ndtr(z - deviation)
+        return expected
+
+
+def choose_by_expected_gain(
+    mean: Floats, deviation: Floats, measured: Floats, scales: Sequence[Scale | None], n: int
+) -> list[int]:
+    """Choose candidates one after another, each as if the ones before had turned out as predicted.
 
     Args:
-        mean: Predictions, shape `(k, 2)`; minimised.
-        deviation: Their standard deviations, shape `(k, 2)`; 0 where an objective is known.
+        mean: Predictions, shape `(k, m)`; minimised; on its scale where a column has one.
+        deviation: Their standard deviations, shape `(k, m)`; 0 where an objective is known.
+        measured: Objectives of what is there, shape `(n, m)`.
+        scales: For each column its scale, or None: normal as it is.
+        n: How many to choose.
+
+    Returns:
+        Rows of `mean`, distinct.
+
+    Source:
+        The "kriging believer" of Ginsbourger et al. 2010.
+    """
+    deviation = np.maximum(deviation, 1e-12)
+    believed = np.column_stack(
+        [scale.inverse(column) if scale else column for scale, column in zip(scales, mean.T, strict=True)]
+    )
+    reference = measured.max(axis=0)
+    reference = reference + 1e-9 * np.maximum(np.abs(reference), 1)
+    free = np.ones(len(mean), dtype=bool)
+    chosen: list[int] = []
+    for _ in range(min(n, len(mean))):
+        if mean.shape[1] == 2:
+            gain = expected_gain(mean, deviation, measured, reference, scales)
+        else:
+            gain = sampled_gain(mean, deviation, np.where(free[:, None], believed, np.inf), measured, reference, scales)
+        pick = int(np.argmax(np.where(free, gain, -np.inf)))
+        free[pick] = False
+        chosen.append(pick)
+        measured = np.vstack([measured, believed[pick]])
+    return chosen
+
+
+def expected_gain(
+    mean: Floats, deviation: Floats, measured: Floats, reference: Floats, scales: Sequence[Scale | None] = (None, None)
+) -> Floats:
+    """Return the expected gain in hypervolume of candidates with two independent objectives, normal on their scales.
+
+    Args:
+        mean: As for `choose_by_expected_gain`, two columns.
+        deviation: Above 0.
         measured: Objectives of what is there, shape `(n, 2)`.
         reference: The volume's upper corner, shape `(2,)`.
+        scales: As for `choose_by_expected_gain`.
 
     Returns:
         Shape `(k,)`.
@@ -26,80 +110,63 @@ def expected_gain(mean: Floats, deviation: Floats, measured: Floats, reference: 
         gain is a product of two one-dimensional expected improvements.
     """
     deviation = np.maximum(deviation, 1e-12)
+    improve = [scale.improvement if scale else _normal_improvement for scale in scales]
     there = measured[(measured < reference).all(axis=1)]
     there = np.unique(there[non_dominated(there)], axis=0)  # ascending in the first objective, descending in the second
-    left = np.concatenate([[-np.inf], there[:, 0]])
-    right = np.concatenate([there[:, 0], reference[:1]])
-    top = np.concatenate([reference[1:], there[:, 1]])
-    total = np.zeros(len(mean))
-    for low, high, roof in zip(left, right, top, strict=True):
-        width = _improvement(high, mean[:, 0], deviation[:, 0])
-        if np.isfinite(low):
-            width = width - _improvement(low, mean[:, 0], deviation[:, 0])
-        total += width * _improvement(roof, mean[:, 1], deviation[:, 1])
+    ends = np.concatenate([there[:, 0], reference[:1]])
+    roofs = np.concatenate([reference[1:], there[:, 1]])
+    total, before = np.zeros(len(mean)), np.zeros(len(mean))
+    for end, roof in zip(ends, roofs, strict=True):
+        upto = improve[0](end, mean[:, 0], deviation[:, 0])
+        total += (upto - before) * improve[1](roof, mean[:, 1], deviation[:, 1])
+        before = upto
     return total
 
 
-def _improvement(bound: float, mean: Floats, deviation: Floats) -> Floats:
+def _normal_improvement(bound: float, mean: Floats, deviation: Floats) -> Floats:
     """Return the expectation of `max(bound - y, 0)` for normal `y`."""
     z = (bound - mean) / deviation
     found: Floats = deviation * (norm.pdf(z) + z * norm.cdf(z))
     return found
 
 
-def choose_by_expected_gain(mean: Floats, deviation: Floats, measured: Floats, reference: Floats, n: int) -> list[int]:
-    """Choose candidates one after another, each as if the ones before had turned out as predicted.
+def sampled_gain(
+    mean: Floats,
+    deviation: Floats,
+    believed: Floats,
+    measured: Floats,
+    reference: Floats,
+    scales: Sequence[Scale | None],
+) -> Floats:
+    """Return the mean gain in hypervolume over samples of the predictions, any number of objectives.
 
     Args:
-        mean: As for `expected_gain`.
-        deviation: As for `expected_gain`.
-        measured: As for `expected_gain`.
-        reference: As for `expected_gain`.
-        n: How many to choose.
-
-    Returns:
-        Rows of `mean`.
-
-    Source:
-        The "kriging believer" of Ginsbourger et al. 2010.
-    """
-    free = np.ones(len(mean), dtype=bool)
-    chosen: list[int] = []
-    for _ in range(min(n, len(mean))):
-        gain = expected_gain(mean, deviation, measured, reference)
-        pick = int(np.argmax(np.where(free, gain, -1.0)))
-        free[pick] = False
-        chosen.append(pick)
-        measured = np.vstack([measured, mean[pick]])
-    return chosen
-
-
-def choose_by_gain(candidates: Floats, measured: Floats, n: int) -> list[int]:
-    """Choose candidates one after another, each the one that adds most hypervolume to what is there.
-
-    Args:
-        candidates: Predicted objectives, shape `(k, m)`, any number of them.
+        mean: As for `choose_by_expected_gain`.
+        deviation: As for `choose_by_expected_gain`.
+        believed: The predictions as objectives, shape `(k, m)`; infinite in rows that are no longer free.
         measured: Objectives of what is there, shape `(n, m)`.
-        n: How many to choose.
+        reference: The volume's upper corner, shape `(m,)`.
+        scales: As for `choose_by_expected_gain`.
 
     Returns:
-        Rows of `candidates`; when none adds anything, the nearest to adding come first.
+        Shape `(k,)`. Only the candidates that are dominated least are sampled; the others, and those that gain nothing, get
+        minus the share of the range by which they are dominated, so that they are ranked too.
     """
-    everything = np.concatenate([measured, candidates])
-    low, high = everything.min(axis=0), everything.max(axis=0)
-    scale = np.where(high > low, high - low, 1.0)
-    points, there = (candidates - low) / scale, (measured - low) / scale
-    reference = np.full(points.shape[1], 1.1)
-    there = there[non_dominated(there)]
-    left = list(range(len(points)))
-    chosen: list[int] = []
-    while left and len(chosen) < n:
-        volume = hypervolume(there, reference)
-        gains = [hypervolume(np.vstack([there, points[i]]), reference) - volume for i in left]
-        # Ties, mostly of no gain at all, go to the candidate least dominated by what is there.
-        excess = [float(np.min(np.max(points[i] - there, axis=1))) for i in left]
-        pick = min(range(len(left)), key=lambda k: (-round(gains[k], 12), excess[k]))
-        there = np.vstack([there, points[left[pick]]])
-        there = there[non_dominated(there)]
-        chosen.append(left.pop(pick))
-    return chosen
+    low = measured.min(axis=0)
+    width = np.where(reference > low, reference - low, 1.0)
+    there = measured[non_dominated(measured)]
+    behind = np.min((believed[:, None] - there[None]) / width, axis=2).max(axis=1)  # how deep it is dominated
+    gain: Floats = -1 - np.nan_to_num(behind, posinf=1e9)
+    shortlist = np.argsort(behind, kind="stable")[:N_SHORTLISTED]
+    unit = norm.ppf((np.arange(N_SAMPLES) + 0.5) / N_SAMPLES)
+    orders = [np.random.default_rng(j).permutation(N_SAMPLES) for j in range(mean.shape[1])]  # the same for all candidates
+    volume = hypervolume((there - low) / width, np.ones(len(width)))
+    for i in shortlist:
+        if not np.isfinite(behind[i]):
+            continue
+        drawn = [mean[i, j] + deviation[i, j] * unit[order] for j, order in enumerate(orders)]
+        points = np.column_stack([s.inverse(z) if s else z for s, z in zip(scales, drawn, strict=True)])
+        volumes = [hypervolume((np.vstack([there, p]) - low) / width, np.ones(len(width))) for p in points]
+        gained = float(np.mean(volumes)) - volume
+        gain[i] = gained if gained > 0 else gain[i]
+    return gain

@@ -1,13 +1,18 @@
-"""evolve: NSGA-II over genomes, for objectives that are cheap to compute."""
+"""evolve: NSGA-II, or NSGA-III from three objectives on, over genomes, for objectives that are cheap to compute."""
 
+import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pymoo.algorithms.base.genetic import GeneticAlgorithm
 from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.algorithms.moo.nsga3 import NSGA3
 from pymoo.core.problem import Problem
+from pymoo.util.ref_dirs import get_reference_directions
 
-from nas.search.operators import Canonicalize, GenomeSampling, HashDuplicates, RandomReset, SwapGenes
+from nas.search.operators import GenomeMating, first_generation
 from nas.search.pareto import Front
 from search_spaces.baselines import baselines
 from search_spaces.errors import InvalidInput
@@ -16,9 +21,36 @@ from search_spaces.space import Genomes, SearchSpace
 Objective = Callable[[Genomes], NDArray[np.float64]]
 
 
-def at_most(function: Objective, limit: float) -> Objective:
-    """Return the constraint `function(genomes) <= limit`, in the form that `evolve` takes."""
-    return lambda genomes: function(genomes) - limit
+KEPT = 20_000  # networks evaluated since the front was last made
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A constraint in the form that `evolve` takes: called, it gives by how much genomes break it, 0 or less if they do not.
+
+    Attributes:
+        function: What is limited.
+        bound: The limit.
+        sign: 1: `function` must be at most `bound`; -1: at least.
+    """
+
+    function: Objective
+    bound: float
+    sign: int = 1
+
+    def __call__(self, genomes: Genomes) -> NDArray[np.float64]:
+        """Return the excess, shape `(n,)`."""
+        return self.sign * (self.function(genomes) - self.bound)
+
+
+def at_most(function: Objective, bound: float) -> Limit:
+    """Return the constraint `function(genomes) <= bound`."""
+    return Limit(function, bound)
+
+
+def at_least(function: Objective, bound: float) -> Limit:
+    """Return the constraint `function(genomes) >= bound`."""
+    return Limit(function, bound, -1)
 
 
 def evolve(
@@ -30,17 +62,19 @@ def evolve(
     generations: int,
     rng: np.random.Generator,
     initial: Genomes | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Front:
-    """Search for the networks that none beats, by NSGA-II.
+    """Search for the networks that none beats.
 
     Args:
         space: The space.
         objectives: By name: genomes `(n, n_genes)` to values `(n,)`, minimised.
-        constraints: By name: genomes to values that must be 0 or less, see `at_most`.
+        constraints: By name: genomes to values that must be 0 or less, see `at_most` and `at_least`.
         population: Networks in a generation, at least 2.
         generations: At least 1, the first one counted.
         rng: Source of everything random: the same generator state gives the same front.
         initial: Genomes to start from beside the baselines of the space.
+        progress: Called after each generation with generations done and in all.
 
     Returns:
         The feasible, non-dominated of all networks that were evaluated.
@@ -50,7 +84,7 @@ def evolve(
             says which constraints bind and how near the search came.
 
     Source:
-        Deb et al. 2002, NSGA-II, as in pymoo; gene-swapping crossover, random-reset mutation.
+        Deb et al. 2002, NSGA-II, and Deb and Jain 2014, NSGA-III, as in pymoo; children as in `operators.py`.
     """
     if not objectives:
         raise InvalidInput("a search needs at least one objective, got none")
@@ -58,22 +92,45 @@ def evolve(
         raise InvalidInput(f"population must be 2 or more and generations 1 or more, got {population} and {generations}")
     constraints = constraints or {}
     seeds = np.array(list(baselines(space).values()))
-    start = seeds if initial is None else np.concatenate([seeds, space.canonicalize(initial)])
+    start = seeds if initial is None else np.concatenate([seeds, initial])
     problem = _GenomeProblem(space, objectives, constraints)
-    algorithm = NSGA2(
-        pop_size=population,
-        sampling=GenomeSampling(space, start.astype(np.int16)),
-        crossover=SwapGenes(),
-        mutation=RandomReset(space),
-        repair=Canonicalize(space),
-        eliminate_duplicates=HashDuplicates(),
-    )
+    algorithm = build_algorithm(space, len(objectives), population, first_generation(space, start, population, rng))
     algorithm.setup(problem, termination=("n_gen", generations), seed=int(rng.integers(2**31)))
-    while algorithm.has_next():
+    for generation in range(1, generations + 1):
+        if not algorithm.has_next():  # no network is left to be found
+            break
         algorithm.next()
-    if not len(problem.front):
+        progress(generation, generations)
+    front = problem.front()
+    if not len(front):
         raise InvalidInput(problem.explain_infeasible())
-    return problem.front
+    return front
+
+
+def build_algorithm(space: SearchSpace, n_objectives: int, population: int, first: Genomes) -> GeneticAlgorithm:
+    """Return pymoo's algorithm for so many objectives, with the mating of genomes.
+
+    Args:
+        space: The space.
+        n_objectives: Up to 2: NSGA-II. From 3 on: NSGA-III, which spreads a front of many dimensions better.
+        population: Networks in a generation.
+        first: The first generation, shape `(n, n_genes)`, distinct.
+    """
+    settings = {"pop_size": population, "sampling": first, "mating": GenomeMating(space), "eliminate_duplicates": False}
+    if n_objectives <= 2:
+        return NSGA2(**settings)
+    return NSGA3(reference_directions(n_objectives, population), **settings)
+
+
+def reference_directions(n_objectives: int, n: int) -> NDArray[np.float64]:
+    """Return the finest even grid of at most `n` directions, at least one for each objective; shape `(k, n_objectives)`."""
+    directions = np.eye(n_objectives)
+    for partitions in itertools.count(1):
+        finer = get_reference_directions("das-dennis", n_objectives, n_partitions=partitions)
+        if len(finer) > max(n, n_objectives):
+            break
+        directions = finer
+    return directions
 
 
 class _GenomeProblem(Problem):  # type: ignore[misc]
@@ -93,7 +150,9 @@ class _GenomeProblem(Problem):  # type: ignore[misc]
         self.objectives = objectives
         self.constraints = constraints
         self.nearest = dict.fromkeys(constraints, np.inf)
-        self.front = Front(tuple(objectives), np.empty((0, len(space.choices)), np.int16), np.empty((0, len(objectives))))
+        self._genomes = [np.empty((0, len(space.choices)), np.int16)]
+        self._values = [np.empty((0, len(objectives)))]
+        self._n_kept = 0
 
     def _evaluate(self, x: NDArray[np.int64], out: dict[str, NDArray[np.float64]], *args: object, **kw: object) -> None:
         genomes = np.asarray(x, dtype=np.int16)
@@ -104,11 +163,17 @@ class _GenomeProblem(Problem):  # type: ignore[misc]
             feasible = np.all(out["G"] <= 0, axis=1)
             for name, excess in zip(self.constraints, out["G"].min(axis=0), strict=True):
                 self.nearest[name] = min(self.nearest[name], float(excess))
-        self.front = Front.from_points(
-            self.front.names,
-            np.concatenate([self.front.genomes, genomes[feasible]]),
-            np.concatenate([self.front.values, out["F"][feasible]]),
-        )
+        self._genomes.append(genomes[feasible])
+        self._values.append(out["F"][feasible])
+        self._n_kept += int(feasible.sum())
+        if self._n_kept > KEPT:  # memory stays small; the front of all is the front of the fronts
+            self.front()
+
+    def front(self) -> Front:
+        """Return the feasible, non-dominated of everything that was evaluated."""
+        front = Front.from_points(tuple(self.objectives), np.concatenate(self._genomes), np.concatenate(self._values))
+        self._genomes, self._values, self._n_kept = [front.genomes], [front.values], 0
+        return front
 
     def explain_infeasible(self) -> str:
         """Return one sentence on why nothing was feasible."""

@@ -1,18 +1,26 @@
 """Whether any network keeps the limits, found out before anything is trained; and if none does, why."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.search.exact import exact_front
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInput
+from search_spaces.factor import Factor
 from search_spaces.space import SearchSpace
 
 TOLERANCE = 1e-3  # of each cost's range, for three limits and more
 
 
-def check_feasible(space: SearchSpace, tables: Mapping[str, FactorTable], greatest: Mapping[str, float]) -> None:
+def check_feasible(
+    space: SearchSpace,
+    tables: Mapping[str, FactorTable],
+    greatest: Mapping[str, float],
+    least: Mapping[str, float] | None = None,
+) -> None:
     """Make sure that some network keeps all limits at once.
 
     Exact for one and two limits; with three and more, limits that are met by less than 0.1 % of a cost's range may be
@@ -21,34 +29,61 @@ def check_feasible(space: SearchSpace, tables: Mapping[str, FactorTable], greate
     Args:
         space: The space.
         tables: Additive costs by name; limits on others are not looked at.
-        greatest: Limits by name.
+        greatest: Upper limits by name.
+        least: Lower limits by name.
 
     Raises:
-        InvalidInput: If none does: with the limits that cannot be kept even alone and the least value of each; or else the
+        InvalidInput: If none does: with the limits that cannot be kept even alone and the nearest value of each; or else the
             network that comes nearest to keeping all of them.
     """
-    limited = {name: tables[name] for name in greatest if name in tables}
-    if not limited:
-        return
-    alone = []
-    for name, table in limited.items():
-        front = exact_front(space, {name: table})
-        if front.values[0, 0] > greatest[name]:
-            network = space.architecture(front.genomes[0]).id
-            alone.append(f"{name} is at least {front.values[0, 0]:.6g}, by network {network}, not {greatest[name]:g}")
+    limits = [_Bound(name, tables[name], limit, 1) for name, limit in greatest.items() if name in tables]
+    limits += [_Bound(name, tables[name], limit, -1) for name, limit in (least or {}).items() if name in tables]
+    alone = [text for limit in limits if (text := limit.out_of_reach(space))]
     if alone:
         raise InvalidInput(f"no network keeps the limits: {'; '.join(alone)}")
-    if len(limited) == 1:
+    if len(limits) < 2:
         return
-    front = exact_front(space, limited, tolerance=TOLERANCE if len(limited) > 2 else 0.0)
-    limits = np.array([greatest[name] for name in limited])
-    excess = (front.values / limits).max(axis=1)
+    signed = {f"{limit.sign} {limit.name}": limit.signed for limit in limits}
+    front = exact_front(space, signed, tolerance=TOLERANCE if len(limits) > 2 else 0.0)
+    broken = [limit.excess(values) for limit, values in zip(limits, front.values.T, strict=True)]
+    excess = np.column_stack(broken).max(axis=1)
     nearest = int(excess.argmin())
-    if excess[nearest] > 1:
-        values = ", ".join(f"{n} {v:.6g}" for n, v in zip(limited, front.values[nearest], strict=True))
-        names = " and ".join(f"{name} {greatest[name]:g}" for name in limited)
+    if excess[nearest] > 0:
+        values = ", ".join(f"{x.name} {x.sign * v:.6g}" for x, v in zip(limits, front.values[nearest], strict=True))
         network = space.architecture(front.genomes[nearest]).id
         raise InvalidInput(
-            f"no network keeps {names} together, though each can be kept alone; "
+            f"no network keeps {' and '.join(map(str, limits))} together, though each can be kept alone; "
             f"the nearest is network {network} with {values}"
         )
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """An upper limit (sign 1) or a lower one (sign -1) on an additive cost."""
+
+    name: str
+    table: FactorTable
+    limit: float
+    sign: int
+
+    def __str__(self) -> str:
+        return f"{self.name} {'at least ' if self.sign < 0 else ''}{self.limit:g}"
+
+    @property
+    def signed(self) -> FactorTable:
+        """The cost with the sign that makes the limit an upper one."""
+        factors = tuple(Factor(factor.genes, self.sign * factor.values) for factor in self.table.factors)
+        return FactorTable(factors, self.sign * self.table.constant, self.table.largest)
+
+    def excess(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return by what share of the limit signed values break it, 0 or less if they do not."""
+        return (values - self.sign * self.limit) / max(abs(self.limit), 1e-12)
+
+    def out_of_reach(self, space: SearchSpace) -> str:
+        """Say what can be reached, if the limit cannot be kept even alone; otherwise nothing."""
+        front = exact_front(space, {self.name: self.signed})
+        if self.excess(front.values[:1, 0])[0] <= 0:
+            return ""
+        reached, network = self.sign * front.values[0, 0], space.architecture(front.genomes[0]).id
+        end = "least" if self.sign > 0 else "most"
+        return f"{self.name} is at {end} {reached:.6g}, by network {network}, not {self.limit:g}"

@@ -1,95 +1,127 @@
-"""pymoo's operators for genomes: canonical, of few options each, told apart by hash."""
+"""How evolution draws genomes: canonical, of few options each, no network twice."""
 
 from typing import Any
 
 import numpy as np
-from pymoo.core.crossover import Crossover
-from pymoo.core.duplicate import DuplicateElimination
-from pymoo.core.mutation import Mutation
+from numpy.typing import NDArray
+from pymoo.core.infill import InfillCriterion
 from pymoo.core.population import Population
-from pymoo.core.repair import Repair
-from pymoo.core.sampling import Sampling
 
 from search_spaces.space import Genomes, SearchSpace
 
-
-class GenomeSampling(Sampling):  # type: ignore[misc]
-    """The given genomes first, then random ones."""
-
-    def __init__(self, space: SearchSpace, initial: Genomes) -> None:
-        super().__init__()
-        self.space = space
-        self.initial = initial
-
-    def _do(self, problem: Any, n_samples: int, *args: Any, random_state: np.random.Generator, **kwargs: Any) -> Genomes:
-        missing = max(n_samples - len(self.initial), 0)
-        # Twice as many as needed: pymoo drops duplicates and does not ask again.
-        return np.concatenate([self.initial, self.space.sample(2 * missing, random_state)])
+NEAREST = 3  # a mate stands at most so many places away along an objective
+MATING_SHARE = 0.5  # of the children have two parents
+N_ATTEMPTS = 5  # to fill one generation
 
 
-class SwapGenes(Crossover):  # type: ignore[misc]
-    """Two parents swap each gene with a probability of the pair, drawn evenly from 0 to 0.3; half of the pairs swap nothing.
+class GenomeMating(InfillCriterion):  # type: ignore[misc]
+    """Children of parents that stand side by side in the objectives, none of them ever drawn before.
 
-    Measured on eight additive problems of 33 genes with 20,000 evaluations: 0.996 of the exact hypervolume, against 0.970
-    where nine tenths of the pairs swap half of their genes.
+    Networks that are neighbours on a front share what makes them good and differ in a few genes, so their children are
+    worth trying; those of parents far apart rarely are. Measured on 16 additive problems of 27 and 45 genes with 20,000
+    evaluations: 0.9998 of the exact hypervolume (least 0.999); with mates from anywhere 0.987 (0.94), without mates 0.996.
+
+    Args:
+        space: The space.
     """
 
-    def __init__(self) -> None:
-        super().__init__(n_parents=2, n_offsprings=2, prob=0.5)
+    def __init__(self, space: SearchSpace) -> None:
+        super().__init__()
+        self.space = space
+        self.seen: set[bytes] = set()
 
-    def _do(self, problem: Any, X: Genomes, *args: Any, random_state: np.random.Generator, **kwargs: Any) -> Genomes:  # noqa: N803
-        _, n_pairs, n_genes = X.shape
-        swapped = random_state.random((n_pairs, n_genes)) < GREATEST_SWAP * random_state.random((n_pairs, 1))
-        return np.where(swapped, X[::-1], X)
+    def do(
+        self, problem: Any, pop: Population, n_offsprings: int, random_state: np.random.Generator, **kwargs: Any
+    ) -> Population:
+        """Return up to `n_offsprings` new networks; fewer, or none, when hardly any is left to be found."""
+        genomes = np.asarray(pop.get("X"), dtype=np.int16)
+        self.seen.update(row.tobytes() for row in genomes)
+        values, places = pop.get("F"), _places(pop, random_state)
+        children: list[Genomes] = []
+        for attempt in range(N_ATTEMPTS):
+            # Some will have been drawn before, the more the nearer the search is to its end.
+            n = 4 + (5 * 2**attempt * (n_offsprings - len(children))) // 4
+            for row in draw_children(self.space, genomes, values, places, n, random_state):
+                key = row.tobytes()
+                if key not in self.seen and len(children) < n_offsprings:
+                    self.seen.add(key)
+                    children.append(row)
+            if len(children) == n_offsprings:
+                break
+        return Population.new("X", np.array(children)) if children else Population.create()
 
 
-GREATEST_SWAP = 0.3
+def draw_children(
+    space: SearchSpace,
+    genomes: Genomes,
+    values: NDArray[np.float64],
+    places: NDArray[np.int64],
+    n: int,
+    rng: np.random.Generator,
+) -> Genomes:
+    """Draw children: by tournament, crossover between neighbours, and random reset of genes.
+
+    Args:
+        space: The space.
+        genomes: The parents, shape `(p, n_genes)`.
+        values: Their objectives, shape `(p, m)`.
+        places: Their places in the order of merit, 0 the best, shape `(p,)`.
+        n: Number of children.
+        rng: Source of everything random.
+
+    Returns:
+        Canonical, shape `(n, n_genes)`; repeats are possible.
+    """
+    rivals = rng.integers(0, len(genomes), (2, n))
+    mothers = np.where(places[rivals[0]] < places[rivals[1]], *rivals)
+    order = np.argsort(values[:, rng.integers(0, values.shape[1])], kind="stable")
+    along = np.empty(len(order), np.int64)
+    along[order] = np.arange(len(order))
+    steps = rng.integers(1, NEAREST + 1, n) * rng.choice([-1, 1], n)
+    fathers = order[np.clip(along[mothers] + steps, 0, len(order) - 1)]
+    from_father = (rng.random((n, genomes.shape[1])) < 0.5) & (rng.random((n, 1)) < MATING_SHARE)
+    return space.canonicalize(reset_genes(space, np.where(from_father, genomes[fathers], genomes[mothers]), rng))
 
 
-class RandomReset(Mutation):  # type: ignore[misc]
-    """Draws each gene anew, from its other options, with probability one over the number of genes.
+def reset_genes(space: SearchSpace, genomes: Genomes, rng: np.random.Generator) -> Genomes:
+    """Draw genes anew, from their other options: each with probability one over the number of genes, at least one in a row.
 
     pymoo's polynomial mutation with rounding does next to nothing on genes of few options.
     """
-
-    def __init__(self, space: SearchSpace) -> None:
-        super().__init__(prob=1.0)
-        self.cardinalities = space.cardinalities
-
-    def _do(self, problem: Any, X: Genomes, *args: Any, random_state: np.random.Generator, **kwargs: Any) -> Genomes:  # noqa: N803
-        free = np.flatnonzero(self.cardinalities > 1)
-        if not len(free):
-            return X
-        drawn = random_state.random((len(X), len(free))) < 1 / len(free)
-        options = self.cardinalities[free]
-        steps = 1 + random_state.integers(0, options - 1, size=drawn.shape)
-        changed = X.copy()
-        changed[:, free] = np.where(drawn, (X[:, free] + steps) % options, X[:, free])
-        return changed
+    free = np.flatnonzero(space.cardinalities > 1)
+    if not len(free):
+        return genomes
+    drawn = rng.random((len(genomes), len(free))) < 1 / len(free)
+    unchanged = np.flatnonzero(~drawn.any(axis=1))
+    drawn[unchanged, rng.integers(0, len(free), len(unchanged))] = True
+    options = space.cardinalities[free]
+    steps = 1 + rng.integers(0, options - 1, size=drawn.shape)
+    changed = genomes.copy()
+    changed[:, free] = np.where(drawn, (genomes[:, free] + steps) % options, genomes[:, free])
+    return changed
 
 
-class Canonicalize(Repair):  # type: ignore[misc]
-    """Sets the genes of inactive choices to 0, so that equal networks are equal rows."""
-
-    def __init__(self, space: SearchSpace) -> None:
-        super().__init__()
-        self.space = space
-
-    def _do(self, problem: Any, X: Genomes, **kwargs: Any) -> Genomes:  # noqa: N803
-        return self.space.canonicalize(X)
+def _places(pop: Population, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return each individual's place in the order of merit: violation of constraints, rank, crowding, chance."""
+    rank, crowding = (np.array(pop.get(name), dtype=np.float64) for name in ("rank", "crowding"))
+    order = np.lexsort((rng.random(len(pop)), -crowding, rank, pop.get("CV")[:, 0]))
+    places = np.empty(len(pop), np.int64)
+    places[order] = np.arange(len(pop))
+    return places
 
 
-class HashDuplicates(DuplicateElimination):  # type: ignore[misc]
-    """Tells equal genomes by their bytes; pymoo's own check compares all pairs."""
-
-    def _do(self, pop: Population, other: Population | None, is_duplicate: np.ndarray) -> np.ndarray:
-        seen = set() if other is None else {row.tobytes() for row in _rows(other)}
-        for i, row in enumerate(_rows(pop)):
-            key = row.tobytes()
-            is_duplicate[i] = is_duplicate[i] or key in seen
-            seen.add(key)
-        return is_duplicate
+def first_generation(space: SearchSpace, initial: Genomes, n: int, rng: np.random.Generator) -> Genomes:
+    """Return distinct genomes: the given ones first, then random ones up to `n`; fewer in a space that has not so many."""
+    drawn = np.concatenate([space.canonicalize(initial), space.sample(2 * max(n - len(initial), 0), rng)])
+    _, first = np.unique(drawn, axis=0, return_index=True)
+    return drawn[np.sort(first)[: max(n, len(initial))]]
 
 
-def _rows(pop: Population) -> Genomes:
-    return np.asarray(pop.get("X"), dtype=np.int16)
+def balanced_sample(space: SearchSpace, n: int, rng: np.random.Generator) -> Genomes:
+    """Return genomes in which every option of a choice stands equally often before canonicalizing; shape `(n, n_genes)`.
+
+    Source:
+        Latin hypercube sampling, McKay et al. 1979, on options instead of intervals.
+    """
+    drawn = [rng.permutation(np.arange(n) % options) for options in space.cardinalities]
+    return space.canonicalize(np.column_stack(drawn).astype(np.int16))

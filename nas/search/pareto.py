@@ -68,6 +68,19 @@ def layers(values: Floats, n_layers: int) -> NDArray[np.bool_]:
     return mask
 
 
+def tied(front: Floats, everything: Floats, margins: Floats) -> NDArray[np.bool_]:
+    """Return which rows of a front another network would beat if its values were smaller by their margins.
+
+    Args:
+        front: Shape `(k, m)`.
+        everything: All measured networks, those of the front among them, shape `(n, m)`.
+        margins: How far values may be off, 0 where they are exact; shape `(m,)` or `(n, m)`.
+    """
+    no_worse = np.all((everything - margins)[None] <= front[:, None], axis=2)
+    better = np.any(everything[None] < front[:, None], axis=2)  # as measured: otherwise every network would tie with itself
+    return np.array([bool(row.any()) for row in no_worse & better])
+
+
 def hypervolume(values: Floats, reference: Floats) -> float:
     """Return the volume that rows of shape `(n, m)` dominate below a reference point of shape `(m,)`."""
     inside = values[(values < reference).all(axis=1)]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nas.search.acquisition import choose_by_expected_gain, choose_by_gain, expected_gain
+from nas.search.acquisition import Scale, choose_by_expected_gain, expected_gain, sampled_gain
 from nas.search.pareto import hypervolume
 
 MEASURED = np.array([[1.0, 4.0], [2.0, 2.0], [4.0, 1.0], [3.0, 3.0], [2.0, 2.0], [9.0, 0.5]])
@@ -29,9 +29,40 @@ def test_without_anything_measured_inside_the_whole_box_counts():
     assert expected_gain(np.array([[4.0, 3.0]]), np.zeros((1, 2)), outside, REFERENCE) == pytest.approx([2.0])
 
 
+def test_on_a_logarithmic_scale_the_gain_is_that_of_log_normal_draws(rng):
+    scale = Scale(0.5)
+    mean, deviation = np.array([[np.log(3.0), np.log(2.5)]]), np.array([[0.3, 0.2]])
+    before = hypervolume(MEASURED, REFERENCE)
+    draws = scale.inverse(rng.normal(mean, deviation, (4000, 2)))
+    sampled = np.mean([hypervolume(np.vstack([MEASURED, draw]), REFERENCE) - before for draw in draws])
+    gain = expected_gain(mean, deviation, MEASURED, REFERENCE, [scale, scale])[0]
+    assert gain == pytest.approx(sampled, rel=0.1)
+
+
+def test_scales_turn_back_and_take_zeros():
+    for y in (np.array([0.2, 3.0]), np.array([0.0, 3.0]), np.array([-1.0, -1.0])):
+        scale = Scale.of(y)
+        assert scale.inverse(scale.forward(y)) == pytest.approx(y)
+    assert Scale.of(np.array([0.2, 3.0])).shift == 0
+
+
+def test_with_three_objectives_the_gain_is_sampled():
+    there = np.array([[0.0, 4.0, 4.0], [4.0, 0.0, 4.0], [4.0, 4.0, 0.0]])
+    mean = np.array([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [5.0, 5.0, 5.0], [4.1, 4.1, 4.1]])
+    tiny = np.full_like(mean, 1e-9)
+    reference = np.array([4.5, 4.5, 4.5])
+    gain = sampled_gain(mean, tiny, mean, there, reference, [None] * 3)
+    before = hypervolume(there / 4.5, np.ones(3))
+    assert gain[0] == pytest.approx(hypervolume(np.vstack([there, mean[0]]) / 4.5, np.ones(3)) - before)
+    assert gain.argsort()[::-1].tolist() == [0, 1, 3, 2]
+    unsure = np.array([[0.0, 0.0, 2.0]] * 4)
+    assert sampled_gain(mean, unsure, mean, there, reference, [None] * 3)[1] > 0
+    assert choose_by_expected_gain(mean, tiny, there, [None] * 3, 2) == [0, 1]
+
+
 def test_one_after_another_each_counts_the_ones_before():
     candidates = np.array([[1.4, 3.0], [1.41, 3.01], [3.0, 1.4], [4.9, 4.9]])
-    chosen = choose_by_expected_gain(candidates, np.full((4, 2), 0.01), MEASURED, REFERENCE, 2)
+    none = [None, None]
+    chosen = choose_by_expected_gain(candidates, np.full((4, 2), 0.01), MEASURED, none, 2)
     assert sorted(chosen) == [0, 2]
-    assert sorted(choose_by_gain(candidates, MEASURED, 2)) == [0, 2]
-    assert sorted(choose_by_expected_gain(candidates, np.full((4, 2), 0.01), MEASURED, REFERENCE, 9)) == [0, 1, 2, 3]
+    assert sorted(choose_by_expected_gain(candidates, np.full((4, 2), 0.01), MEASURED, none, 9)) == [0, 1, 2, 3]

@@ -1,12 +1,19 @@
+import os
+import time
+
 import numpy as np
 import pytest
-from pymoo.core.population import Population
 
-from nas.search import at_most, evolve, search
-from nas.search.acquisition import choose_by_gain
-from nas.search.operators import HashDuplicates, RandomReset, SwapGenes
+from nas.search import at_least, at_most, evolve, hypervolume, search
+from nas.search.evolution import reference_directions
+from nas.search.loop import gained
+from nas.search.operators import balanced_sample, draw_children, reset_genes
+from nas.search.pareto import tied
+from nas.search.strategies import STRATEGIES
 from search_spaces import Choice, InvalidInput, TabularSpace, cost_table
 from search_spaces.baselines import baselines
+from search_spaces.costs import FactorTable
+from search_spaces.factor import Factor
 
 SPACE = TabularSpace([Choice(f"c{i}", tuple(range(4))) for i in range(6)])
 COST = np.array([1.0, 2.0, 3.0, 1.0, 2.0, 3.0])
@@ -71,27 +78,64 @@ def test_bad_settings_are_named(rng):
         evolve(SPACE, {"e": error}, population=1, generations=5, rng=rng)
 
 
-def test_mutation_changes_one_gene_in_the_mean(rng):
+def test_mutation_changes_at_least_one_gene_and_hardly_more(rng):
     space = TabularSpace([Choice("a", (0, 1)), Choice("b", (0, 1, 2)), Choice("fixed", (7,)), Choice("c", (0, 1, 2, 3))])
     genomes = space.sample(4000, rng)
-    changed = RandomReset(space)._do(None, genomes, random_state=rng)
+    changed = reset_genes(space, genomes, rng)
     n_changed = (changed != genomes).sum(axis=1)
-    assert n_changed.mean() == pytest.approx(1, abs=0.05)
+    assert n_changed.min() == 1
+    assert n_changed.mean() == pytest.approx(1 + (2 / 3) ** 3, abs=0.05)
     assert (changed < space.cardinalities).all()
     assert (changed[:, 2] == 0).all()
 
 
-def test_crossover_swaps_a_few_genes_and_loses_none(rng):
-    parents = np.stack([np.zeros((2000, 40), np.int16), np.ones((2000, 40), np.int16)])
-    children = SwapGenes()._do(None, parents, random_state=rng)
-    assert (children.sum(axis=0) == 1).all()
-    assert children[0].mean() == pytest.approx(0.15, abs=0.01)
+def test_children_have_parents_that_are_neighbours(rng):
+    space = TabularSpace([Choice(f"c{i}", tuple(range(100))) for i in range(40)])
+    genomes = np.repeat(np.arange(100, dtype=np.int16)[:, None], 40, axis=1)  # parent i has i everywhere
+    values = np.column_stack([np.arange(100.0), -np.arange(100.0)])
+    children = draw_children(space, genomes, values, rng.permutation(100), 500, rng)
+    ordered = np.sort(children, axis=1)
+    assert (ordered[:, 30] - ordered[:, 10] <= 3).all()  # all genes but the few that were reset
+    assert (ordered[:, 30] > ordered[:, 10]).mean() == pytest.approx(0.5, abs=0.1)
 
 
-def test_duplicates_are_told_by_content():
-    pop = Population.new("X", np.array([[1, 2], [1, 2], [2, 1]]))
-    other = Population.new("X", np.array([[2, 1]]))
-    assert HashDuplicates().do(pop, other).get("X").tolist() == [[1, 2]]
+def test_no_network_is_evaluated_twice(rng):
+    seen = []
+
+    def counted(genomes):
+        seen.extend(genome.tobytes() for genome in genomes)
+        return error(genomes)
+
+    evolve(SPACE, {"error": counted, "cost": cost}, population=30, generations=40, rng=rng)
+    assert len(seen) == len(set(seen)) == 30 * 40
+    small = TabularSpace([Choice("a", (0, 1, 2)), Choice("b", (0, 1))])
+    done = []
+    front = evolve(
+        small,
+        {"sum": lambda g: g.sum(axis=1).astype(float)},
+        population=4,
+        generations=50,
+        rng=rng,
+        progress=lambda n, total: done.append(n),
+    )
+    assert front.values.tolist() == [[0.0]]
+    assert 1 < len(done) < 50  # ends when all six networks were seen
+
+
+def test_three_objectives_by_reference_directions(rng):
+    third = {"error": error, "cost": cost, "last": lambda g: np.abs(g[:, 0] - 1.5) + g[:, 5]}
+    front = evolve(SPACE, third, population=100, generations=60, rng=rng)
+    everything = np.indices((4,) * 6).reshape(6, -1).T.astype(np.int16)
+    truth = np.column_stack([function(everything) for function in third.values()])
+    reference = truth.max(axis=0)
+    assert hypervolume(front.values, reference) >= 0.98 * hypervolume(truth, reference)
+    assert len(reference_directions(3, 100)) == 91
+    assert len(reference_directions(4, 2)) == 4
+
+
+def test_a_balanced_sample_has_every_option_equally_often(rng):
+    genomes = balanced_sample(SPACE, 40, rng)
+    assert all((np.bincount(column, minlength=4) == 10).all() for column in genomes.T)
 
 
 class Memory:
@@ -128,7 +172,7 @@ def test_search_beats_random_and_measures_what_it_returns():
     by_chance = set(zip(error(random), cost(random), strict=True))
     assert len(found & truth) > 3 * len(by_chance & truth)
     assert list(result.archive.columns) == [*(f"c{i}" for i in range(6)), "error", "cost"]
-    assert result.quality["error"].tau > 0.5
+    assert set(result.predictors) == {"error"}
 
 
 def test_baselines_are_always_measured():
@@ -193,9 +237,119 @@ def test_bad_measurements_are_named():
         run(lambda genomes: {"cost": error(genomes)})
 
 
-def test_hypervolume_gain_prefers_what_adds_most():
-    there = np.array([[0.0, 10.0], [10.0, 0.0]])
-    candidates = np.array([[9.0, 9.0], [2.0, 2.0], [11.0, 11.0], [2.1, 2.1]])
-    assert choose_by_gain(candidates, there, 2) == [1, 3]
-    assert choose_by_gain(candidates, there, 9)[0] == 1
-    assert sorted(choose_by_gain(candidates, there, 9)) == [0, 1, 2, 3]
+@pytest.mark.parametrize("strategy", list(STRATEGIES))
+class TestStrategies:
+    """Every registered strategy, with one measured and one cheap objective."""
+
+    TABLE = FactorTable(tuple(Factor((i,), weight * np.arange(4.0)) for i, weight in enumerate(COST)))
+
+    def search(self, strategy, seed=1, n=40, archive=None, **settings):
+        rng = np.random.default_rng(seed)
+        settings = {"cheap": {"cost": self.TABLE}, "archive": archive, **settings}
+        return search(
+            SPACE,
+            lambda g: {"error": error(g)},
+            n_measurements=n,
+            strategy=strategy,
+            predictors="ridge",
+            rng=rng,
+            **settings,
+        )
+
+    def test_measures_distinct_networks_and_goes_on_where_it_was(self, strategy):
+        memory = Memory()
+        self.search(strategy, n=25, archive=memory)
+        memory.known = dict(list(memory.known.items())[:20])
+        whole, again = self.search(strategy), self.search(strategy, archive=memory)
+        assert len({genome.tobytes() for genome in whole.genomes}) == len(whole.archive) == 40
+        assert (whole.genomes == again.genomes).all()
+        assert whole.front.equals(again.front)
+
+    def test_keeps_constraints_but_for_the_baselines(self, strategy):
+        result = self.search(strategy, constraints={"cost": at_most(self.TABLE, 12.0)})
+        seeds = {genome.tobytes() for genome in baselines(SPACE).values()}
+        assert all(cost(genome[None])[0] <= 12 for genome in result.genomes if genome.tobytes() not in seeds)
+        assert (result.front["cost"] <= 12).all()
+
+    def test_ends_when_a_small_space_is_measured(self, strategy):
+        tiny = TabularSpace([Choice("a", (0, 1, 2)), Choice("b", (0, 1, 2))])
+        table = FactorTable((Factor((0,), np.arange(3.0)),))
+        result = search(
+            tiny,
+            lambda g: {"error": 1.0 + (2 - g[:, 0]) + g[:, 1]},
+            cheap={"cost": table},
+            n_measurements=50,
+            strategy=strategy,
+            rng=np.random.default_rng(0),
+        )
+        assert len(result.archive) == 9
+        assert result.front["error"].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_the_exact_strategy_says_what_it_cannot_take():
+    with pytest.raises(InvalidInput, match="needs cheap objectives that are sums of tables; 'cost' is none"):
+        run(lambda genomes: {"error": error(genomes)}, strategy="exact")
+    limits = {"cost": at_least(TestStrategies.TABLE, 3.0)}
+    with pytest.raises(InvalidInput, match="takes upper limits on sums of tables only; 'cost' is none"):
+        search(
+            SPACE,
+            lambda g: {"error": error(g)},
+            constraints=limits,
+            n_measurements=9,
+            strategy="exact",
+            rng=np.random.default_rng(0),
+        )
+
+
+def test_two_expensive_objectives_and_three_in_all():
+    result = search(
+        SPACE,
+        lambda genomes: {"error": error(genomes), "cost": cost(genomes)},
+        cheap={"last": lambda g: g[:, 5].astype(float)},
+        n_measurements=50,
+        rng=np.random.default_rng(0),
+    )
+    assert list(result.archive.columns[-3:]) == ["error", "cost", "last"]
+    assert len(result.archive) == 50
+
+
+def test_it_ends_when_no_more_is_gained_than_the_noise():
+    flat = run(lambda genomes: {"error": 50 + 0.01 * error(genomes)}, n=400, noise={"error": 5.0})
+    assert flat.stopped_early
+    assert len(flat.archive) < 200
+    assert not run(lambda genomes: {"error": error(genomes)}).stopped_early
+
+
+def test_networks_nearer_than_the_noise_are_tied():
+    front = np.array([[1.0, 5.0], [1.05, 3.0], [2.0, 1.0]])
+    assert tied(front, front, np.array([0.1, 0.0])).tolist() == [True, False, False]
+    assert tied(front, front, np.zeros(2)).tolist() == [False, False, False]
+    assert tied(front, front, np.array([0.1, 2.5])).tolist() == [True, True, True]
+
+
+def test_gains_are_counted_beyond_the_noise():
+    before = np.array([[1.0, 5.0], [2.0, 1.0]])
+    assert gained(before, np.vstack([before, [1.5, 3.0]]), np.array([0.1, 0.0]))
+    assert not gained(before, np.vstack([before, [0.95, 5.0]]), np.array([0.1, 0.0]))
+    assert not gained(before, before, np.array([0.1, 0.0]))
+
+
+def slow_error(genomes):
+    time.sleep(0.01)
+    return {"error": error(genomes)}
+
+
+def test_several_are_measured_at_once_and_the_result_is_the_same():
+    alone = run(slow_error, batch=5)
+    together = run(slow_error, batch=5, workers=2)
+    assert (alone.genomes == together.genomes).all()
+    assert alone.front.equals(together.front)
+
+
+def dying(genomes):
+    os.kill(os.getpid(), 9)
+
+
+def test_a_worker_that_is_killed_is_named():
+    with pytest.raises(InvalidInput, match="a process that measured networks was killed; .* the same command goes on"):
+        run(dying, workers=2)

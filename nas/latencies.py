@@ -1,0 +1,106 @@
+"""Measured latencies of whole networks on one device of a run: timed once, kept in the archive."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latency_tables.kit import measured_names
+from latency_tables.table import LatencyTable
+from latency_tables.timing import Measurement
+from nas.archive import Archive
+from nas.tables import DeviceTable
+from search_spaces.costs import FactorTable
+from search_spaces.graph import Graph
+from search_spaces.space import Genomes
+
+COLUMNS = ("latency_ms", "latency_spread")
+
+
+class Latencies:
+    """Predicted by the table of a device, and measured on it.
+
+    Args:
+        device: The device and its table.
+        open_archive: From name of a study, names of its values and identity to an archive.
+        suffix: What is added to the names of columns: nothing for the first device of a run, otherwise `@NAME`.
+    """
+
+    def __init__(
+        self,
+        device: DeviceTable,
+        open_archive: Callable[[str, tuple[str, ...], Mapping[str, str]], Archive],
+        suffix: str,
+    ) -> None:
+        self.device = device
+        self.suffix = suffix
+        self._open_archive = open_archive
+
+    @property
+    def name(self) -> str:
+        """Name of the latency as an objective."""
+        return f"latency_ms{self.suffix}"
+
+    def predicted(self) -> FactorTable:
+        """Return the table of predictions.
+
+        Raises:
+            InvalidInput: If there is none, or it is not of this device or this space.
+        """
+        return self.device.read().factor_table(self.device.space)
+
+    def time(self, genomes: Genomes, heading: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Return measured latency and spread of networks by column; what was not timed yet is timed and kept.
+
+        Args:
+            genomes: Shape `(n, n_genes)`.
+            heading: What an interrupted timing must agree with to be gone on from.
+
+        Raises:
+            InvalidInput: If the device is elsewhere and networks must be timed there; says how.
+        """
+        due = self._due(genomes)
+        if due:
+            graphs = self._graphs(due)
+            if self.device.config.elsewhere:
+                self.device.ask_elsewhere(graphs)
+            self._keep(due, list(self.device.time_here(graphs, self.device.read(), dict(heading)).values()))
+        found = [values for values in self._archive.lookup(genomes) if values]
+        return {f"{name}{self.suffix}": np.array([values[name] for values in found]) for name in COLUMNS}
+
+    def take(self, genomes: Genomes, file: Path) -> LatencyTable:
+        """Take what a kit has measured elsewhere: the table if there is none, otherwise those of the networks it holds.
+
+        Raises:
+            InvalidInput: If the file is no such result.
+        """
+        if not self.device.path.exists():
+            return self.device.take(file)
+        table = self.device.read()
+        due = self._due(genomes)
+        graphs = self._graphs(due)
+        names = measured_names(file)
+        chosen = {name: graph for name, graph in graphs.items() if name in names}
+        measurements = self.device.take_networks(chosen, table, file)
+        self._keep([g for g, name in zip(due, graphs, strict=True) if name in chosen], list(measurements.values()))
+        return table
+
+    @cached_property
+    def _archive(self) -> Archive:
+        fingerprint = json.dumps(dict(self.device.read().fingerprint), sort_keys=True)
+        return self._open_archive(f"latency {self.device.device.name}", COLUMNS, {"device": fingerprint})
+
+    def _due(self, genomes: Genomes) -> list[Genomes]:
+        return [genome for genome, values in zip(genomes, self._archive.lookup(genomes), strict=True) if values is None]
+
+    def _graphs(self, genomes: Iterable[Genomes]) -> dict[str, Graph]:
+        space = self.device.space
+        architectures = [space.architecture(genome) for genome in genomes]
+        return {architecture.id: space.graph(architecture) for architecture in architectures}
+
+    def _keep(self, genomes: list[Genomes], found: list[Measurement]) -> None:
+        values = {"latency_ms": np.array([m.ms for m in found]), "latency_spread": np.array([m.spread for m in found])}
+        self._archive.add(np.array(genomes), values)

@@ -1,0 +1,46 @@
+"""What a search says of itself when it has ended: how good its predictor was, and whether to measure more."""
+
+import numpy as np
+
+from nas.search import evolve, exact_front, hypervolume
+from nas.search.loop import SearchResult
+from predictors import RidgePredictor, encode, judge, linear_table
+from search_spaces.costs import cost_table
+from search_spaces.space import SearchSpace
+
+
+def print_search(space: SearchSpace, result: SearchResult) -> None:
+    """Print how the error's predictor ranks unseen networks, what more measurements would bring, and how good evolution is.
+
+    Args:
+        space: The space.
+        result: A search that measured errors.
+    """
+    errors = result.archive["error"].to_numpy(float)
+    ending = "ended early: no more was gained than the noise" if result.stopped_early else "used its measurements"
+    print(f"the search {ending}; {len(errors)} networks measured, {int(result.front['tied'].sum())} of its front tied")
+    found = judge(space, result.genomes, errors, result.predictors.get("error"))
+    if found is None:
+        return
+    print(
+        f"predictor of the error ({found.name}): Kendall tau {found.quality.tau:.2f} on {found.quality.n} networks, "
+        f"{found.quality.tau_top:.2f} among the best tenth (cross-validated; nan where all errors tie); {found.curve.advice}"
+    )
+    print(f"evolution reached {100 * evolved_share(space, result):.2f} % of the exact front of a linear prediction")
+
+
+def evolved_share(space: SearchSpace, result: SearchResult) -> float:
+    """Return the share of the exact hypervolume that evolution reaches where the truth is known.
+
+    The objectives are a line fitted to the measured errors, and the packed bytes: both are sums of tables, so their exact
+    front is known, and what evolution misses of it is its own fault, not the predictor's.
+    """
+    ridge = RidgePredictor().fit(encode(space, result.genomes), result.archive["error"].to_numpy(float))
+    tables = {"error": linear_table(space, ridge), "size_bytes": cost_table(space, "size_bytes")}
+    exact = exact_front(space, tables).values
+    found = evolve(space, tables, population=100, generations=60, rng=np.random.default_rng(0)).values
+    width = np.ptp(exact, axis=0)
+    scale = np.where(width > 0, width, 1.0)
+    reference = np.full(2, 1.1)
+    whole = hypervolume((exact - exact.min(axis=0)) / scale, reference)
+    return hypervolume((found - exact.min(axis=0)) / scale, reference) / whole

@@ -1,0 +1,6 @@
+"""What to measure next: strategies behind one interface."""
+
+from nas.search.strategies import exact, optuna_samplers, predictor, sampled  # noqa: F401  registers them
+from nas.search.strategies.strategy import STRATEGIES, Strategy
+
+__all__ = ["STRATEGIES", "Strategy"]

@@ -1,0 +1,75 @@
+"""Optuna's samplers as strategies: `tpe`, `gp`, `optuna_nsga2`."""
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
+from optuna.study import StudyDirection
+from optuna.trial import Trial, TrialState, create_trial
+
+from nas.search.known import Known
+from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
+from search_spaces.space import Genomes
+
+N_WASTED = 5  # answers that are measured already or against a constraint, after which chance decides
+
+
+class OptunaStrategy:
+    """Asks a sampler and tells it what was measured; the study lives in memory.
+
+    Args:
+        build: From a seed to the sampler.
+    """
+
+    def __init__(self, build: Callable[[int], BaseSampler]) -> None:
+        self.build = build
+        self.study: optuna.Study | None = None
+        self._told = 0
+        self._asked: dict[bytes, Trial] = {}
+
+    def propose(self, known: Known, n: int, rng: np.random.Generator) -> Genomes:
+        """See `Strategy`."""
+        if not len(known):
+            return seeds(known)
+        choices = known.space.choices
+        # Places of options instead of options: these may be of any type.
+        distributions = {c.name: CategoricalDistribution(tuple(range(len(c.options)))) for c in choices}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            if self.study is None:
+                directions = [StudyDirection.MINIMIZE] * known.values().shape[1]
+                self.study = optuna.create_study(sampler=self.build(int(rng.integers(2**31))), directions=directions)
+            self._tell(self.study, known, distributions)
+            found = np.empty((0, len(choices)), np.int16)
+            for _ in range(n + N_WASTED):
+                trial = self.study.ask(dict(distributions))
+                genome = known.space.canonicalize(np.array([[trial.params[choice.name] for choice in choices]]))
+                if not len(known.open(genome)) or (found == genome).all(axis=1).any():
+                    self.study.tell(trial, state=TrialState.FAIL)
+                    continue
+                found = np.concatenate([found, genome])
+                self._asked[genome.tobytes()] = trial
+                if len(found) == n:
+                    return found
+        rest = known.unmeasured(np.concatenate([found, random_networks(known, n, rng)]))
+        return rest[:n]
+
+    def _tell(self, study: optuna.Study, known: Known, distributions: dict[str, CategoricalDistribution]) -> None:
+        rows = zip(known.genomes[self._told :], known.values()[self._told :], strict=True)
+        for genome, values in rows:
+            trial = self._asked.pop(genome.tobytes(), None)
+            if trial is not None:
+                study.tell(trial, values.tolist())
+            else:
+                params = dict(zip(distributions, genome.tolist(), strict=True))
+                study.add_trial(create_trial(params=params, distributions=dict(distributions), values=values.tolist()))
+        self._told = len(known)
+
+
+STRATEGIES.register("tpe")(lambda: OptunaStrategy(lambda seed: TPESampler(seed=seed)))
+STRATEGIES.register("gp")(lambda: OptunaStrategy(lambda seed: GPSampler(seed=seed)))
+STRATEGIES.register("optuna_nsga2")(lambda: OptunaStrategy(lambda seed: NSGAIISampler(population_size=20, seed=seed)))

@@ -1,0 +1,90 @@
+"""Strategies that learn no model: what others are measured against, and a start where nothing can be learned."""
+
+import numpy as np
+from pymoo.core.population import Population
+from pymoo.core.problem import Problem
+from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
+
+from nas.search.known import Known
+from nas.search.operators import balanced_sample, draw_children
+from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
+from search_spaces.space import Genomes
+
+N_ATTEMPTS = 8
+
+
+@STRATEGIES.register("random")
+class RandomStrategy:
+    """Networks drawn at random, the baselines first."""
+
+    def propose(self, known: Known, n: int, rng: np.random.Generator) -> Genomes:
+        """See `Strategy`."""
+        return random_networks(known, n, rng) if len(known) else _first(known, n, rng)
+
+
+@STRATEGIES.register("local")
+class LocalStrategy:
+    """Networks that differ from one of the front in one choice.
+
+    Source:
+        Pareto local search, Paquete et al. 2004; White et al. 2020 (arXiv:2005.02960) for how far it goes on this task.
+    """
+
+    def propose(self, known: Known, n: int, rng: np.random.Generator) -> Genomes:
+        """See `Strategy`."""
+        if not len(known):
+            return _first(known, n, rng)
+        near = known.open(np.concatenate([_one_choice_away(known, genome) for genome in known.best()]))
+        return rng.permutation(near)[:n] if len(near) else random_networks(known, n, rng)
+
+
+@STRATEGIES.register("nsga2")
+class Nsga2Strategy:
+    """NSGA-II on true measurements: nothing is predicted.
+
+    Args:
+        population: Networks that have children.
+
+    Source:
+        Deb et al. 2002, survival as in pymoo; children as in `operators.py`.
+    """
+
+    def __init__(self, population: int = 20) -> None:
+        self.population = population
+
+    def propose(self, known: Known, n: int, rng: np.random.Generator) -> Genomes:
+        """See `Strategy`."""
+        if not len(known):
+            return _first(known, max(n, self.population), rng)
+        genomes, values = known.genomes[known.usable()], known.usable_values()
+        problem = Problem(n_var=genomes.shape[1], n_obj=values.shape[1], xl=0, xu=1)
+        pop = Population.new("X", genomes, "F", values, "place", np.arange(len(genomes)))
+        survivors = RankAndCrowding().do(problem, pop, n_survive=self.population, random_state=rng).get("place").astype(int)
+        places = np.arange(len(survivors))
+        found = np.empty((0, genomes.shape[1]), np.int16)
+        for _ in range(N_ATTEMPTS):
+            drawn = draw_children(known.space, genomes[survivors], values[survivors], places, 4 * n, rng)
+            found = known.open(np.concatenate([found, drawn]))
+            if len(found) >= n:
+                break
+        return found[:n] if len(found) else random_networks(known, n, rng)
+
+
+def _first(known: Known, n: int, rng: np.random.Generator) -> Genomes:
+    """Return the baselines and a balanced sample."""
+    first = seeds(known)
+    missing = max(n - len(first), 0)
+    drawn = balanced_sample(known.space, missing, rng)
+    if known.constraints:
+        drawn = random_networks(known, missing, rng)
+    return known.unmeasured(np.concatenate([first, drawn]))
+
+
+def _one_choice_away(known: Known, genome: Genomes) -> Genomes:
+    rows = []
+    for gene, n_options in enumerate(known.space.cardinalities):
+        for option in range(n_options):
+            row = genome.copy()
+            row[gene] = option
+            rows.append(row)
+    return np.array(rows, np.int16)

@@ -1,0 +1,49 @@
+"""The interface of a strategy: what to measure next, given what is known."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from nas.search.known import Known
+from search_spaces.baselines import baselines
+from search_spaces.registry import Registry
+from search_spaces.space import Genomes
+
+
+class Strategy(Protocol):
+    """Chooses what is measured. A new one is a file with a class of this method, registered under its name.
+
+    `nas.search.search` asks it again and again until the budget is spent, each time after it has measured the answer. A
+    search that was stopped is told the same answers again, so a strategy must draw everything random from `rng`.
+    """
+
+    def propose(self, known: Known, n: int, rng: np.random.Generator) -> Genomes:
+        """Return about `n` networks to measure, those that promise most first; none when nothing is left.
+
+        Args:
+            known: What was measured; nothing at first, then a whole first generation may be returned.
+            n: Networks that are wanted.
+            rng: Source of everything random.
+        """
+
+
+STRATEGIES: Registry[Callable[[], Strategy]] = Registry("search strategy")
+
+
+def random_networks(known: Known, n: int, rng: np.random.Generator) -> Genomes:
+    """Return up to `n` networks that keep the constraints and were not measured, drawn at random."""
+    everything = known.everything
+    if everything is not None:
+        return rng.permutation(known.open(everything))[:n]
+    found = np.empty((0, known.genomes.shape[1]), np.int16)
+    for _ in range(20):  # a bounded number of draws: constraints may leave next to nothing
+        found = known.open(np.concatenate([found, known.space.sample(max(50 * n, 1000), rng)]))
+        if len(found) >= n:
+            break
+    return found[:n]
+
+
+def seeds(known: Known) -> Genomes:
+    """Return the baselines of the space that were not measured: they are measured even where they break a constraint."""
+    return known.unmeasured(np.array(list(baselines(known.space).values())))
