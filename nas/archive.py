@@ -1,6 +1,7 @@
 """Archive: every measured network, as trials of an Optuna study, so that Optuna's tools and dashboards can read it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, create_trial
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from search_spaces.errors import InvalidInput
 from search_spaces.space import Genomes, SearchSpace
@@ -43,26 +45,28 @@ class Archive:
         self.space = space
         self.names = names
         mine = {"space": space.name, "n_genes": str(len(space.choices)), **(identity or {})}
-        try:
+        self._shown = _without_password(storage)
+        self._known: dict[str, FrozenTrial] = {}
+        self._n_read = 0
+        with self._explained():
             self._study = optuna.create_study(
-                study_name=study, storage=storage, directions=["minimize"], load_if_exists=True
+                study_name=study, storage=_driver(storage), directions=["minimize"], load_if_exists=True
             )
             theirs = self._study.user_attrs.get("identity")
             if theirs is None:
                 self._study.set_user_attr("identity", mine)
                 theirs = mine
             differing = [key for key in mine if theirs.get(key) != mine[key]]
-            trials = [] if differing else self._study.get_trials(deepcopy=False)
-            self._known = {self._key(trial): trial for trial in trials}
-        except (SQLAlchemyError, OptunaError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InvalidInput(f"the archive '{storage}' cannot be read ({reason}); move it away to start anew") from error
+            if not differing:
+                self._read()
         if differing:
             what = "; ".join(f"{key} was {theirs.get(key)}, is {mine[key]}" for key in differing)
-            raise InvalidInput(f"the archive '{storage}' holds other networks ({what}); use another run folder")
+            raise InvalidInput(f"the archive '{self._shown}' holds other networks ({what}); use another run folder")
 
     def lookup(self, genomes: Genomes) -> list[dict[str, float] | None]:
-        """Return the measured values of each genome, or None where there are none."""
+        """Return the measured values of each genome, or None where there are none; also what others have added meanwhile."""
+        with self._explained():
+            self._read()
         trials = [self._known.get(self._text(genome)) for genome in genomes]
         return [self._values(trial) if trial else None for trial in trials]
 
@@ -80,8 +84,9 @@ class Archive:
                     **{name: float(values[name][i]) for name in self.names[1:]},
                 },
             )
-            self._study.add_trial(trial)
-            self._known[self._text(genome)] = trial
+            with self._explained():
+                self._study.add_trial(trial)
+            self._known.setdefault(self._text(genome), trial)
 
     def measure_missing(
         self,
@@ -110,6 +115,22 @@ class Archive:
         """Return the measured values, a row for each network in the order of `genomes`."""
         return pd.DataFrame([self._values(trial) for trial in self._known.values()], columns=list(self.names))
 
+    def _read(self) -> None:
+        """Take in the trials added since the last time; where two searches measured a network, the first counts."""
+        trials = self._study.get_trials(deepcopy=False)
+        for trial in trials[self._n_read :]:
+            self._known.setdefault(self._key(trial), trial)
+        self._n_read = len(trials)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, OptunaError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            way_out = "move it away to start anew" if self._shown.startswith("sqlite") else "is the server there?"
+            raise InvalidInput(f"the archive '{self._shown}' cannot be read ({reason}); {way_out}") from error
+
     @cached_property
     def _distributions(self) -> dict[str, CategoricalDistribution]:
         return {choice.name: CategoricalDistribution(choice.options) for choice in self.space.choices}
@@ -128,3 +149,27 @@ class Archive:
     @staticmethod
     def _text(genome: Genomes) -> str:
         return " ".join(str(int(gene)) for gene in genome)
+
+
+def _driver(storage: str) -> str:
+    """Return the URL with the driver that hwnas installs: psycopg 3 for PostgreSQL.
+
+    Raises:
+        InvalidInput: If the driver is missing.
+    """
+    if not storage.startswith("postgresql:"):
+        return storage
+    try:
+        import psycopg  # noqa: F401  only whether it is there
+    except ImportError as error:
+        raise InvalidInput(
+            "an archive on PostgreSQL needs its driver; install it with `pip install 'hwnas[postgresql]'`"
+        ) from error
+    return storage.replace("postgresql:", "postgresql+psycopg:", 1)
+
+
+def _without_password(storage: str) -> str:
+    try:
+        return make_url(storage).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        return storage

@@ -62,7 +62,7 @@ def backend(name: str, scheduler: str | None = None) -> Iterator[None]:
     except ImportError as error:
         raise InvalidInput("--backend dask needs Dask; install it with `pip install 'hwnas[dask]'`") from error
     try:
-        client = Client(scheduler, timeout="10s")
+        client = Client(scheduler, timeout="10s")  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise InvalidInput(f"no Dask scheduler answers at '{scheduler}'; start one with `dask scheduler`") from error
     with client, joblib.parallel_config(backend="dask"):

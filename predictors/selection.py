@@ -14,6 +14,7 @@ from search_spaces.space import Genomes, SearchSpace
 CANDIDATES = ("gaussian_process", "ridge", "trees", "ensemble")
 ENOUGH = 20  # networks below which nothing can be compared
 HELPFUL = 0.01  # of Kendall's tau
+CLEAR = 0.05  # of the mean of both taus: cross-validation of a few dozen networks scatters by as much
 
 
 def choose_predictor(
@@ -22,7 +23,7 @@ def choose_predictor(
     y: Floats,
     names: Sequence[str] = CANDIDATES,
 ) -> tuple[str, dict[str, Quality]]:
-    """Choose the predictor that ranks unseen networks best, those of the best tenth above all.
+    """Choose the predictor that ranks unseen networks clearly best, those of the best tenth above all; otherwise the first.
 
     Args:
         space: The space.
@@ -36,7 +37,8 @@ def choose_predictor(
     if len(y) < ENOUGH:
         return names[0], {}
     qualities = {name: cross_validate(partial(build_predictor, name, space), X, y) for name in names}
-    return max(names, key=lambda name: merit(qualities[name])), qualities
+    best = max(names, key=lambda name: merit(qualities[name]))
+    return (best if merit(qualities[best]) > merit(qualities[names[0]]) + CLEAR else names[0]), qualities
 
 
 def merit(quality: Quality) -> float:

@@ -20,30 +20,6 @@ from search_spaces import lower
 
 ROOT = Path(__file__).parents[2]
 DIGITS = str(ROOT / "experiments" / "digits.yaml")
-QUICK = [
-    "training.float_epochs=2",
-    "training.quantized_epochs=1",
-    "table.n_fit=12",
-    "table.n_held_out=12",
-    "table.rounds=2",
-    "table.seconds=0.002",
-    "table.patience=0",
-    "search.n_measurements=16",
-]
-SET = [word for change in QUICK for word in ("--set", change)]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "digits"
-    assert main(["run", DIGITS, "--out", str(folder), *SET]) == 0
-    return folder
-
-
-@pytest.fixture
-def run(finished, tmp_path):
-    """A copy that a test may spoil."""
-    return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
 def failing(arguments, capsys, code=2):
@@ -79,9 +55,9 @@ def test_every_network_of_the_front_is_measured(finished):
     assert baselines["baseline"].tolist()[0] == "float32 smallest"
 
 
-def test_running_again_changes_nothing(finished, capsys):
+def test_running_again_changes_nothing(finished, quick, capsys):
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file() and path.suffix != ".db"}
-    assert main(["run", DIGITS, "--out", str(finished), *SET]) == 0
+    assert main(["run", DIGITS, "--out", str(finished), *quick]) == 0
     after = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file() and path.suffix != ".db"}
     assert {path.name for path in before} == {path.name for path in after}
     assert all(before[path] == after[path] for path in before if path.suffix != ".png")
@@ -325,7 +301,7 @@ def readme_commands():
 
 
 @pytest.mark.parametrize("command", readme_commands())
-def test_commands_of_the_documents_run(command, run, tmp_path, monkeypatch, capsys):
+def test_commands_of_the_documents_run(command, run, tmp_path, monkeypatch, capsys, quick):
     front = nas.open_run(run).front()
     words = [word.replace("ID", front["id"].iloc[0]) if word == "ID" else word for word in shlex.split(command)[1:]]
     monkeypatch.chdir(tmp_path)
@@ -333,7 +309,7 @@ def test_commands_of_the_documents_run(command, run, tmp_path, monkeypatch, caps
     run.rename(tmp_path / "runs" / "digits")
     shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
     if "experiments/digits.yaml" in words:
-        words += SET
+        words += quick
     if "--space" in words:
         (tmp_path / "tables" / "mobilenet-digits").mkdir(parents=True)
         shutil.copy(tmp_path / "runs/digits/latency/onnxruntime-1t.json", tmp_path / "tables" / "mobilenet-digits")
