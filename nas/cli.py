@@ -210,6 +210,8 @@ def _search_and_print(pipeline: "Pipeline", options: argparse.Namespace) -> None
     from nas.report.search import print_search
     from nas.workers import RunMeasure, backend
 
+    if options.workers < 1:
+        raise InvalidInput(f"--workers must be 1 or more, got {options.workers}")
     with backend(options.backend, options.scheduler):
         threads = max(1, pipeline.experiment.threads // options.workers)
         measure = RunMeasure(str(pipeline.run.path.resolve()), threads) if options.workers > 1 else None
