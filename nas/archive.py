@@ -1,5 +1,6 @@
 """Archive: every measured network, as trials of an Optuna study, so that Optuna's tools and dashboards can read it."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -9,13 +10,16 @@ import optuna
 import pandas as pd
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
-from optuna.exceptions import OptunaError
+from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.trial import FrozenTrial, create_trial
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from search_spaces.errors import InvalidInput
 from search_spaces.space import Genomes, SearchSpace
+
+N_ATTEMPTS = 5  # to make a study that another process is making too
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -49,13 +53,7 @@ class Archive:
         self._known: dict[str, FrozenTrial] = {}
         self._n_read = 0
         with self._explained():
-            self._study = optuna.create_study(
-                study_name=study, storage=_driver(storage), directions=["minimize"], load_if_exists=True
-            )
-            theirs = self._study.user_attrs.get("identity")
-            if theirs is None:
-                self._study.set_user_attr("identity", mine)
-                theirs = mine
+            self._study, theirs = _open_study(study, storage, mine)
             differing = [key for key in mine if theirs.get(key) != mine[key]]
             if not differing:
                 self._read()
@@ -151,21 +149,37 @@ class Archive:
         return " ".join(str(int(gene)) for gene in genome)
 
 
-def _driver(storage: str) -> str:
-    """Return the URL with the driver that hwnas installs: psycopg 3 for PostgreSQL.
+def _open_study(name: str, url: str, identity: dict[str, str]) -> tuple[optuna.Study, dict[str, str]]:
+    """Return the study and its identity; made if it is not there, also where two processes make it at the same moment."""
+    for attempt in range(N_ATTEMPTS):
+        try:
+            study = optuna.create_study(study_name=name, storage=_storage(url), directions=["minimize"], load_if_exists=True)
+            if "identity" not in study.user_attrs:
+                study.set_user_attr("identity", identity)
+            return study, study.user_attrs["identity"]
+        except (IntegrityError, ProgrammingError, StorageInternalError):
+            if attempt == N_ATTEMPTS - 1:
+                raise
+            time.sleep(0.2)
+    raise AssertionError("unreachable")
+
+
+def _storage(url: str) -> str | optuna.storages.RDBStorage:
+    """Return what Optuna opens: for PostgreSQL by psycopg 3, and without connections that stay open between uses.
 
     Raises:
         InvalidInput: If the driver is missing.
     """
-    if not storage.startswith("postgresql:"):
-        return storage
+    if not url.startswith("postgresql:"):
+        return url
     try:
         import psycopg  # noqa: F401  only whether it is there
     except ImportError as error:
         raise InvalidInput(
             "an archive on PostgreSQL needs its driver; install it with `pip install 'hwnas[postgresql]'`"
         ) from error
-    return storage.replace("postgresql:", "postgresql+psycopg:", 1)
+    url = url.replace("postgresql:", "postgresql+psycopg:", 1)
+    return optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool})
 
 
 def _without_password(storage: str) -> str:
