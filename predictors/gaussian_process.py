@@ -9,6 +9,7 @@ from predictors.predictor import CheckedPredictor, Floats
 
 JITTER = 1e-8
 MAX_ITERATIONS = 60
+FARTHEST = 8  # standard deviations of its prior that a parameter may lie away; keeps the line search from overflow
 CACHED = 100_000  # elements of the kernel between candidates and measured networks that are computed at once
 
 
@@ -59,7 +60,9 @@ class GaussianProcessPredictor(CheckedPredictor):
             away = (theta - center) / width
             return loss + 0.5 * float(away @ away), gradient + away / width
 
-        found = minimize(objective, center, jac=True, method="L-BFGS-B", options={"maxiter": MAX_ITERATIONS})
+        bounds = np.column_stack([center - FARTHEST * width, center + FARTHEST * width])
+        settings = {"method": "L-BFGS-B", "bounds": bounds, "options": {"maxiter": MAX_ITERATIONS}}
+        found = minimize(objective, center, jac=True, **settings)
         self.theta_ = found.x
         self.X_ = X
         kernel = self._kernel(X, X)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.search.budget import best_within
 from nas.search.exact import exact_front
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInput
@@ -23,8 +24,8 @@ def check_feasible(
 ) -> None:
     """Make sure that some network keeps all limits at once.
 
-    Exact for one and two limits; with three and more, limits that are met by less than 0.1 % of a cost's range may be
-    called out of reach.
+    Exact for any number of limits; with three and more, the network that is named as the nearest may be beaten by 0.1 % of
+    a cost's range.
 
     Args:
         space: The space.
@@ -43,6 +44,10 @@ def check_feasible(
         raise InvalidInput(f"no network keeps the limits: {'; '.join(alone)}")
     if len(limits) < 2:
         return
+    if len(limits) > 2:
+        bounds = {f"{limit.sign} {limit.name}": (limit.signed, limit.sign * limit.limit) for limit in limits}
+        if best_within(space, limits[0].signed, bounds) is not None:
+            return
     signed = {f"{limit.sign} {limit.name}": limit.signed for limit in limits}
     front = exact_front(space, signed, tolerance=TOLERANCE if len(limits) > 2 else 0.0)
     broken = [limit.excess(values) for limit, values in zip(limits, front.values.T, strict=True)]

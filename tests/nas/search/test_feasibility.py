@@ -32,3 +32,19 @@ def test_limits_that_exclude_each_other_name_the_nearest_network():
     genomes = np.array([[a, b] for a in range(3) for b in range(3)], np.int16)
     ids = {SPACE.architecture(genome).id: UP(genome[None])[0] for genome in genomes}
     assert ids[named] == 3
+
+
+def test_lower_limits_name_the_greatest_value():
+    check_feasible(SPACE, TABLES, {"up": 4.0}, {"up": 4.0})
+    with pytest.raises(InvalidInput, match=r"no network keeps the limits: up is at most 6, by network \w{10}, not 7"):
+        check_feasible(SPACE, TABLES, {}, {"up": 7.0})
+    with pytest.raises(
+        InvalidInput, match=r"no network keeps up at least 5 and down at least 5 together, .* with up 4, down 4"
+    ):
+        check_feasible(SPACE, TABLES, {}, {"up": 5.0, "down": 5.0})
+
+
+def test_three_limits_are_decided_exactly():
+    check_feasible(SPACE, TABLES, {"up": 4.0, "down": 4.0}, {"up": 4.0})
+    with pytest.raises(InvalidInput, match="together, though each can be kept alone"):
+        check_feasible(SPACE, TABLES, {"up": 4.0, "down": 3.9}, {"up": 3.0})

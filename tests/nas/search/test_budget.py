@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from nas.search import best_within
+from search_spaces import Choice, InvalidInput, SearchSpace, TabularSpace, cost_table
+from search_spaces.choice import ActiveWhen
+from search_spaces.costs import FactorTable
+from search_spaces.factor import Factor
+
+
+def spaces():
+    yield TabularSpace([Choice(f"c{i}", tuple(range(2 + i % 3))) for i in range(6)])
+    choices = [Choice("depth", (1, 2, 3)), *(Choice(f"c{i}", (0, 1, 2)) for i in range(4))]
+    yield SearchSpace(
+        "conditional", choices, conditions={"c1": ActiveWhen("depth", (2, 3)), "c2": ActiveWhen("depth", (3,))}
+    )
+
+
+def table(space, rng):
+    factors = [Factor((), np.array(2.0))]
+    for start in range(len(space.choices)):
+        genes = tuple(range(start, min(start + rng.integers(1, 4), len(space.choices))))
+        factors.append(Factor(genes, rng.normal(size=[int(space.cardinalities[g]) for g in genes])))
+    return FactorTable(tuple(factors), constant=float(rng.normal()))
+
+
+@pytest.mark.parametrize("space", list(spaces()), ids=["plain", "conditional"])
+@pytest.mark.parametrize("n_limits", [0, 1, 3])
+def test_it_is_what_trying_everything_finds(space, n_limits):
+    every = np.indices(tuple(space.cardinalities.tolist())).reshape(len(space.choices), -1).T
+    genomes = np.unique(space.canonicalize(every), axis=0)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        objective = table(space, rng)
+        limits = {}
+        for name in "abc"[:n_limits]:
+            cost = table(space, rng)
+            limits[name] = (cost, float(np.quantile(cost(genomes), 0.5)))
+        keeps = np.all([cost(genomes) <= bound + 1e-9 for cost, bound in limits.values()] or [True], axis=0)
+        keeps = np.broadcast_to(keeps, len(genomes))
+        found = best_within(space, objective, limits)
+        if not keeps.any():
+            assert found is None
+        else:
+            assert objective(found[None])[0] == pytest.approx(objective(genomes[keeps]).min())
+            assert (space.canonicalize(found[None])[0] == found).all()
+
+
+def test_a_real_space_under_a_budget_of_bytes(tiny_space):
+    macs, size = cost_table(tiny_space, "macs"), cost_table(tiny_space, "size_bytes")
+    least = best_within(tiny_space, size, {})
+    assert best_within(tiny_space, macs, {"size_bytes": (size, size(least[None])[0] - 1)}) is None
+    negative = FactorTable(tuple(Factor(f.genes, -f.values) for f in macs.factors))
+    found = best_within(tiny_space, negative, {"size_bytes": (size, 2000.0)})
+    sampled = tiny_space.sample(5000, np.random.default_rng(0))
+    assert size(found[None])[0] <= 2000
+    assert macs(found[None])[0] >= macs(sampled[size(sampled) <= 2000]).max()
+
+
+def test_maxima_are_refused(tiny_space):
+    macs, peak = cost_table(tiny_space, "macs"), cost_table(tiny_space, "peak_activation_bytes")
+    with pytest.raises(InvalidInput, match=r"a budget needs sums, but \['peak'\] are maxima"):
+        best_within(tiny_space, macs, {"peak": (peak, 1.0)})
