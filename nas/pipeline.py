@@ -28,6 +28,7 @@ from nas.search.evolution import Objective, at_least, at_most, evolve
 from nas.search.feasibility import check_feasible
 from nas.search.known import Measure
 from nas.search.loop import SearchResult, search
+from nas.search.strategies import STRATEGIES
 from nas.supernet import Supernet
 from nas.tables import DeviceTable
 from nas.training.checkpoint import load_tensors, save_tensors, write_atomically
@@ -346,6 +347,7 @@ def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...
         return Pipeline(RunFolder.open(path).with_search(overrides))
     experiment = Experiment.from_yaml(path, overrides)
     SPACES.get(experiment.space)
+    STRATEGIES.get(experiment.search.strategy)
     if experiment.search.predictors != "auto":
         PREDICTORS.get(experiment.search.predictors)
     folder = Path(out) if out else Path("runs") / experiment.name

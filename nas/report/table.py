@@ -1,6 +1,7 @@
 """The front as a table: for people, for programs."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -25,14 +26,18 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, console: Console) 
     table = Table(title=f"{len(front)} networks that no other measured network beats", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("id", no_wrap=True)
     table.add_column("formats", min_width=13)
-    for title, _ in SHOWN.values():
+    further = [str(name) for name in front if str(name).startswith("latency_ms@")]
+    shown = SHOWN | {name: (name.replace("latency_ms@", "ms@"), "{:.4f}") for name in further}
+    for title, _ in shown.values():
         table.add_column(title, justify="right", no_wrap=True)
     for _, row in front.iterrows():
-        table.add_row(str(row["id"]), formats_of(row), *_cells(row))
+        table.add_row(str(row["id"]), formats_of(row), *_cells(row, shown))
     table.add_section()
     table.add_row("", "uniform baselines:", style="dim")
     for _, row in baselines.iterrows():
-        table.add_row(str(row["id"]), str(row["baseline"]).replace("float32", "f32"), *_cells(row), style="dim")
+        table.add_row(str(row["id"]), str(row["baseline"]).replace("float32", "f32"), *_cells(row, shown), style="dim")
+    if "tied" in front and front["tied"].any():
+        table.caption = "~ tied: another network would beat it if errors moved by the noise and times by their spread"
     console.print(table)
 
 
@@ -81,5 +86,6 @@ def print_verdict(table: LatencyTable, console: Console) -> None:
     console.print(verdict(table), style="" if table.report.is_valid else "bold red", highlight=False)
 
 
-def _cells(row: "pd.Series[Any]") -> list[str]:
-    return ["-" if pd.isna(row.get(name)) else text.format(row[name]) for name, (_, text) in SHOWN.items()]
+def _cells(row: "pd.Series[Any]", shown: Mapping[str, tuple[str, str]]) -> list[str]:
+    cells = ["-" if pd.isna(row.get(name)) else text.format(row[name]) for name, (_, text) in shown.items()]
+    return [f"~{cells[0]}" if row.get("tied") == 1 else cells[0], *cells[1:]]

@@ -89,6 +89,54 @@ def test_any_objectives(run, objectives):
     assert len(study.trials) > 16  # more than the run before had measured
 
 
+def test_limits_of_a_search(run, capsys):
+    assert main(["search", str(run), "--max", "size_bytes=20000", "--min", "macs=100000"]) == 0
+    front = nas.open_run(run).front()
+    assert (front["size_bytes"] <= 20000).all()
+    assert (front["macs"] >= 100000).all()
+    settings = nas.open_run(run).experiment.search
+    assert (settings.max, settings.min) == ({"size_bytes": 20000}, {"macs": 100000})
+    message = failing(["search", run, "--max", "size_bytes=1"], capsys)
+    assert "no network keeps the limits: size_bytes is at least" in message
+    assert "macs is at most" in failing(["search", run, "--set", "search.max={}", "--min", "macs=1e12"], capsys)
+    assert "search.min must not exceed search.max, but does for ['macs']" in failing(
+        ["search", run, "--max", "macs=5", "--min", "macs=6"], capsys
+    )
+    assert "only keys of `search` can be changed" in failing(["search", run, "--set", "seed=3"], capsys)
+
+
+@pytest.mark.parametrize("strategy", ["nsga2", "exact", "tpe"])
+def test_strategies(run, strategy, capsys):
+    (run / "archive.db").unlink()
+    assert main(["search", str(run), "--set", f"search.strategy={strategy}", "--set", "search.n_measurements=24"]) == 0
+    said = capsys.readouterr().out
+    assert "24 networks measured" in said
+    assert "predictor of the error (" in said
+    assert "measure" in said
+    assert re.search(r"evolution reached (99|100)\.\d\d % of the exact front of a linear prediction", said)
+
+
+def test_several_devices(run, capsys):
+    content = yaml.safe_load((run / "experiment.yaml").read_text())
+    content["experiment"]["more_devices"] = [{"threads": 2}]
+    content["experiment"]["search"]["objectives"] = ["error", "latency_ms", "latency_ms@onnxruntime-2t"]
+    (run / "experiment.yaml").write_text(yaml.safe_dump(content))
+    assert "has no latency table" in failing(["search", run], capsys)
+    assert main(["measure", str(run)]) == 0
+    assert (run / "latency" / "onnxruntime-2t.json").exists()
+    assert main(["search", str(run)]) == 0
+    assert "ms@onnxruntime-2t" in capsys.readouterr().out
+    front = nas.open_run(run).front()
+    for name in ("latency_ms@onnxruntime-2t", "latency_spread@onnxruntime-2t", "latency_ms_predicted@onnxruntime-2t"):
+        assert (front[name] > 0).all()
+    limit = float(front["latency_ms@onnxruntime-2t"].median())
+    assert (
+        main(["front", str(run), "--max", f"latency_ms@onnxruntime-2t={limit}", "--best", "latency_ms@onnxruntime-2t"]) == 0
+    )
+    message = failing(["search", run, "--max", "latency_ms@onnxruntime-2t=1e-6"], capsys)
+    assert "latency_ms@onnxruntime-2t is at least" in message
+
+
 def test_front_query(finished, capsys):
     assert main(["front", str(finished), "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -205,6 +253,12 @@ def test_bad_starts_write_nothing(tmp_path, finished, capsys):
         ("device.threads=0", "device.threads must be in 1..1024, got 0"),
         ("search.n_measurements=-1", "search.n_measurements must be in 4..1e+06, got -1"),
         ("search.predictors=nope", "unknown predictor 'nope'"),
+        ("search.strategy=nope", "unknown search strategy 'nope'"),
+        ("search.min.macs=-1", "search.min must be above 0 and finite, got {'macs': -1"),
+        ("search.noise=-1", "search.noise must be in 0..100, got -1"),
+        ("search.max.latency_ms@gpu=1", "search names ['latency_ms@gpu'], but more_devices gives []"),
+        ("more_devices=[{threads: 1}]", "each device needs a name of its own, got ['onnxruntime-1t', 'onnxruntime-1t']"),
+        ("more_devices=[{thread: 1}]", "Option 'thread' is not accepted"),
     ]:
         assert message in failing(["run", DIGITS, "--out", out, "--set", change], capsys)
         assert not out.exists()
