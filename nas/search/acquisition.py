@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 
 N_SAMPLES = 8  # of the predictions, with three objectives and more
 N_SHORTLISTED = 48  # candidates whose gain is then computed
+ENOUGH = 9  # measurements from which quartiles say something
+OUTLYING, FAULTY = 1.5, 3.0  # distances of the quartiles beyond them, as in Tukey's box plots
 
 
 @dataclass(frozen=True)
@@ -22,19 +24,27 @@ class Scale:
 
     Attributes:
         shift: Added first; 0 where all values are above 0.
+        low: Least value on the scale; a measurement below it is taken for it.
+        high: Greatest value on the scale.
     """
 
     shift: float = 0.0
+    low: float = -np.inf
+    high: float = np.inf
 
     @classmethod
     def of(cls, y: Floats) -> "Scale":
-        """Return the scale for measured values of shape `(n,)`."""
+        """Return the scale for measured values of shape `(n,)`; its ends hold faulty measurements near the others."""
         least = float(y.min())
-        return cls(0.0 if least > 0 else 0.05 * max(float(np.ptp(y)), 1.0) - least)
+        shift = 0.0 if least > 0 else 0.05 * max(float(np.ptp(y)), 1.0) - least
+        if len(y) < ENOUGH:
+            return cls(shift)
+        low, high = fences(np.log(y + shift), FAULTY)
+        return cls(shift, float(low), float(high))
 
     def forward(self, y: Floats) -> Floats:
-        """Return values on the scale; what lies below all measured ones is held at a tiny amount."""
-        scaled: Floats = np.log(np.maximum(y + self.shift, 1e-12))
+        """Return values on the scale."""
+        scaled: Floats = np.clip(np.log(np.maximum(y + self.shift, 1e-12)), self.low, self.high)
         return scaled
 
     def inverse(self, z: Floats) -> Floats:
@@ -50,6 +60,29 @@ class Scale:
         z = (np.log(bound) - mean) / deviation
         expected: Floats = bound * ndtr(z) - np.exp(mean + deviation**2 / 2) * ndtr(z - deviation)
         return expected
+
+
+def fences(values: Floats, width: float) -> tuple[Floats, Floats]:
+    """Return the quartiles of each column, moved outwards by `width` times their distance (Tukey 1977); shape `(m,)` each."""
+    lower, upper = np.quantile(values, [0.25, 0.75], axis=0)
+    return lower - width * (upper - lower), upper + width * (upper - lower)
+
+
+def reference_point(measured: Floats, scales: Sequence[Scale | None]) -> Floats:
+    """Return the corner up to which hypervolume counts: the worst values that were measured, outliers left out.
+
+    Args:
+        measured: Objectives of what is there, shape `(n, m)`.
+        scales: As for `choose_by_expected_gain`; outliers are looked for on the scale.
+    """
+    worst = measured.max(axis=0)
+    if len(measured) >= ENOUGH:
+        for j, scale in enumerate(scales):
+            if scale:
+                _, high = fences(scale.forward(measured[:, j]), OUTLYING)
+                worst[j] = min(worst[j], float(scale.inverse(high)))
+    reference: Floats = worst + 1e-9 * np.maximum(np.abs(worst), 1)
+    return reference
 
 
 def choose_by_expected_gain(
@@ -74,8 +107,7 @@ def choose_by_expected_gain(
     believed = np.column_stack(
         [scale.inverse(column) if scale else column for scale, column in zip(scales, mean.T, strict=True)]
     )
-    reference = measured.max(axis=0)
-    reference = reference + 1e-9 * np.maximum(np.abs(reference), 1)
+    reference = reference_point(measured, scales)
     free = np.ones(len(mean), dtype=bool)
     chosen: list[int] = []
     for _ in range(min(n, len(mean))):

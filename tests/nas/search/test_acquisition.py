@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nas.search.acquisition import Scale, choose_by_expected_gain, expected_gain, sampled_gain
+from nas.search.acquisition import Scale, choose_by_expected_gain, expected_gain, reference_point, sampled_gain
 from nas.search.pareto import hypervolume
 
 MEASURED = np.array([[1.0, 4.0], [2.0, 2.0], [4.0, 1.0], [3.0, 3.0], [2.0, 2.0], [9.0, 0.5]])
@@ -66,3 +66,18 @@ def test_one_after_another_each_counts_the_ones_before():
     chosen = choose_by_expected_gain(candidates, np.full((4, 2), 0.01), MEASURED, none, 2)
     assert sorted(chosen) == [0, 2]
     assert sorted(choose_by_expected_gain(candidates, np.full((4, 2), 0.01), MEASURED, none, 9)) == [0, 1, 2, 3]
+
+
+def test_a_faulty_measurement_is_held_near_the_others():
+    y = np.array([5.0, 6.0, 7.0, 8.0, 9.0, 5.5, 6.5, 7.5, 8.5, 1e-3])
+    scaled = Scale.of(y).forward(y)
+    assert scaled[:9] == pytest.approx(np.log(y[:9]))
+    assert scaled[9] > np.log(1.0)
+
+
+def test_the_reference_leaves_outliers_out():
+    measured = np.column_stack([np.r_[np.linspace(30, 40, 12), 99.0], np.linspace(1, 2, 13)])
+    reference = reference_point(measured, [Scale(), None])
+    assert 40 < reference[0] < 99
+    assert reference[1] == pytest.approx(2.0)
+    assert reference_point(measured[-3:], [Scale(), None])[0] == pytest.approx(99.0)
