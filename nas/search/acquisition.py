@@ -63,7 +63,7 @@ class Scale:
 
 
 def fences(values: Floats, width: float) -> tuple[Floats, Floats]:
-    """Return the quartiles of each column, moved outwards by `width` times their distance (Tukey 1977); shape `(m,)` each."""
+    """Return the quartiles of each column, moved outwards by `width` times their distance, as in Tukey 1977; `(m,)` each."""
     lower, upper = np.quantile(values, [0.25, 0.75], axis=0)
     return lower - width * (upper - lower), upper + width * (upper - lower)
 
