@@ -175,20 +175,23 @@ def _measure(options: argparse.Namespace) -> int:
 
     if options.space is None:
         pipeline = _pipeline(options)
-        latency, take = pipeline.latency, pipeline.take_result
+        devices, take = [latencies.device for latencies in pipeline.latencies], pipeline.take_result
     else:
         config = TableConfig(greatest_minutes=options.minutes, rounds=options.rounds)
-        latency = table_of_space(options.space, options.device, config, options.tables)
-        take = latency.take
+        devices = [table_of_space(options.space, options.device, config, options.tables)]
+        take = devices[0].take
     if options.pack:
-        latency.pack(Path(options.pack))
-        runtime = latency.device.backend
+        packed = next((device for device in devices if device.config.elsewhere), devices[0])
+        packed.pack(Path(options.pack))
+        runtime = packed.device.backend
         print(f"{options.pack}: run `python {Path(options.pack).name}` on the device; it needs NumPy and {runtime}")
         return 0
-    table = take(Path(options.result)) if options.result else latency.measure(again=options.again)
-    print_verdict(table, console)
-    print(f"table: {latency.path}")
-    return 0 if table.report.is_valid or not options.require_valid_table else 1
+    tables = [take(Path(options.result))] if options.result else [d.measure(again=options.again) for d in devices]
+    for table in tables:
+        print_verdict(table, console)
+    for device in devices:
+        print(f"table: {device.path}")
+    return 0 if all(table.report.is_valid for table in tables) or not options.require_valid_table else 1
 
 
 def _table_passes(pipeline: "Pipeline", options: argparse.Namespace, *, again: bool = False) -> bool:

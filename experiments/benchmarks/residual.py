@@ -48,9 +48,8 @@ def main() -> None:
     )
     build = partial(build_predictor, "gaussian_process", space)
     print(f"{len(floats)} float networks, {len(quantized)} quantized; tau of the float prediction by itself: ", end="")
-    print(
-        f"{ranking_quality(both[:, -1], errors).tau:.3f}\n\n| quantized networks learned from | alone | residual |\n|---|---|---|"
-    )
+    print(f"{ranking_quality(both[:, -1], errors).tau:.3f}\n")
+    print("| quantized networks learned from | alone | residual |\n|---|---|---|")
     for n in (5, 10, 20, 40, 80):
         taus = []
         for _ in range(options.draws):

@@ -18,7 +18,8 @@ def print_search(space: SearchSpace, result: SearchResult) -> None:
     """
     errors = result.archive["error"].to_numpy(float)
     ending = "ended early: no more was gained than the noise" if result.stopped_early else "used its measurements"
-    print(f"the search {ending}; {len(errors)} networks measured, {int(result.front['tied'].sum())} of its front tied")
+    n_tied = int(result.front["tied"].sum()) if "tied" in result.front else 0
+    print(f"the search {ending}; {len(errors)} networks measured, {n_tied} of its front tied")
     found = judge(space, result.genomes, errors, result.predictors.get("error"))
     if found is None:
         return

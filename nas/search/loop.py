@@ -27,8 +27,8 @@ class SearchResult:
 
     Attributes:
         archive: A row for each measured network: its choices by name (None where inactive), then the objectives.
-        front: The non-dominated rows of `archive`; column `tied` says that another measured network would beat this one if
-            expensive objectives differed by no more than their noise.
+        front: The non-dominated rows of `archive`; where noise was given, column `tied` says that another measured network
+            would beat this one if expensive objectives moved by it.
         genomes: Shape `(n, n_genes)`, in the order of `archive`.
         predictors: Name of the predictor that was used last, by expensive objective; empty for strategies without.
         stopped_early: Whether the search ended because it gained no more than the noise.
@@ -131,6 +131,7 @@ def _result(
     feasible = np.flatnonzero(known.feasible(known.genomes))
     best = feasible[non_dominated(values[feasible])]
     front = table.iloc[best].copy()
-    front["tied"] = tied(values[best], values[feasible], _margins(known, noise))
+    if noise is not None:
+        front["tied"] = tied(values[best], values[feasible], _margins(known, noise))
     front = front.sort_values(names, ignore_index=True)
     return SearchResult(table, front, known.genomes, predictors, stopped_early)

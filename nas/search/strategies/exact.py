@@ -15,7 +15,7 @@ from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInput
 from search_spaces.space import Genomes
 
-TOLERANCE = 0.01  # of each objective's range, with three objectives and more
+TOLERANCE = 0.02  # of each objective's range, with three objectives and more
 
 
 @STRATEGIES.register("exact")
