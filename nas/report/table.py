@@ -29,7 +29,7 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, console: Console) 
     further = [str(name) for name in front if str(name).startswith("latency_ms@")]
     shown = SHOWN | {name: (name.replace("latency_ms@", "ms@"), "{:.4f}") for name in further}
     for title, _ in shown.values():
-        table.add_column(title, justify="right", no_wrap=True)
+        table.add_column(title, justify="right", no_wrap="@" not in title)
     for _, row in front.iterrows():
         table.add_row(str(row["id"]), formats_of(row), *_cells(row, shown))
     table.add_section()
