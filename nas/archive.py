@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from importlib.util import find_spec
 
 import numpy as np
 import optuna
@@ -172,12 +173,8 @@ def _storage(url: str) -> str | optuna.storages.RDBStorage:
     """
     if not url.startswith("postgresql:"):
         return url
-    try:
-        import psycopg  # noqa: F401  only whether it is there
-    except ImportError as error:
-        raise InvalidInput(
-            "an archive on PostgreSQL needs its driver; install it with `pip install 'hwnas[postgresql]'`"
-        ) from error
+    if find_spec("psycopg") is None:
+        raise InvalidInput("an archive on PostgreSQL needs its driver; install it with `pip install 'hwnas[postgresql]'`")
     url = url.replace("postgresql:", "postgresql+psycopg:", 1)
     return optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool})
 

@@ -1,5 +1,6 @@
 """Measuring several networks at once: in processes here, or on a Dask cluster that is there already."""
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,11 +59,11 @@ def backend(name: str, scheduler: str | None = None) -> Iterator[None]:
     if scheduler is None:
         raise InvalidInput("--backend dask needs the address of a scheduler, as --scheduler tcp://127.0.0.1:8786")
     try:
-        from distributed import Client
+        distributed = importlib.import_module("distributed")
     except ImportError as error:
         raise InvalidInput("--backend dask needs Dask; install it with `pip install 'hwnas[dask]'`") from error
     try:
-        client = Client(scheduler, timeout="10s")  # type: ignore[no-untyped-call]
+        client = distributed.Client(scheduler, timeout="10s")
     except (OSError, ValueError) as error:
         raise InvalidInput(f"no Dask scheduler answers at '{scheduler}'; start one with `dask scheduler`") from error
     with client, joblib.parallel_config(backend="dask"):
