@@ -80,11 +80,15 @@ def draw_children(
     steps = rng.integers(1, NEAREST + 1, n) * rng.choice([-1, 1], n)
     fathers = order[np.clip(along[mothers] + steps, 0, len(order) - 1)]
     from_father = (rng.random((n, genomes.shape[1])) < 0.5) & (rng.random((n, 1)) < MATING_SHARE)
-    return space.canonicalize(reset_genes(space, np.where(from_father, genomes[fathers], genomes[mothers]), rng))
+    crossed = np.where(from_father, genomes[fathers], genomes[mothers])
+    crossed = np.where(_woken(space, genomes[mothers], crossed), genomes[fathers], crossed)  # a block comes whole
+    return space.canonicalize(reset_genes(space, crossed, rng))
 
 
 def reset_genes(space: SearchSpace, genomes: Genomes, rng: np.random.Generator) -> Genomes:
     """Draw genes anew, from their other options: each with probability one over the number of genes, at least one in a row.
+
+    Genes that matter only then, such as those of a block that greater depth adds, are drawn from all their options.
 
     pymoo's polynomial mutation with rounding does next to nothing on genes of few options.
     """
@@ -98,7 +102,16 @@ def reset_genes(space: SearchSpace, genomes: Genomes, rng: np.random.Generator) 
     steps = 1 + rng.integers(0, options - 1, size=drawn.shape)
     changed = genomes.copy()
     changed[:, free] = np.where(drawn, (genomes[:, free] + steps) % options, genomes[:, free])
-    return changed
+    anything = rng.integers(0, space.cardinalities, size=changed.shape).astype(np.int16)
+    return np.where(_woken(space, genomes, changed), anything, changed)
+
+
+def _woken(space: SearchSpace, before: Genomes, after: Genomes) -> NDArray[np.bool_]:
+    """Return which genes matter only after a change, as those of a block that greater depth adds: canonical ones are all 0.
+
+    Left so, a deeper network would begin with the first option of everything, and be beaten before it was changed again.
+    """
+    return space.mask(after) & ~space.mask(before)
 
 
 def _places(pop: Population, rng: np.random.Generator) -> NDArray[np.int64]:

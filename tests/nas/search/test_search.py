@@ -10,8 +10,9 @@ from nas.search.loop import gained
 from nas.search.operators import balanced_sample, draw_children, reset_genes
 from nas.search.pareto import tied
 from nas.search.strategies import STRATEGIES
-from search_spaces import Choice, InvalidInput, TabularSpace, cost_table
+from search_spaces import Choice, InvalidInput, SearchSpace, TabularSpace, cost_table
 from search_spaces.baselines import baselines
+from search_spaces.choice import ActiveWhen
 from search_spaces.costs import FactorTable
 from search_spaces.factor import Factor
 
@@ -97,6 +98,19 @@ def test_children_have_parents_that_are_neighbours(rng):
     ordered = np.sort(children, axis=1)
     assert (ordered[:, 30] - ordered[:, 10] <= 3).all()  # all genes but the few that were reset
     assert (ordered[:, 30] > ordered[:, 10]).mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_blocks_that_depth_adds_are_drawn_and_not_left_at_their_first_options(rng):
+    choices = [Choice("depth", (1, 2)), *(Choice(f"c{i}", (0, 1, 2, 3)) for i in range(5))]
+    space = SearchSpace("deep", choices, conditions={f"c{i}": ActiveWhen("depth", (2,)) for i in range(5)})
+    shallow = np.zeros((2000, 6), np.int16)
+    changed = space.canonicalize(reset_genes(space, shallow, rng))
+    deep = changed[changed[:, 0] == 1]
+    assert len(deep) > 100
+    assert np.mean(deep[:, 1:] == 0) == pytest.approx(0.25, abs=0.05)
+    parents = np.array([[0, 0, 0, 0, 0, 0], [1, 3, 3, 3, 3, 3]], np.int16)
+    children = draw_children(space, parents, np.array([[0.0], [1.0]]), np.arange(2), 2000, rng)
+    assert np.mean(children[children[:, 0] == 1][:, 1:] == 3) > 0.5
 
 
 def test_no_network_is_evaluated_twice(rng):
