@@ -15,6 +15,7 @@ import joblib
 import numpy as np
 import optuna
 import pytest
+from sqlalchemy.exc import SQLAlchemyError
 
 import nas
 from nas.archive import Archive
@@ -75,7 +76,7 @@ def test_a_search_that_is_killed_ends_as_if_it_had_not_been(fresh, uninterrupted
 def _rows(run):
     try:
         return measured(run)
-    except (KeyError, optuna.exceptions.OptunaError, RuntimeError):  # the study is just being made
+    except (KeyError, optuna.exceptions.OptunaError, RuntimeError, SQLAlchemyError):  # the study is just being made
         return []
 
 
