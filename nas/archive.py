@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.trial import FrozenTrial, create_trial
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from search_spaces.errors import InvalidInput
@@ -158,7 +158,7 @@ def _open_study(name: str, url: str, identity: dict[str, str]) -> tuple[optuna.S
             if "identity" not in study.user_attrs:
                 study.set_user_attr("identity", identity)
             return study, study.user_attrs["identity"]
-        except (IntegrityError, ProgrammingError, StorageInternalError):
+        except (IntegrityError, OperationalError, ProgrammingError, StorageInternalError):
             if attempt == N_ATTEMPTS - 1:
                 raise
             time.sleep(0.2)
