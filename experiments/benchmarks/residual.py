@@ -50,7 +50,7 @@ def main() -> None:
     print(f"{len(floats)} float networks, {len(quantized)} quantized; tau of the float prediction by itself: ", end="")
     print(f"{ranking_quality(both[:, -1], errors).tau:.3f}\n")
     print("| quantized networks learned from | alone | residual |\n|---|---|---|")
-    for n in (5, 10, 20, 40, 80):
+    for n in (size for size in (5, 10, 20, 40, 80) if 2 * size <= len(quantized)):
         taus = []
         for _ in range(options.draws):
             order = rng.permutation(len(quantized))
