@@ -203,7 +203,8 @@ class SharedLayers:
         return (x - self.supernet.pixel_mean.reshape(-1, 1, 1)) / self.supernet.pixel_std.reshape(-1, 1, 1)
 
     def conv(self, node: Conv, x: Tensor) -> Tensor:
-        """See `Layers`."""
+        """See `Layers`. Channels last: depthwise gradients are three times faster so on a CPU."""
+        x = x.contiguous(memory_format=torch.channels_last)
         y = functional.conv2d(x, self._rounded(node), stride=node.stride, padding=node.kernel // 2, groups=node.groups)
         if self.calibration is not None:
             var, mean = torch.var_mean(y, dim=(0, 2, 3))
