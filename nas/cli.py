@@ -161,7 +161,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    _pipeline(options).train()
+    from nas import processes
+
+    with processes.joined():
+        _pipeline(options).train()
     return 0
 
 

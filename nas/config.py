@@ -66,6 +66,22 @@ class TrainingConfig:
     """Greatest norm of the gradient."""
     shift_pixels: int = 1
     """Training images are moved by up to so many pixels."""
+    distillation: bool = True
+    """The largest network teaches the others; without, they learn from the labels."""
+    shrink_after: float = 0.0
+    """Share of the float stage in which the largest network is trained alone."""
+    lower_bits: bool = True
+    """Formats join one by one over the first half of the quantized stage; without, all at its start."""
+    uniform_share: float = 0.0
+    """Share of the random networks that have one format throughout."""
+    kurtosis: float = 0.0
+    """Weight of a regularizer that spreads weights evenly for few bits; EQ-Net has 0.015."""
+    start_from: str = ""
+    """File of trained weights, as another run's supernet.safetensors, to begin with."""
+    compile: bool = True
+    """Compile the quantizer: several times faster, once some seconds, needs a C++ compiler."""
+    bfloat16: bool = False
+    """Compute float32 convolutions of the float stage in bfloat16, where the machine has it."""
 
     def __post_init__(self) -> None:
         for name in ("float_epochs", "quantized_epochs", "warmup_epochs"):
@@ -78,6 +94,9 @@ class TrainingConfig:
         _between("training.label_smoothing", self.label_smoothing, 0, 0.99)
         for name in ("learning_rate", "quantized_learning_rate"):
             _between(f"training.{name}", getattr(self, name), 1e-9, 10)
+        _between("training.shrink_after", self.shrink_after, 0, 1)
+        _between("training.uniform_share", self.uniform_share, 0, 1)
+        _between("training.kurtosis", self.kurtosis, 0, 1e3)
         _between("training.clip_norm", self.clip_norm, 1e-9, 1e9)
         _between("training.float_epochs + training.quantized_epochs", self.float_epochs + self.quantized_epochs, 1, 200_000)
 

@@ -30,7 +30,7 @@ class Evaluator:
 
     def __init__(self, supernet: Supernet, data: Dataset, *, n_calibration: int = 2000) -> None:
         self.supernet = supernet
-        self.calibration_images = torch.from_numpy(data.x_train[:n_calibration])
+        self.calibration_images = torch.from_numpy(data.x_train[:n_calibration]).to(supernet.device)
         self._splits = {"val": (data.x_val, data.y_val), "test": (data.x_test, data.y_test)}
 
     def calibrate(self, graph: Graph) -> Calibration:
@@ -56,8 +56,8 @@ class Evaluator:
     def _error(self, genome: Genomes, split: Split) -> float:
         graph = self.supernet.space.graph(self.supernet.space.architecture(genome))
         images, labels = self._splits[split]
-        answers = predict(self.supernet, graph, self.calibrate(graph), torch.from_numpy(images))
-        return 100 * float(np.mean(answers.argmax(dim=1).numpy() != labels))
+        answers = predict(self.supernet, graph, self.calibrate(graph), torch.from_numpy(images).to(self.supernet.device))
+        return 100 * float(np.mean(answers.argmax(dim=1).cpu().numpy() != labels))
 
 
 @torch.no_grad()

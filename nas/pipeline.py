@@ -13,6 +13,7 @@ from rich.console import Console
 
 from latency_tables.modelled import Accelerator
 from latency_tables.table import LatencyTable
+from nas import processes
 from nas.archive import Archive
 from nas.config import Experiment
 from nas.data import Dataset, load_dataset
@@ -32,7 +33,9 @@ from nas.search.strategies import STRATEGIES
 from nas.supernet import Supernet
 from nas.tables import DeviceTable
 from nas.training.checkpoint import load_tensors, save_tensors, write_atomically
-from nas.training.trainer import Schedule, check_identity, load_supernet, train
+from nas.training.schedule import Schedule
+from nas.training.tensorboard import tensorboard_log
+from nas.training.trainer import check_identity, load_supernet, start_from, train
 from predictors import PREDICTORS
 from search_spaces import SPACES, Architecture, InvalidInput, SearchSpace, cost_table
 from search_spaces.baselines import baselines, keep_formats
@@ -84,22 +87,33 @@ class Pipeline:
     # ------------------------------------------------------------------ stages
 
     def train(self) -> None:
-        """Train the supernet, or go on from the last checkpoint; nothing happens when it is trained."""
+        """Train the supernet, or go on from the last checkpoint; nothing happens when it is trained.
+
+        On a GPU if there is one; with the other processes if several have joined.
+        """
         if self.run.supernet.exists():
             self._trained()
             return
+        settings = asdict(self.experiment.training)
+        start = settings.pop("start_from")
         supernet = self._new_supernet()
-        with progress_bar("training the supernet") as update:
+        if start:
+            start_from(supernet, Path(start))
+        supernet.to("cuda" if torch.cuda.is_available() else "cpu")
+        torch.set_num_threads(max(1, self.experiment.threads // processes.count()))
+        with progress_bar("training the supernet") as update, tensorboard_log(self.run.tensorboard) as log:
             records = train(
                 supernet,
                 self.data,
-                Schedule(**asdict(self.experiment.training)),
+                Schedule(**settings),
                 seed=self.experiment.seed,
                 checkpoint=self.run.checkpoint,
                 identity=self._identity(),
                 progress=update,
+                log=log,
             )
-        save_tensors(self.run.supernet, supernet.state_dict(), {**self._identity(), "records": records})
+        if processes.is_first():
+            save_tensors(self.run.supernet, supernet.state_dict(), {**self._identity(), "records": records})
 
     def measure(self, *, again: bool = False) -> list[LatencyTable]:
         """Measure the latency tables of the run's devices, or read those that are there; one for each device.
@@ -355,5 +369,5 @@ def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...
     _ = pipeline.space  # data and space are checked before anything is written
     device = pipeline.latency.device
     fingerprint = {"elsewhere": device.name} if experiment.device.elsewhere else device.fingerprint()
-    pipeline.run = RunFolder.create(folder, experiment, fingerprint)
+    pipeline.run = processes.in_turn(lambda: RunFolder.create(folder, experiment, fingerprint))
     return pipeline

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from nas import processes
+
 console = Console(stderr=True)
 
 Update = Callable[..., None]
@@ -15,6 +17,8 @@ Update = Callable[..., None]
 @contextmanager
 def progress_bar(label: str) -> Iterator[Update]:
     """Show a bar; call what it gives with what is done, what there is in all, and optionally a text to show behind.
+
+    Of several processes that have joined, the first shows it.
 
     Args:
         label: What is going on.
@@ -28,7 +32,9 @@ def progress_bar(label: str) -> Iterator[Update]:
         TimeRemainingColumn(table_column=whole),
         TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
     )
-    with Progress(*columns, console=console, speed_estimate_period=120, expand=True) as progress:
+    with Progress(
+        *columns, console=console, disable=not processes.is_first(), speed_estimate_period=120, expand=True
+    ) as progress:
         task = progress.add_task(label, total=None, note="")
 
         def update(done: int, total: int, note: str = "") -> None:

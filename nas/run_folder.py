@@ -35,6 +35,7 @@ class RunFolder:
         self.experiment = experiment
         self.checkpoint = path / "checkpoint" / "last.safetensors"
         self.supernet = path / "supernet.safetensors"
+        self.tensorboard = path / "tensorboard"
         self.archive = path / "archive.db"
         self.front_csv = path / "front.csv"
         self.baselines_csv = path / "baselines.csv"

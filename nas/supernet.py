@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nas import processes
 from nas.operators import run
 from nas.quant.folding import BATCH_NORM_EPS, batch_norm_line, fold_integers
-from nas.quant.integers import choose_scale, dequantize, fake_quantize, quantize, scale_gradient
+from nas.quant.integers import FakeQuantize, choose_scale, dequantize, fake_quantize, quantize, scale_gradient
 from search_spaces.architecture import Architecture
 from search_spaces.graph import FLOAT32, INT8, Conv, Graph, Linear, Node, Normalize, Quantize
 from search_spaces.quantization import place_quantizers
@@ -58,7 +59,7 @@ class Supernet(nn.Module):
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
         self.space = space
-        self.fake_quantize = fake_quantize
+        self.fake_quantize: FakeQuantize = fake_quantize
         shapes, steps, multipliers = _inventory(space)
         self.shared = nn.ParameterDict()
         for name, shape in shapes.items():
@@ -75,9 +76,14 @@ class Supernet(nn.Module):
         self.register_buffer("pixel_mean", torch.zeros(1))
         self.register_buffer("pixel_std", torch.ones(1))
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.log_steps.device
+
     def set_pixel_statistics(self, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
         """Store mean and standard deviation of raw pixels, each of shape `(channels,)`."""
-        self.pixel_mean, self.pixel_std = torch.from_numpy(mean.copy()), torch.from_numpy(std.copy())
+        self.pixel_mean, self.pixel_std = (torch.tensor(values, device=self.device) for values in (mean, std))
 
     def forward(self, images: Tensor, graph: Graph, calibration: Calibration | None = None) -> Tensor:
         """Run one network of the space.
@@ -103,7 +109,7 @@ class Supernet(nn.Module):
         for name, tensor in folded.items():
             owner, _, kind = name.rpartition("/")
             node = graph[owner]
-            array = tensor.detach().numpy().copy()
+            array = tensor.detach().cpu().numpy().copy()
             if isinstance(node, Conv | Linear) and not node.precision.is_float and kind in ("weight", "bias"):
                 array = array.astype(np.int8 if kind == "weight" else np.int32)
             arrays[name] = array
@@ -181,6 +187,7 @@ class Supernet(nn.Module):
         index = self.step_index[node.name, node.format.bits]
         if not self.step_is_set[index]:
             first = choose_scale(values.detach()[:64].reshape(1, -1), node.format.high)[0]
+            first = processes.total(first) / processes.count()
             if not remember:
                 return first
             with torch.no_grad():
@@ -209,7 +216,9 @@ class SharedLayers:
     def conv(self, node: Conv, x: Tensor) -> Tensor:
         """See `Layers`. Channels last: depthwise gradients are three times faster so on a CPU."""
         x = x.contiguous(memory_format=torch.channels_last)
-        y = functional.conv2d(x, self._rounded(node), stride=node.stride, padding=node.kernel // 2, groups=node.groups)
+        y = functional.conv2d(
+            x, self._rounded(node), stride=node.stride, padding=node.kernel // 2, groups=node.groups
+        ).float()
         if self.calibration is not None:
             var, mean = torch.var_mean(y, dim=(0, 2, 3))
             self.calibration.statistics[node.name] = (mean, var)
@@ -218,7 +227,7 @@ class SharedLayers:
 
     def linear(self, node: Linear, x: Tensor) -> Tensor:
         """See `Layers`."""
-        return functional.linear(x, self._rounded(node), self.supernet.bias(node))
+        return functional.linear(x, self._rounded(node), self.supernet.bias(node)).float()
 
     def quantize(self, node: Quantize, x: Tensor) -> Tensor:
         """See `Layers`."""
@@ -253,6 +262,7 @@ class FoldedLayers:
 
     def conv(self, node: Conv, x: Tensor) -> Tensor:
         """See `Layers`."""
+        x = x.contiguous(memory_format=torch.channels_last)
         weight, bias = self._weight_and_bias(node)
         return functional.conv2d(x, weight, bias, node.stride, node.kernel // 2, groups=node.groups)
 

@@ -10,7 +10,8 @@ from latency_tables.timing import Measurement
 from nas.data import Dataset, load_dataset
 from nas.evaluation import Evaluator
 from nas.supernet import Supernet
-from nas.training.trainer import Schedule, train
+from nas.training.schedule import Schedule
+from nas.training.trainer import train
 from search_spaces import SearchSpace
 from search_spaces.mobilenet import Stage, mobilenet
 

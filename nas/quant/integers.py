@@ -1,7 +1,11 @@
 """Integers times a scale: choose the scale, quantize, dequantize, fake-quantize. Everything else is built on these."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+FakeQuantize = Callable[[Tensor, Tensor, int, int], Tensor]
 
 N_SHRINK_FACTORS = 40
 LEAST_SCALE = 1e-12
@@ -24,7 +28,7 @@ def choose_scale(values: Tensor, high: int) -> Tensor:
     greatest = values.abs().amax(dim=1).clamp(min=LEAST_SCALE * high)
     if high >= 127:
         return greatest / high
-    factors = torch.linspace(1.0, 0.25, N_SHRINK_FACTORS)
+    factors = torch.linspace(1.0, 0.25, N_SHRINK_FACTORS, device=values.device)
     scales = factors[:, None] * greatest / high
     scaled = values / scales[..., None]
     error = (scaled.round().clamp(-high, high) - scaled).square().sum(dim=2) * scales.square()

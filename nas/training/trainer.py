@@ -1,8 +1,8 @@
 """Training of a supernet in stages: float first, then quantized; a checkpoint after every epoch."""
 
-import math
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,49 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nas import processes
 from nas.data import Dataset, shift
+from nas.progress import console
+from nas.quant.compiled import compiled_fake_quantize
 from nas.supernet import Supernet
 from nas.training.checkpoint import load_tensors, save_tensors
 from nas.training.sandwich import sample_sandwich, sandwich_step
+from nas.training.schedule import Schedule
 from search_spaces.errors import InvalidInput
+from search_spaces.graph import Graph
 
+Record = dict[str, float]
+Sample = Callable[[float, np.random.Generator], list[Graph]]
 
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How a supernet is trained; the meaning of each value stands in `nas.config.TrainingConfig`."""
-
-    float_epochs: int
-    quantized_epochs: int
-    batch_size: int
-    learning_rate: float
-    quantized_learning_rate: float
-    warmup_epochs: int
-    momentum: float
-    weight_decay: float
-    n_random: int
-    label_smoothing: float
-    clip_norm: float
-    shift_pixels: int
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of both stages."""
-        return self.float_epochs + self.quantized_epochs
-
-    def is_quantized(self, epoch: int) -> bool:
-        """Whether an epoch, counted from 0, belongs to the quantized stage."""
-        return epoch >= self.float_epochs
-
-    def rate(self, epoch: float) -> float:
-        """Return the learning rate: linear warm-up, then a cosine to zero; one cosine for each stage."""
-        warmup = min(self.warmup_epochs, self.float_epochs)
-        if epoch < warmup:
-            return self.learning_rate * (epoch + 0.05) / (warmup + 0.05)
-        if epoch < self.float_epochs:
-            done = (epoch - warmup) / (self.float_epochs - warmup)
-            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-        done = (epoch - self.float_epochs) / max(self.quantized_epochs, 1)
-        return self.quantized_learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+MOST_ROLLBACKS = 3
+SLOWER = 0.5  # what the learning rate is multiplied by after a roll-back
 
 
 def train(
@@ -63,12 +36,15 @@ def train(
     seed: int,
     checkpoint: Path,
     identity: dict[str, Any],
+    sample: Sample | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, note: None,
-) -> list[dict[str, float]]:
+    log: Callable[[Record], None] = lambda record: None,
+) -> list[Record]:
     """Train, or go on where a killed training stopped.
 
     All random draws of an epoch come from the seed and the number of the epoch, so a resumed training ends with the same
-    weights as one that was never stopped.
+    weights as one that was never stopped. An epoch whose loss is not finite, or after which the largest network is no better
+    than chance although it was, is thrown away and repeated at half the learning rate, up to three times in a training.
 
     Args:
         supernet: Changed in place.
@@ -77,43 +53,115 @@ def train(
         seed: Of order, shifts and sampled networks.
         checkpoint: File to write after every epoch and to go on from.
         identity: What a checkpoint must agree with to be gone on from.
+        sample: Gives the networks of a step for the moment, in epochs from 0; None: `sample_sandwich`.
         progress: Called with images seen, images in all, and a text on the state.
+        log: Called with the record of each epoch.
 
     Returns:
-        One record for each epoch: `epoch`, `loss`.
+        One record for each epoch: `epoch`; `loss` of the largest network; `error_largest` and `error_smallest`, percent of
+        wrong answers on the training batches; `learning_rate` at its start; `images_per_second`; `rollbacks` so far.
 
     Raises:
-        InvalidInput: If the checkpoint is damaged or of another training, or the loss is no longer finite.
+        InvalidInput: If the checkpoint is damaged or of another training, or training collapsed four times.
     """
-    images, labels = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
+    if schedule.bfloat16 and not _has_bfloat16(supernet.device):
+        console.print("this machine does not compute in bfloat16: training goes on in float32", style="yellow")
+        schedule = replace(schedule, bfloat16=False)
+    if schedule.compile:
+        supernet.fake_quantize = compiled_fake_quantize()
     optimizer = _optimizer(supernet, schedule)
     records = _resume(supernet, optimizer, checkpoint, identity) if checkpoint.exists() else []
-    for epoch in range(len(records), schedule.epochs):
-        rng = np.random.default_rng([seed, epoch])
-        stage = "quantized" if schedule.is_quantized(epoch) else "float"
-        losses: list[float] = []
-        for position, (x, y) in _batches(images, labels, schedule, rng):
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.rate(epoch + position)
-            losses.append(
-                sandwich_step(
-                    supernet,
-                    optimizer,
-                    x,
-                    y,
-                    sample_sandwich(supernet.space, schedule.n_random, schedule.is_quantized(epoch), rng),
-                    label_smoothing=schedule.label_smoothing,
-                    clip_norm=schedule.clip_norm,
-                )
+    sample = sample or (lambda epoch, rng: sample_sandwich(supernet.space, schedule, epoch, rng))
+    rollbacks = int(records[-1]["rollbacks"]) if records else 0
+    while len(records) < schedule.epochs:
+        begin = None if checkpoint.exists() else {n: t.clone() for n, t in supernet.state_dict().items()}
+        record = _epoch(supernet, optimizer, data, schedule, len(records), rollbacks, seed, sample, progress)
+        if not _has_collapsed(record, records, data.n_classes):
+            records.append(record)
+            log(record)
+            if processes.is_first():
+                _save(supernet, optimizer, checkpoint, {**identity, "records": records})
+            processes.wait()
+            continue
+        rollbacks += 1
+        if rollbacks > MOST_ROLLBACKS:
+            raise InvalidInput(
+                f"training collapses in epoch {len(records) + 1} even at {SLOWER**MOST_ROLLBACKS:g} of the learning rate; "
+                "lower training.learning_rate and train anew"
             )
-            done = epoch * len(images) + (position * len(images)) + len(x)
-            note = f"{stage} epoch {epoch + 1}/{schedule.epochs}, loss {np.mean(losses):.3f}"
-            progress(min(int(done), (epoch + 1) * len(images)), schedule.epochs * len(images), note)
-        if not np.isfinite(losses).all():
-            raise InvalidInput(f"the loss is not finite in epoch {epoch + 1}; lower training.learning_rate and train anew")
-        records.append({"epoch": epoch + 1, "loss": round(float(np.mean(losses)), 5)})
-        _save(supernet, optimizer, checkpoint, {**identity, "records": records})
+        optimizer = _optimizer(supernet, schedule)
+        if begin is None:
+            _resume(supernet, optimizer, checkpoint, identity)
+        else:
+            supernet.load_state_dict(begin)
+        if processes.is_first():
+            console.print(
+                f"epoch {len(records) + 1} collapsed (loss {record['loss']:.3g}, error of the largest "
+                f"{record['error_largest']:.1f} %); it is repeated at {SLOWER**rollbacks:g} of the learning rate",
+                style="yellow",
+            )
     return records
+
+
+def _epoch(
+    supernet: Supernet,
+    optimizer: torch.optim.Optimizer,
+    data: Dataset,
+    schedule: Schedule,
+    epoch: int,
+    rollbacks: int,
+    seed: int,
+    sample: Sample,
+    progress: Callable[[int, int, str], None],
+) -> Record:
+    """Train one epoch and return its record; it is left at the first loss that is not finite."""
+    images, labels = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
+    rng = np.random.default_rng([seed, epoch, rollbacks])
+    in_bfloat16 = schedule.bfloat16 and not schedule.is_quantized(epoch)
+    stage = "quantized" if schedule.is_quantized(epoch) else "float"
+    steps: list[tuple[float, float, float]] = []
+    seen, start = 0, time.perf_counter()
+    for position, (x, y) in _batches(images, labels, schedule, rng):
+        moment = epoch + position
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(moment) * SLOWER**rollbacks
+        x, y = x.to(supernet.device), y.to(supernet.device)
+        graphs = sample(moment, rng)
+        loss, errors = sandwich_step(supernet, optimizer, x, y, graphs, schedule, in_bfloat16=in_bfloat16)
+        steps.append((loss, errors[0], errors[-1]))
+        if not np.isfinite(loss):
+            break
+        seen += len(x)
+        recent = np.mean(steps[-50:], axis=0)
+        note = (
+            f"{stage} epoch {epoch + 1}/{schedule.epochs}, loss {recent[0]:.3f}, largest {recent[1]:.1f} %, "
+            f"smallest {recent[2]:.1f} %, {seen / (time.perf_counter() - start):.0f} images/s"
+        )
+        done = epoch * len(images) + round(position * len(images)) + len(x)
+        progress(min(done, (epoch + 1) * len(images)), schedule.epochs * len(images), note)
+    loss, largest, smallest = np.mean(steps, axis=0)
+    return {
+        "epoch": epoch + 1,
+        "loss": round(float(loss), 5),
+        "error_largest": round(float(largest), 3),
+        "error_smallest": round(float(smallest), 3),
+        "learning_rate": round(schedule.rate(epoch) * SLOWER**rollbacks, 6),
+        "images_per_second": round(seen / (time.perf_counter() - start), 1),
+        "rollbacks": rollbacks,
+    }
+
+
+def _has_collapsed(record: Record, before: list[Record], n_classes: int) -> bool:
+    """Return whether an epoch's loss is not finite, or its largest network guesses although it did not before."""
+    chance = 100 * (1 - 1 / n_classes)
+    best = min((earlier["error_largest"] for earlier in before), default=chance)
+    return not np.isfinite(record["loss"]) or (record["error_largest"] > 0.95 * chance and best < 0.8 * chance)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _batches(
@@ -146,9 +194,7 @@ def _save(supernet: Supernet, optimizer: torch.optim.Optimizer, path: Path, fact
     save_tensors(path, {**supernet.state_dict(), **_momenta(supernet, optimizer)}, facts)
 
 
-def _resume(
-    supernet: Supernet, optimizer: torch.optim.Optimizer, path: Path, identity: dict[str, Any]
-) -> list[dict[str, float]]:
+def _resume(supernet: Supernet, optimizer: torch.optim.Optimizer, path: Path, identity: dict[str, Any]) -> list[Record]:
     tensors, facts = load_tensors(path)
     check_identity(facts, identity, path)
     load_supernet(supernet, {n: t for n, t in tensors.items() if not n.startswith("momentum:")}, path)
@@ -166,6 +212,17 @@ def check_identity(facts: dict[str, Any], identity: dict[str, Any], path: Path) 
                 f"'{path}' is of another training: its {key} is {facts.get(key)}, this one's is {value}; "
                 "use another run folder, or delete the file to train anew"
             )
+
+
+def start_from(supernet: Supernet, path: Path) -> None:
+    """Begin with the weights of another training of the same space: convolutions, linear layers and batch norms.
+
+    Raises:
+        InvalidInput: If the file is damaged, or holds a weight that is not finite or of another space.
+    """
+    tensors, _ = load_tensors(path)
+    shared = {name: tensor for name, tensor in tensors.items() if name.startswith("shared.")}
+    load_supernet(supernet, {**supernet.state_dict(), **shared}, path)
 
 
 def load_supernet(supernet: Supernet, tensors: dict[str, Tensor], path: Path) -> None:

@@ -1,0 +1,71 @@
+"""When what is trained: stages, learning rates, formats that join one by one, the start of shrinking."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How a supernet is trained; the meaning of each value stands in `nas.config.TrainingConfig`."""
+
+    float_epochs: int
+    quantized_epochs: int
+    batch_size: int
+    learning_rate: float
+    quantized_learning_rate: float
+    warmup_epochs: int
+    momentum: float
+    weight_decay: float
+    n_random: int
+    label_smoothing: float
+    clip_norm: float
+    shift_pixels: int
+    distillation: bool = True
+    shrink_after: float = 0.0
+    lower_bits: bool = True
+    uniform_share: float = 0.0
+    kurtosis: float = 0.0
+    compile: bool = False
+    bfloat16: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of both stages."""
+        return self.float_epochs + self.quantized_epochs
+
+    def is_quantized(self, epoch: float) -> bool:
+        """Whether a moment, in epochs from 0, belongs to the quantized stage."""
+        return epoch >= self.float_epochs
+
+    def shrinks(self, epoch: float) -> bool:
+        """Whether smaller networks than the largest are trained at a moment, in epochs from 0."""
+        return epoch >= self.shrink_after * self.float_epochs
+
+    def formats(self, offered: Sequence[str], epoch: float) -> Sequence[str]:
+        """Return the number formats that are trained at a moment.
+
+        In the float stage it is the first that is offered. With `lower_bits` the others join in their order, at equal
+        distances over the first half of the quantized stage; without, all at its start.
+
+        Args:
+            offered: Formats of the space, float32 first, few bits last.
+            epoch: The moment, in epochs from 0.
+        """
+        if not self.is_quantized(epoch):
+            return offered[:1]
+        if not self.lower_bits:
+            return offered
+        done = (epoch - self.float_epochs) / self.quantized_epochs
+        return offered[: 2 + math.floor(2 * done * max(len(offered) - 1, 0))]
+
+    def rate(self, epoch: float) -> float:
+        """Return the learning rate: linear warm-up, then a cosine to zero; one cosine for each stage."""
+        warmup = min(self.warmup_epochs, self.float_epochs)
+        if epoch < warmup:
+            return self.learning_rate * (epoch + 0.05) / (warmup + 0.05)
+        if epoch < self.float_epochs:
+            done = (epoch - warmup) / (self.float_epochs - warmup)
+            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        done = (epoch - self.float_epochs) / max(self.quantized_epochs, 1)
+        return self.quantized_learning_rate * 0.5 * (1 + math.cos(math.pi * done))
