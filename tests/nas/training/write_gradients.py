@@ -1,0 +1,67 @@
+"""Write the gradients of one sandwich step in which batch norms use fixed statistics; alone or under torchrun.
+
+python write_gradients.py FILE
+"""
+
+import sys
+
+import torch
+from torch.nn import functional
+
+from nas import processes, supernet
+from nas.calibration import calibrate
+from nas.data import load_dataset
+from nas.quant.folding import BATCH_NORM_EPS
+from nas.supernet import SharedLayers, Supernet
+from nas.training.sandwich import sandwich_step
+from nas.training.schedule import Schedule
+from search_spaces.baselines import uniform_genome
+from search_spaces.mobilenet import Stage, mobilenet
+
+SCHEDULE = Schedule(
+    float_epochs=1,
+    quantized_epochs=1,
+    batch_size=63,
+    learning_rate=0.1,
+    quantized_learning_rate=0.02,
+    warmup_epochs=0,
+    momentum=0.9,
+    weight_decay=0.0,
+    n_random=0,
+    label_smoothing=0.1,
+    clip_norm=1e9,
+    shift_pixels=0,
+)
+
+torch.set_num_threads(1)
+stages = (Stage(depths=(1, 2), widths=(8, 12)),)
+space = mobilenet("tiny", input_shape=(1, 8, 8), n_classes=10, stem_width=8, stages=stages)
+digits = load_dataset("digits", n_val=360)
+net = Supernet(space)
+net.set_pixel_statistics(*digits.pixel_statistics())
+genomes = [uniform_genome(space, level, name) for level, name in (("largest", "float32"), ("smallest", "w4a4"))]
+graphs = [space.graph(space.architecture(genome)) for genome in genomes]
+images, labels = torch.from_numpy(digits.x_train[:63]), torch.from_numpy(digits.y_train[:63])
+for graph in graphs:
+    net(images, graph)  # sets the scales of activations
+statistics = {name: s for graph in graphs for name, s in calibrate(net, graph, images).statistics.items()}
+
+
+class FixedStatistics(SharedLayers):
+    """Batch norms in evaluation mode; channels that a smaller network lacks are cut off."""
+
+    def conv(self, node, x):
+        y = functional.conv2d(x, self._rounded(node), stride=node.stride, padding=node.kernel // 2, groups=node.groups)
+        mean, var = (values[: node.shape[0]] for values in statistics[node.name])
+        gamma, beta = self.supernet.gamma(node), self.supernet.bias(node)
+        return functional.batch_norm(y, mean, var, gamma, beta, eps=BATCH_NORM_EPS)
+
+
+statistics |= calibrate(net, graphs[0], images).statistics
+supernet.SharedLayers = FixedStatistics
+with processes.joined():
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
+    loss, errors = sandwich_step(net, optimizer, images, labels, graphs, SCHEDULE)
+    if processes.is_first():
+        found = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+        torch.save({"gradients": found, "loss": loss, "errors": errors}, sys.argv[1])
