@@ -1,0 +1,118 @@
+"""How fast a supernet trains: sandwich against plain steps, quantized against float, calibration, memory. All in one run.
+
+python experiments/benchmarks/training.py --threads 2
+"""
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from nas.config import TrainingConfig
+from nas.data import load_dataset
+from nas.evaluation import Evaluator
+from nas.quant.compiled import compiled_fake_quantize
+from nas.quant.integers import fake_quantize
+from nas.supernet import Supernet
+from nas.training.sandwich import sample_sandwich, sandwich_step
+from nas.training.schedule import Schedule
+from search_spaces import SPACES
+from search_spaces.baselines import uniform_genome
+
+BATCH = 128
+
+
+def seconds(rounds: int, *actions: Callable[[], object]) -> list[float]:
+    """Return the median time of each action; they take turns, so that a slow minute slows all of them."""
+    times: list[list[float]] = [[] for _ in actions]
+    for _ in range(rounds):
+        for action, taken in zip(actions, times, strict=True):
+            start = time.perf_counter()
+            action()
+            taken.append(time.perf_counter() - start)
+    return [float(np.median(taken)) for taken in times]
+
+
+def main() -> None:
+    """Print a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--space", default="mobilenet-28")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+
+    settings = {key: value for key, value in vars(TrainingConfig()).items() if key != "start_from"}
+    schedule = replace(Schedule(**settings), lower_bits=False)
+    space = SPACES.get(options.space)()
+    supernet = Supernet(space)
+    optimizer = torch.optim.SGD(supernet.parameters(), lr=1e-3, momentum=0.9, nesterov=True)
+    images, labels = torch.rand(BATCH, *space.input_shape), torch.randint(10, (BATCH,))
+    rng = np.random.default_rng(0)
+    rows = []
+
+    graphs = sample_sandwich(space, schedule, 0.0, rng)
+
+    def sandwich() -> None:
+        sandwich_step(supernet, optimizer, images, labels, graphs, schedule)
+
+    def plain() -> None:
+        for graph in graphs:
+            optimizer.zero_grad(set_to_none=True)
+            torch.nn.functional.cross_entropy(supernet(images, graph), labels).backward()
+            optimizer.step()
+
+    seconds(3, sandwich, plain)
+    together, apart = seconds(options.rounds, sandwich, plain)
+    rows.append((f"sandwich of {len(graphs)} against {len(graphs)} plain steps", together, apart, "1.15"))
+
+    for level in ("largest", "middle"):
+        by_format = {
+            name: space.graph(space.architecture(uniform_genome(space, level, name))) for name in ("float32", "w8a8", "w4a4")
+        }
+
+        def step(name: str, quantizer: Callable[..., torch.Tensor]) -> Callable[[], None]:
+            def act() -> None:
+                supernet.fake_quantize = quantizer
+                sandwich_step(supernet, optimizer, images, labels, [by_format[name]], schedule)
+
+            return act
+
+        actions = [step("float32", fake_quantize)]
+        for quantizer in (compiled_fake_quantize(), fake_quantize):
+            actions += [step(name, quantizer) for name in ("w8a8", "w4a4")]
+        seconds(3, *actions)
+        plain_float, *quantized = seconds(options.rounds, *actions)
+        for (kind, name), taken in zip(
+            ((kind, name) for kind in ("compiled", "eager") for name in ("w8a8", "w4a4")), quantized, strict=True
+        ):
+            rows.append(
+                (
+                    f"{level} {name} against float32, {kind} quantizer",
+                    taken,
+                    plain_float,
+                    "1.3" if kind == "compiled" else "",
+                )
+            )
+
+    print(f"{options.space}, batch {BATCH}, {options.threads} threads; median of {options.rounds} rounds in turns\n")
+    print("| what | s | against, s | ratio | asked |\n|---|---|---|---|---|")
+    for what, first, second, asked in rows:
+        print(f"| {what} | {first:.3f} | {second:.3f} | {first / second:.2f} | {asked} |")
+
+    digits = load_dataset("digits", n_val=360)
+    small = SPACES.get("mobilenet-digits")()
+    evaluator = Evaluator(Supernet(small), digits)
+    genomes = [uniform_genome(small, level, name) for level in ("largest", "smallest") for name in ("float32", "w4a4")]
+    evaluator.errors(np.array(genomes))
+    print("\nCalibrate and validate one subnet on digits:", end=" ")
+    print(", ".join(f"{s:.2f} s" for s in seconds(5, *[lambda g=g: evaluator.errors(g[None]) for g in genomes])))
+    print(f"Peak memory of all of this: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
