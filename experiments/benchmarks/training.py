@@ -16,12 +16,13 @@ from nas.config import TrainingConfig
 from nas.data import load_dataset
 from nas.evaluation import Evaluator
 from nas.quant.compiled import compiled_fake_quantize
-from nas.quant.integers import fake_quantize
+from nas.quant.integers import FakeQuantize, fake_quantize
 from nas.supernet import Supernet
 from nas.training.sandwich import sample_sandwich, sandwich_step
 from nas.training.schedule import Schedule
 from search_spaces import SPACES
 from search_spaces.baselines import uniform_genome
+from search_spaces.graph import Graph
 
 BATCH = 128
 
@@ -70,34 +71,27 @@ def main() -> None:
     together, apart = seconds(options.rounds, sandwich, plain)
     rows.append((f"sandwich of {len(graphs)} against {len(graphs)} plain steps", together, apart, "1.15"))
 
+    def step(graph: Graph, quantizer: FakeQuantize) -> Callable[[], None]:
+        def act() -> None:
+            supernet.fake_quantize = quantizer
+            sandwich_step(supernet, optimizer, images, labels, [graph], schedule)
+
+        return act
+
+    kinds = {"compiled": compiled_fake_quantize(), "eager": fake_quantize}
     for level in ("largest", "middle"):
-        by_format = {
-            name: space.graph(space.architecture(uniform_genome(space, level, name))) for name in ("float32", "w8a8", "w4a4")
-        }
-
-        def step(name: str, quantizer: Callable[..., torch.Tensor]) -> Callable[[], None]:
-            def act() -> None:
-                supernet.fake_quantize = quantizer
-                sandwich_step(supernet, optimizer, images, labels, [by_format[name]], schedule)
-
-            return act
-
-        actions = [step("float32", fake_quantize)]
-        for quantizer in (compiled_fake_quantize(), fake_quantize):
-            actions += [step(name, quantizer) for name in ("w8a8", "w4a4")]
-        seconds(3, *actions)
-        plain_float, *quantized = seconds(options.rounds, *actions)
-        for (kind, name), taken in zip(
-            ((kind, name) for kind in ("compiled", "eager") for name in ("w8a8", "w4a4")), quantized, strict=True
-        ):
-            rows.append(
-                (
-                    f"{level} {name} against float32, {kind} quantizer",
-                    taken,
-                    plain_float,
-                    "1.3" if kind == "compiled" else "",
-                )
-            )
+        genomes = {name: uniform_genome(space, level, name) for name in ("float32", "w8a8", "w4a4")}
+        of_format = {name: space.graph(space.architecture(genome)) for name, genome in genomes.items()}
+        actions = {"float32": step(of_format["float32"], fake_quantize)}
+        for kind, quantizer in kinds.items():
+            actions |= {f"{name}, {kind} quantizer": step(of_format[name], quantizer) for name in ("w8a8", "w4a4")}
+        seconds(3, *actions.values())
+        times = dict(zip(actions, seconds(options.rounds, *actions.values()), strict=True))
+        in_float = times.pop("float32")
+        rows += [
+            (f"{level} {name} against float32", taken, in_float, "1.3" if "compiled" in name else "")
+            for name, taken in times.items()
+        ]
 
     print(f"{options.space}, batch {BATCH}, {options.threads} threads; median of {options.rounds} rounds in turns\n")
     print("| what | s | against, s | ratio | asked |\n|---|---|---|---|---|")
@@ -107,10 +101,10 @@ def main() -> None:
     digits = load_dataset("digits", n_val=360)
     small = SPACES.get("mobilenet-digits")()
     evaluator = Evaluator(Supernet(small), digits)
-    genomes = [uniform_genome(small, level, name) for level in ("largest", "smallest") for name in ("float32", "w4a4")]
-    evaluator.errors(np.array(genomes))
+    chosen = [uniform_genome(small, level, name) for level in ("largest", "smallest") for name in ("float32", "w4a4")]
+    evaluator.errors(np.array(chosen))
     print("\nCalibrate and validate one subnet on digits:", end=" ")
-    print(", ".join(f"{s:.2f} s" for s in seconds(5, *[lambda g=g: evaluator.errors(g[None]) for g in genomes])))
+    print(", ".join(f"{s:.2f} s" for s in seconds(5, *[lambda g=g: evaluator.errors(g[None]) for g in chosen])))
     print(f"Peak memory of all of this: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
