@@ -219,11 +219,13 @@ class SharedLayers:
         y = functional.conv2d(
             x, self._rounded(node), stride=node.stride, padding=node.kernel // 2, groups=node.groups
         ).float()
-        if self.calibration is not None:
-            var, mean = torch.var_mean(y, dim=(0, 2, 3))
-            self.calibration.statistics[node.name] = (mean, var)
         gamma, beta = self.supernet.gamma(node), self.supernet.bias(node)
-        return functional.batch_norm(y, None, None, gamma, beta, training=True, eps=BATCH_NORM_EPS)
+        if self.calibration is None:
+            return functional.batch_norm(y, None, None, gamma, beta, training=True, eps=BATCH_NORM_EPS)
+        # torch's own statistics of a channels-last batch depend on the number of threads, these do not.
+        var, mean = torch.var_mean(y, dim=(0, 2, 3))
+        self.calibration.statistics[node.name] = (mean, var)
+        return functional.batch_norm(y, mean, var, gamma, beta, eps=BATCH_NORM_EPS)
 
     def linear(self, node: Linear, x: Tensor) -> Tensor:
         """See `Layers`."""

@@ -159,3 +159,13 @@ def test_calibration_leaves_the_supernet_alone_and_repeats(tiny_space, digits):
     assert all((first.steps[name] == second.steps[name]).all() for name in first.steps)
     logits = [predict(supernet, graph, calibration, images[:50]) for calibration in (first, second)]
     assert (logits[0] == logits[1]).all()
+
+
+def test_measured_errors_do_not_depend_on_the_number_of_threads(trained, digits):
+    graph = trained.space.graph(trained.space.architecture(uniform_genome(trained.space, "largest", "w4a4")))
+    images = torch.from_numpy(digits.x_train[:700])
+    logits = []
+    for n in (1, 2):
+        torch.set_num_threads(n)
+        logits.append(predict(trained, graph, calibrate(trained, graph, images), images))
+    assert (logits[0] == logits[1]).all()
