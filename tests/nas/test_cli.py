@@ -136,8 +136,8 @@ def test_several_devices(run, capsys, monkeypatch):
     assert (
         main(["front", str(run), "--max", f"latency_ms@onnxruntime-2t={limit}", "--best", "latency_ms@onnxruntime-2t"]) == 0
     )
-    message = failing(["search", run, "--max", "latency_ms@onnxruntime-2t=1e-6"], capsys)
-    assert "latency_ms@onnxruntime-2t is at least" in message
+    # A table of few rounds may predict less than that for the smallest network: then it is what was measured that refuses.
+    assert "latency_ms@onnxruntime-2t" in failing(["search", run, "--max", "latency_ms@onnxruntime-2t=1e-6"], capsys)
 
 
 def test_front_query(finished, capsys):

@@ -1,0 +1,109 @@
+"""What each part of the training recipe brings: the supernet trained with one part changed at a time.
+
+Each supernet is trained on the same images, from the same seed, for as many epochs; then the same networks are measured in
+each, without fine-tuning. Goes on where it was stopped: trainings by their checkpoints, variants by the rows of --raw.
+
+python experiments/benchmarks/recipe.py --folder runs/recipe --raw runs/recipe/errors.csv
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import pandas as pd
+import torch
+
+from nas.config import TrainingConfig
+from nas.data import Dataset, load_dataset
+from nas.evaluation import Evaluator
+from nas.progress import progress_bar
+from nas.supernet import Supernet
+from nas.training.schedule import Schedule
+from nas.training.trainer import train
+from search_spaces import SPACES, SearchSpace
+from search_spaces.baselines import baselines
+
+VARIANTS: dict[str, dict[str, float]] = {
+    "default": {},
+    "without distillation": {"distillation": False},
+    "all formats at once": {"lower_bits": False},
+    "shrinking from half": {"shrink_after": 0.5},
+    "kurtosis 0.015": {"kurtosis": 0.015},
+    "half of the random networks in one format": {"uniform_share": 0.5},
+    "four random networks": {"n_random": 4},
+    "quantized rate 0.05": {"quantized_learning_rate": 0.05},
+}
+
+
+def networks(space: SearchSpace, n_random: int) -> dict[str, np.ndarray]:
+    """Return the uniform networks at three sizes and random mixed ones, by name."""
+    mixed = space.sample(n_random, np.random.default_rng(7))
+    return {**baselines(space), **{f"mixed {i}": genome for i, genome in enumerate(mixed)}}
+
+
+def measure(
+    variant: str, seed: int, data: Dataset, schedule: Schedule, folder: Path, n_random: int
+) -> list[dict[str, object]]:
+    """Train one supernet and return the test errors of its networks, a row each."""
+    space = SPACES.get("mobilenet-28")()
+    supernet = Supernet(space, torch.Generator().manual_seed(seed))
+    supernet.set_pixel_statistics(*data.pixel_statistics())
+    start = perf_counter()
+    identity = {"variant": variant, "seed": seed, "n_train": len(data.x_train), "epochs": schedule.epochs}
+    checkpoint = folder / f"{variant.replace(' ', '-')}-{seed}.safetensors"
+    with progress_bar(f"{variant}, seed {seed}") as update:
+        train(supernet, data, schedule, seed=seed, checkpoint=checkpoint, identity=identity, progress=update)
+    minutes = (perf_counter() - start) / 60
+    chosen = networks(space, n_random)
+    errors = Evaluator(supernet.eval(), data).errors(np.array(list(chosen.values())), "test")
+    row = {"variant": variant, "seed": seed, "minutes": round(minutes, 1)}
+    return [{**row, "network": name, "error": round(float(error), 3)} for name, error in zip(chosen, errors, strict=True)]
+
+
+def table(rows: pd.DataFrame) -> str:
+    """Return a Markdown table: mean error of each kind of network, by variant."""
+    kind = rows["network"].str.split().str[0]
+    means = rows.assign(kind=kind).pivot_table(index="variant", columns="kind", values="error", sort=False)
+    minutes = rows.groupby("variant", sort=False)["minutes"].first()
+    lines = [f"| variant | {' | '.join(means.columns)} | minutes |", "|---" * (len(means.columns) + 2) + "|"]
+    for variant, row in means.iterrows():
+        lines.append(f"| {variant} | {' | '.join(f'{value:.2f}' for value in row)} | {minutes[variant]:.1f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Train what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="for checkpoints")
+    parser.add_argument("--raw", type=Path, required=True, help="CSV of all errors, made or continued")
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--n-train", type=int, default=10_000)
+    parser.add_argument("--float-epochs", type=int, default=12)
+    parser.add_argument("--quantized-epochs", type=int, default=4)
+    parser.add_argument("--n-random", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    data = load_dataset("fashion_mnist", n_val=10_000)
+    data = replace(data, x_train=data.x_train[: options.n_train], y_train=data.y_train[: options.n_train])
+    settings = {key: value for key, value in vars(TrainingConfig()).items() if key != "start_from"}
+    settings |= {"float_epochs": options.float_epochs, "quantized_epochs": options.quantized_epochs, "batch_size": 128}
+    rows = pd.read_csv(options.raw) if options.raw.exists() else pd.DataFrame(columns=["variant", "seed"])
+    for seed in options.seeds:
+        for variant in options.variants:
+            if ((rows["variant"] == variant) & (rows["seed"] == seed)).any():
+                continue
+            schedule = Schedule(**(settings | VARIANTS[variant]))
+            new = pd.DataFrame(measure(variant, seed, data, schedule, options.folder, options.n_random))
+            rows = new if rows.empty else pd.concat([rows, new], ignore_index=True)
+            options.raw.parent.mkdir(parents=True, exist_ok=True)
+            rows.to_csv(options.raw, index=False)
+            print(table(rows), flush=True)
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

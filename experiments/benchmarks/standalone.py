@@ -1,0 +1,183 @@
+"""A subnet cut from the supernet, without fine-tuning, against the same network trained alone at the same format.
+
+Both sides have the same images, epochs, batch size and augmentation. The networks trained alone have the best of three
+learning rates for each format, chosen by validation error on one architecture. Goes on where it was stopped: every training
+has a checkpoint, every network that ended a row in --folder/errors.csv.
+
+python experiments/benchmarks/standalone.py --folder runs/standalone
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import kendalltau, t
+
+from nas.config import TrainingConfig
+from nas.data import Dataset, load_dataset
+from nas.evaluation import Evaluator
+from nas.progress import progress_bar
+from nas.supernet import Supernet
+from nas.training.schedule import Schedule
+from nas.training.trainer import train
+from search_spaces import SPACES, SearchSpace
+from search_spaces.baselines import format_genes, uniform_genome
+from search_spaces.choice import Choice
+from search_spaces.graph import Graph
+
+RATES = (0.5, 1.0, 2.0)  # times the learning rates of the supernet
+FORMATS = ("float32", "w8a8", "w4a4", "mixed")
+TUNED_ON = "random 1"  # the architecture whose learning rates are tuned
+
+
+def networks(space: SearchSpace) -> dict[tuple[str, str], np.ndarray]:
+    """Return the genomes of four architectures in four formats, by architecture and format."""
+    rng = np.random.default_rng(11)
+    first, second, mixed = space.sample(3, rng)
+    shapes = {"smallest": uniform_genome(space, "smallest"), "random 1": first, "random 2": second}
+    shapes["largest"] = uniform_genome(space, "largest")
+    genomes = {}
+    genes = format_genes(space)
+    for name, shape in shapes.items():
+        for number_format in FORMATS:
+            genome = shape.copy()
+            for gene in genes:
+                options = space.choices[gene].options
+                genome[gene] = mixed[gene] if number_format == "mixed" else options.index(number_format)
+            genomes[name, number_format] = space.canonicalize(genome[None])[0]
+    return genomes
+
+
+def alone(space: SearchSpace, genome: np.ndarray) -> tuple[SearchSpace, Callable[[bool], np.ndarray]]:
+    """Return a space of one architecture, in float32 and in its formats, and what gives either genome of it."""
+    genes = set(format_genes(space))
+    choices = []
+    for gene, (choice, index) in enumerate(zip(space.choices, genome, strict=True)):
+        option = choice.options[index]
+        choices.append(Choice(choice.name, tuple(dict.fromkeys(("float32", option))) if gene in genes else (option,)))
+    narrow = SearchSpace(space.name, choices, space.slots, space.conditions)
+    return narrow, lambda quantized: narrow.canonicalize(quantized * (narrow.cardinalities - 1)[None].astype(np.int16))[0]
+
+
+def fit(
+    space: SearchSpace,
+    data: Dataset,
+    schedule: Schedule,
+    checkpoint: Path,
+    seed: int,
+    sample: Callable[[float, np.random.Generator], list[Graph]] | None = None,
+) -> tuple[Supernet, float]:
+    """Train and return the supernet and the minutes it took since it was started or resumed."""
+    supernet = Supernet(space, torch.Generator().manual_seed(seed))
+    supernet.set_pixel_statistics(*data.pixel_statistics())
+    identity = {"seed": seed, "n_train": len(data.x_train), "epochs": schedule.epochs}
+    start = perf_counter()
+    with progress_bar(checkpoint.stem) as update:
+        train(supernet, data, schedule, seed=seed, checkpoint=checkpoint, identity=identity, sample=sample, progress=update)
+    return supernet.eval(), (perf_counter() - start) / 60
+
+
+def train_alone(
+    space: SearchSpace, genome: np.ndarray, data: Dataset, schedule: Schedule, checkpoint: Path, seed: int
+) -> dict[str, float]:
+    """Train one network by itself, quantization-aware in the second stage; return its errors and minutes."""
+    narrow, of_stage = alone(space, genome)
+    graphs = {quantized: narrow.graph(narrow.architecture(of_stage(quantized))) for quantized in (False, True)}
+    supernet, minutes = fit(
+        narrow, data, schedule, checkpoint, seed, lambda epoch, rng: [graphs[schedule.is_quantized(epoch)]]
+    )
+    return measured(supernet, of_stage(True), data) | {"minutes": round(minutes, 2)}
+
+
+def measured(supernet: Supernet, genome: np.ndarray, data: Dataset) -> dict[str, float]:
+    """Return validation and test error of one network."""
+    evaluator = Evaluator(supernet, data)
+    return {f"error_{split}": round(float(evaluator.errors(genome[None], split)[0]), 3) for split in ("val", "test")}
+
+
+def report(rows: pd.DataFrame) -> str:
+    """Return what was asked for, as Markdown: learning rates, errors side by side, gaps with intervals, ranking, cost."""
+    keys = ["architecture", "format"]
+    own = rows[rows["kind"] == "alone"]
+    best = own.loc[own.groupby([*keys, "seed"])["error_val"].idxmin()]
+    mean = best.groupby(keys, sort=False)["error_test"].mean()
+    cut = rows[rows["kind"] == "supernet"].set_index(keys)["error_test"]
+    pairs = pd.DataFrame({"alone": mean, "supernet": cut}).dropna()
+    pairs["gap"] = pairs["supernet"] - pairs["alone"]
+    lines = ["| architecture | format | alone | supernet | gap |", "|---|---|---|---|---|"]
+    lines += [f"| {a} | {f} | {p.alone:.2f} | {p.supernet:.2f} | {p.gap:+.2f} |" for (a, f), p in pairs.iterrows()]
+    for name, gaps in [("all", pairs["gap"]), *pairs.groupby("format", sort=False)["gap"]]:
+        half = t.ppf(0.975, len(gaps) - 1) * gaps.sem() if len(gaps) > 1 else np.nan
+        lines.append(f"\nmean gap, {name}: {gaps.mean():+.2f} points, 95 % interval +-{half:.2f}, {len(gaps)} networks")
+    if len(pairs) > 1:
+        lines.append(f"\nKendall's tau of the two rankings: {kendalltau(pairs['alone'], pairs['supernet'])[0]:.3f}")
+    tuning = own[own["architecture"] == TUNED_ON].pivot_table(index="format", columns="rate", values="error_val", sort=False)
+    lines.append(f"\nvalidation error by learning rate on {TUNED_ON}:\n\n{tuning.round(2).to_string()}")
+    minutes = rows.groupby("kind")["minutes"].sum()
+    lines.append(f"\nminutes of training: supernet {minutes.get('supernet', 0):.0f}, alone {minutes.get('alone', 0):.0f}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Train what is missing and print the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--n-train", type=int, default=20_000)
+    parser.add_argument("--float-epochs", type=int, default=16)
+    parser.add_argument("--quantized-epochs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    data = load_dataset("fashion_mnist", n_val=10_000)
+    data = replace(data, x_train=data.x_train[: options.n_train], y_train=data.y_train[: options.n_train])
+    settings = {key: value for key, value in vars(TrainingConfig()).items() if key != "start_from"}
+    settings |= {"float_epochs": options.float_epochs, "quantized_epochs": options.quantized_epochs, "batch_size": 128}
+    schedule = Schedule(**settings)
+    space = SPACES.get("mobilenet-28")()
+    genomes = networks(space)
+    raw = options.folder / "errors.csv"
+    rows: list[dict[str, Any]] = pd.read_csv(raw).to_dict("records") if raw.exists() else []
+
+    def keep(row: dict[str, Any]) -> None:
+        rows.append(row)
+        options.folder.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_csv(raw, index=False)
+        print(row, flush=True)
+
+    def find(**wanted: Any) -> list[dict[str, Any]]:
+        return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+    if not find(kind="supernet"):
+        supernet, minutes = fit(space, data, schedule, options.folder / "supernet.safetensors", seed=0)
+        for i, ((architecture, number_format), genome) in enumerate(genomes.items()):
+            facts = {"kind": "supernet", "architecture": architecture, "format": number_format, "seed": 0, "rate": 1.0}
+            keep(facts | measured(supernet, genome, data) | {"minutes": round(minutes, 2) if i == 0 else 0.0})
+
+    def run_alone(architecture: str, number_format: str, seed: int, rate: float) -> None:
+        facts = {"kind": "alone", "architecture": architecture, "format": number_format, "seed": seed, "rate": rate}
+        if find(**facts):
+            return
+        rates = {key: rate * getattr(schedule, key) for key in ("learning_rate", "quantized_learning_rate")}
+        checkpoint = options.folder / f"{architecture.replace(' ', '-')}-{number_format}-{seed}-{rate:g}.safetensors"
+        genome = genomes[architecture, number_format]
+        keep(facts | train_alone(space, genome, data, replace(schedule, **rates), checkpoint, seed))
+
+    for number_format in FORMATS:
+        for rate in RATES:
+            run_alone(TUNED_ON, number_format, 0, rate)
+        tuned = find(kind="alone", architecture=TUNED_ON, format=number_format, seed=0)
+        best = min(tuned, key=lambda row: row["error_val"])["rate"]
+        for architecture in dict.fromkeys(name for name, _ in genomes):
+            for seed in (0, 1) if number_format == "w8a8" else (0,):
+                run_alone(architecture, number_format, seed, best)
+    print(report(pd.DataFrame(rows)))
+
+
+if __name__ == "__main__":
+    main()
