@@ -16,6 +16,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from latency_tables.device import Device
 from latency_tables.modelled import Accelerator
+from nas.training.schedule import Schedule
 from search_spaces.errors import InvalidInput
 
 OBJECTIVES = ("error", "latency_ms", "size_bytes", "macs", "modelled_ms", "modelled_mj")
@@ -99,6 +100,12 @@ class TrainingConfig:
         _between("training.kurtosis", self.kurtosis, 0, 1e3)
         _between("training.clip_norm", self.clip_norm, 1e-9, 1e9)
         _between("training.float_epochs + training.quantized_epochs", self.float_epochs + self.quantized_epochs, 1, 200_000)
+
+    def to_schedule(self) -> Schedule:
+        """Return what the trainer takes: all of this but the weights to start from."""
+        settings = asdict(self)
+        del settings["start_from"]
+        return Schedule(**settings)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,6 @@ from nas.search.strategies import STRATEGIES
 from nas.supernet import Supernet
 from nas.tables import DeviceTable
 from nas.training.checkpoint import load_tensors, save_tensors, write_atomically
-from nas.training.schedule import Schedule
 from nas.training.tensorboard import tensorboard_log
 from nas.training.trainer import check_identity, load_supernet, start_from, train
 from predictors import PREDICTORS
@@ -94,18 +93,17 @@ class Pipeline:
         if self.run.supernet.exists():
             self._trained()
             return
-        settings = asdict(self.experiment.training)
-        start = settings.pop("start_from")
+        config = self.experiment.training
         supernet = self._new_supernet()
-        if start:
-            start_from(supernet, Path(start))
+        if config.start_from and not self.run.checkpoint.exists():
+            start_from(supernet, Path(config.start_from))
         supernet.to("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(max(1, self.experiment.threads // processes.count()))
         with progress_bar("training the supernet") as update, tensorboard_log(self.run.tensorboard) as log:
             records = train(
                 supernet,
                 self.data,
-                Schedule(**settings),
+                config.to_schedule(),
                 seed=self.experiment.seed,
                 checkpoint=self.run.checkpoint,
                 identity=self._identity(),

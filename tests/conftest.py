@@ -1,5 +1,7 @@
 """A small space on real digits, a supernet of it trained for a few seconds, and a latency table made by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from latency_tables.pricing import iterate_parts
 from latency_tables.table import LatencyTable, Report
 from latency_tables.timing import Measurement
+from nas.config import TrainingConfig
 from nas.data import Dataset, load_dataset
 from nas.evaluation import Evaluator
 from nas.supernet import Supernet
@@ -24,21 +27,8 @@ def _tiny_space() -> SearchSpace:
 
 
 def _schedule(**changes: float) -> Schedule:
-    settings = {
-        "float_epochs": 6,
-        "quantized_epochs": 3,
-        "batch_size": 64,
-        "learning_rate": 0.1,
-        "quantized_learning_rate": 0.02,
-        "warmup_epochs": 1,
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "n_random": 2,
-        "label_smoothing": 0.1,
-        "clip_norm": 5.0,
-        "shift_pixels": 1,
-    }
-    return Schedule(**(settings | changes))
+    schedule = TrainingConfig(float_epochs=6, quantized_epochs=3, warmup_epochs=1, compile=False).to_schedule()
+    return replace(schedule, **changes)
 
 
 def _table(space: SearchSpace, fingerprint: dict | None = None) -> LatencyTable:

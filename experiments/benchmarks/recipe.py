@@ -9,19 +9,14 @@ python experiments/benchmarks/recipe.py --folder runs/recipe --raw runs/recipe/e
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import pandas as pd
-import torch
+from fashion_subset import add_options, fit, prepare
 
-from nas.config import TrainingConfig
-from nas.data import Dataset, load_dataset
+from nas.data import Dataset
 from nas.evaluation import Evaluator
-from nas.progress import progress_bar
-from nas.supernet import Supernet
 from nas.training.schedule import Schedule
-from nas.training.trainer import train
 from search_spaces import SPACES, SearchSpace
 from search_spaces.baselines import baselines
 
@@ -48,16 +43,10 @@ def measure(
 ) -> list[dict[str, object]]:
     """Train one supernet and return the test errors of its networks, a row each."""
     space = SPACES.get("mobilenet-28")()
-    supernet = Supernet(space, torch.Generator().manual_seed(seed))
-    supernet.set_pixel_statistics(*data.pixel_statistics())
-    start = perf_counter()
-    identity = {"variant": variant, "seed": seed, "n_train": len(data.x_train), "epochs": schedule.epochs}
     checkpoint = folder / f"{variant.replace(' ', '-')}-{seed}.safetensors"
-    with progress_bar(f"{variant}, seed {seed}") as update:
-        train(supernet, data, schedule, seed=seed, checkpoint=checkpoint, identity=identity, progress=update)
-    minutes = (perf_counter() - start) / 60
+    supernet, minutes = fit(space, data, schedule, checkpoint, seed)
     chosen = networks(space, n_random)
-    errors = Evaluator(supernet.eval(), data).errors(np.array(list(chosen.values())), "test")
+    errors = Evaluator(supernet, data).errors(np.array(list(chosen.values())), "test")
     row = {"variant": variant, "seed": seed, "minutes": round(minutes, 1)}
     return [{**row, "network": name, "error": round(float(error), 3)} for name, error in zip(chosen, errors, strict=True)]
 
@@ -80,24 +69,17 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, required=True, help="CSV of all errors, made or continued")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--n-train", type=int, default=10_000)
-    parser.add_argument("--float-epochs", type=int, default=12)
-    parser.add_argument("--quantized-epochs", type=int, default=4)
+    add_options(parser, n_train=10_000, float_epochs=12, quantized_epochs=4)
     parser.add_argument("--n-random", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    data = load_dataset("fashion_mnist", n_val=10_000)
-    data = replace(data, x_train=data.x_train[: options.n_train], y_train=data.y_train[: options.n_train])
-    settings = {key: value for key, value in vars(TrainingConfig()).items() if key != "start_from"}
-    settings |= {"float_epochs": options.float_epochs, "quantized_epochs": options.quantized_epochs, "batch_size": 128}
+    data, schedule = prepare(options)
     rows = pd.read_csv(options.raw) if options.raw.exists() else pd.DataFrame(columns=["variant", "seed"])
     for seed in options.seeds:
         for variant in options.variants:
             if ((rows["variant"] == variant) & (rows["seed"] == seed)).any():
                 continue
-            schedule = Schedule(**(settings | VARIANTS[variant]))
-            new = pd.DataFrame(measure(variant, seed, data, schedule, options.folder, options.n_random))
+            changed = replace(schedule, **VARIANTS[variant])
+            new = pd.DataFrame(measure(variant, seed, data, changed, options.folder, options.n_random))
             rows = new if rows.empty else pd.concat([rows, new], ignore_index=True)
             options.raw.parent.mkdir(parents=True, exist_ok=True)
             rows.to_csv(options.raw, index=False)

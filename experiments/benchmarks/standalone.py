@@ -11,25 +11,20 @@ import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
+from fashion_subset import add_options, fit, prepare
 from scipy.stats import kendalltau, t
 
-from nas.config import TrainingConfig
-from nas.data import Dataset, load_dataset
+from nas.data import Dataset
 from nas.evaluation import Evaluator
-from nas.progress import progress_bar
 from nas.supernet import Supernet
 from nas.training.schedule import Schedule
-from nas.training.trainer import train
 from search_spaces import SPACES, SearchSpace
 from search_spaces.baselines import format_genes, uniform_genome
 from search_spaces.choice import Choice
-from search_spaces.graph import Graph
 
 RATES = (0.5, 1.0, 2.0)  # times the learning rates of the supernet
 FORMATS = ("float32", "w8a8", "w4a4", "mixed")
@@ -63,24 +58,6 @@ def alone(space: SearchSpace, genome: np.ndarray) -> tuple[SearchSpace, Callable
         choices.append(Choice(choice.name, tuple(dict.fromkeys(("float32", option))) if gene in genes else (option,)))
     narrow = SearchSpace(space.name, choices, space.slots, space.conditions)
     return narrow, lambda quantized: narrow.canonicalize(quantized * (narrow.cardinalities - 1)[None].astype(np.int16))[0]
-
-
-def fit(
-    space: SearchSpace,
-    data: Dataset,
-    schedule: Schedule,
-    checkpoint: Path,
-    seed: int,
-    sample: Callable[[float, np.random.Generator], list[Graph]] | None = None,
-) -> tuple[Supernet, float]:
-    """Train and return the supernet and the minutes it took since it was started or resumed."""
-    supernet = Supernet(space, torch.Generator().manual_seed(seed))
-    supernet.set_pixel_statistics(*data.pixel_statistics())
-    identity = {"seed": seed, "n_train": len(data.x_train), "epochs": schedule.epochs}
-    start = perf_counter()
-    with progress_bar(checkpoint.stem) as update:
-        train(supernet, data, schedule, seed=seed, checkpoint=checkpoint, identity=identity, sample=sample, progress=update)
-    return supernet.eval(), (perf_counter() - start) / 60
 
 
 def train_alone(
@@ -128,17 +105,9 @@ def main() -> None:
     """Train what is missing and print the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--n-train", type=int, default=20_000)
-    parser.add_argument("--float-epochs", type=int, default=16)
-    parser.add_argument("--quantized-epochs", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
+    add_options(parser, n_train=20_000, float_epochs=16, quantized_epochs=5)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    data = load_dataset("fashion_mnist", n_val=10_000)
-    data = replace(data, x_train=data.x_train[: options.n_train], y_train=data.y_train[: options.n_train])
-    settings = {key: value for key, value in vars(TrainingConfig()).items() if key != "start_from"}
-    settings |= {"float_epochs": options.float_epochs, "quantized_epochs": options.quantized_epochs, "batch_size": 128}
-    schedule = Schedule(**settings)
+    data, schedule = prepare(options)
     space = SPACES.get("mobilenet-28")()
     genomes = networks(space)
     raw = options.folder / "errors.csv"

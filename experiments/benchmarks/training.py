@@ -7,7 +7,6 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ from nas.quant.compiled import compiled_fake_quantize
 from nas.quant.integers import FakeQuantize, fake_quantize
 from nas.supernet import Supernet
 from nas.training.sandwich import sample_sandwich, sandwich_step
-from nas.training.schedule import Schedule
 from search_spaces import SPACES
 from search_spaces.baselines import uniform_genome
 from search_spaces.graph import Graph
@@ -46,8 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    settings = {key: value for key, value in vars(TrainingConfig()).items() if key != "start_from"}
-    schedule = replace(Schedule(**settings), lower_bits=False)
+    schedule = TrainingConfig(lower_bits=False).to_schedule()
     space = SPACES.get("mobilenet-28")()
     supernet = Supernet(space)
     optimizer = torch.optim.SGD(supernet.parameters(), lr=1e-3, momentum=0.9, nesterov=True)

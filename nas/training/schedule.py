@@ -21,13 +21,13 @@ class Schedule:
     label_smoothing: float
     clip_norm: float
     shift_pixels: int
-    distillation: bool = True
-    shrink_after: float = 0.0
-    lower_bits: bool = True
-    uniform_share: float = 0.0
-    kurtosis: float = 0.0
-    compile: bool = False
-    bfloat16: bool = False
+    distillation: bool
+    shrink_after: float
+    lower_bits: bool
+    uniform_share: float
+    kurtosis: float
+    compile: bool
+    bfloat16: bool
 
     @property
     def epochs(self) -> int:

@@ -67,7 +67,7 @@ def train(
     if schedule.bfloat16 and not _has_bfloat16(supernet.device):
         console.print("this machine does not compute in bfloat16: training goes on in float32", style="yellow")
         schedule = replace(schedule, bfloat16=False)
-    if schedule.compile:
+    if schedule.compile and schedule.quantized_epochs:
         supernet.fake_quantize = compiled_fake_quantize()
     optimizer = _optimizer(supernet, schedule)
     records = _resume(supernet, optimizer, checkpoint, identity) if checkpoint.exists() else []

@@ -10,28 +10,15 @@ from torch.nn import functional
 
 from nas import processes, supernet
 from nas.calibration import calibrate
+from nas.config import TrainingConfig
 from nas.data import load_dataset
 from nas.quant.folding import BATCH_NORM_EPS
 from nas.supernet import SharedLayers, Supernet
 from nas.training.sandwich import sandwich_step
-from nas.training.schedule import Schedule
 from search_spaces.baselines import uniform_genome
 from search_spaces.mobilenet import Stage, mobilenet
 
-SCHEDULE = Schedule(
-    float_epochs=1,
-    quantized_epochs=1,
-    batch_size=63,
-    learning_rate=0.1,
-    quantized_learning_rate=0.02,
-    warmup_epochs=0,
-    momentum=0.9,
-    weight_decay=0.0,
-    n_random=0,
-    label_smoothing=0.1,
-    clip_norm=1e9,
-    shift_pixels=0,
-)
+SCHEDULE = TrainingConfig(n_random=0, clip_norm=1e9, compile=False).to_schedule()
 
 torch.set_num_threads(1)
 stages = (Stage(depths=(1, 2), widths=(8, 12)),)
@@ -44,7 +31,7 @@ graphs = [space.graph(space.architecture(genome)) for genome in genomes]
 images, labels = torch.from_numpy(digits.x_train[:63]), torch.from_numpy(digits.y_train[:63])
 for graph in graphs:
     net(images, graph)  # sets the scales of activations
-statistics = {name: s for graph in graphs for name, s in calibrate(net, graph, images).statistics.items()}
+statistics = {name: s for graph in reversed(graphs) for name, s in calibrate(net, graph, images).statistics.items()}
 
 
 class FixedStatistics(SharedLayers):
@@ -57,7 +44,6 @@ class FixedStatistics(SharedLayers):
         return functional.batch_norm(y, mean, var, gamma, beta, eps=BATCH_NORM_EPS)
 
 
-statistics |= calibrate(net, graphs[0], images).statistics
 supernet.SharedLayers = FixedStatistics
 with processes.joined():
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0)

@@ -1,0 +1,55 @@
+"""What the benchmarks of training share: a part of Fashion-MNIST, a shorter schedule, one resumable training."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from nas.config import TrainingConfig
+from nas.data import Dataset, load_dataset
+from nas.progress import progress_bar
+from nas.supernet import Supernet
+from nas.training.schedule import Schedule
+from nas.training.trainer import train
+from search_spaces import SearchSpace
+from search_spaces.graph import Graph
+
+
+def add_options(parser: argparse.ArgumentParser, *, n_train: int, float_epochs: int, quantized_epochs: int) -> None:
+    """Add the options that `prepare` reads, with these defaults."""
+    parser.add_argument("--n-train", type=int, default=n_train)
+    parser.add_argument("--float-epochs", type=int, default=float_epochs)
+    parser.add_argument("--quantized-epochs", type=int, default=quantized_epochs)
+    parser.add_argument("--threads", type=int, default=2)
+
+
+def prepare(options: argparse.Namespace) -> tuple[Dataset, Schedule]:
+    """Set the threads; return the first training images of Fashion-MNIST, all of its other splits, and the schedule."""
+    torch.set_num_threads(options.threads)
+    data = load_dataset("fashion_mnist", n_val=10_000)
+    data = replace(data, x_train=data.x_train[: options.n_train], y_train=data.y_train[: options.n_train])
+    epochs = {"float_epochs": options.float_epochs, "quantized_epochs": options.quantized_epochs}
+    return data, TrainingConfig(**epochs, batch_size=128).to_schedule()
+
+
+def fit(
+    space: SearchSpace,
+    data: Dataset,
+    schedule: Schedule,
+    checkpoint: Path,
+    seed: int,
+    sample: Callable[[float, np.random.Generator], list[Graph]] | None = None,
+) -> tuple[Supernet, float]:
+    """Train and return the supernet and the minutes it took since it was started or resumed."""
+    supernet = Supernet(space, torch.Generator().manual_seed(seed))
+    supernet.set_pixel_statistics(*data.pixel_statistics())
+    identity: dict[str, Any] = {"seed": seed, "n_train": len(data.x_train), "epochs": schedule.epochs}
+    start = perf_counter()
+    with progress_bar(checkpoint.stem) as update:
+        train(supernet, data, schedule, seed=seed, checkpoint=checkpoint, identity=identity, sample=sample, progress=update)
+    return supernet.eval(), (perf_counter() - start) / 60
