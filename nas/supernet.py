@@ -18,13 +18,15 @@ from torch.nn import functional
 from nas import processes
 from nas.operators import run
 from nas.quant.folding import BATCH_NORM_EPS, batch_norm_line, fold_integers
-from nas.quant.integers import FakeQuantize, choose_scale, dequantize, fake_quantize, quantize, scale_gradient
+from nas.quant.integers import ChooseScale, FakeQuantize, choose_scale, dequantize, fake_quantize, quantize, scale_gradient
 from search_spaces.architecture import Architecture
 from search_spaces.graph import FLOAT32, INT8, Conv, Graph, Linear, Node, Normalize, Quantize
 from search_spaces.quantization import place_quantizers
 from search_spaces.space import SearchSpace
 
 WeightedNode = Conv | Linear
+
+N_IMAGES_OF_FIRST_STEP = 16
 
 
 @dataclass(eq=False)
@@ -49,6 +51,7 @@ class Supernet(nn.Module):
 
     Attributes:
         fake_quantize: Rounds activations; `nas.quant.compiled` has a faster one.
+        choose_scale: Chooses scales, of weights anew for every slice; also there.
     """
 
     step_is_set: Tensor
@@ -60,6 +63,7 @@ class Supernet(nn.Module):
         generator = generator or torch.Generator().manual_seed(0)
         self.space = space
         self.fake_quantize: FakeQuantize = fake_quantize
+        self.choose_scale: ChooseScale = choose_scale
         shapes, steps, multipliers = _inventory(space)
         self.shared = nn.ParameterDict()
         for name, shape in shapes.items():
@@ -172,7 +176,7 @@ class Supernet(nn.Module):
     def weight_scale(self, node: WeightedNode, weight: Tensor) -> Tensor:
         """Return the scale of integer weights, shape `(out,)`: the best for this slice times a learned multiplier."""
         high = node.precision.weights.high
-        scale = choose_scale(weight.flatten(1), high)
+        scale = self.choose_scale(weight.flatten(1), high)
         index = self.multiplier_index[node.name, node.precision.weights.bits]
         return scale * scale_gradient(self.log_multipliers[index].exp(), 1 / math.sqrt(weight.numel() * high))
 
@@ -186,7 +190,7 @@ class Supernet(nn.Module):
         """
         index = self.step_index[node.name, node.format.bits]
         if not self.step_is_set[index]:
-            first = choose_scale(values.detach()[:64].reshape(1, -1), node.format.high)[0]
+            first = self.choose_scale(values.detach()[:N_IMAGES_OF_FIRST_STEP].reshape(1, -1), node.format.high)[0]
             first = processes.total(first) / processes.count()
             if not remember:
                 return first

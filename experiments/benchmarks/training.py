@@ -14,8 +14,8 @@ import torch
 from nas.config import TrainingConfig
 from nas.data import load_dataset
 from nas.evaluation import Evaluator
-from nas.quant.compiled import compiled_fake_quantize
-from nas.quant.integers import FakeQuantize, fake_quantize
+from nas.quant.compiled import compiled_quantizer
+from nas.quant.integers import ChooseScale, FakeQuantize, choose_scale, fake_quantize
 from nas.supernet import Supernet
 from nas.training.sandwich import sample_sandwich, sandwich_step
 from search_spaces import SPACES
@@ -67,18 +67,18 @@ def main() -> None:
     together, apart = seconds(options.rounds, sandwich, plain)
     rows.append((f"sandwich of {len(graphs)} against {len(graphs)} plain steps", together, apart, "1.15"))
 
-    def step(graph: Graph, quantizer: FakeQuantize) -> Callable[[], None]:
+    def step(graph: Graph, quantizer: tuple[FakeQuantize, ChooseScale]) -> Callable[[], None]:
         def act() -> None:
-            supernet.fake_quantize = quantizer
+            supernet.fake_quantize, supernet.choose_scale = quantizer
             sandwich_step(supernet, optimizer, images, labels, [graph], schedule)
 
         return act
 
-    kinds = {"compiled": compiled_fake_quantize(), "eager": fake_quantize}
+    kinds = {"compiled": compiled_quantizer(), "eager": (fake_quantize, choose_scale)}
     for level in ("largest", "middle"):
         genomes = {name: uniform_genome(space, level, name) for name in ("float32", "w8a8", "w4a4")}
         of_format = {name: space.graph(space.architecture(genome)) for name, genome in genomes.items()}
-        actions = {"float32": step(of_format["float32"], fake_quantize)}
+        actions = {"float32": step(of_format["float32"], kinds["eager"])}
         for kind, quantizer in kinds.items():
             actions |= {f"{name}, {kind} quantizer": step(of_format[name], quantizer) for name in ("w8a8", "w4a4")}
         seconds(3, *actions.values())

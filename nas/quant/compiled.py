@@ -1,7 +1,7 @@
-"""The fake quantizer of activations, compiled: several times faster, so that it does not decide how fast we train.
+"""What rounding costs most, compiled: several times faster, so that it does not decide how fast we train.
 
-It is compiled for flat tensors of its own, since `torch.compile` makes another version for everything else that varies:
-ranks, strides, equal sizes, bases of views, gradients wanted or not.
+The fake quantizer is compiled for flat tensors of its own, since `torch.compile` makes another version for everything else
+that varies: ranks, strides, equal sizes, bases of views, gradients wanted or not.
 """
 
 from collections.abc import Callable
@@ -12,28 +12,39 @@ import torch
 from torch import Tensor
 
 from nas.progress import console
-from nas.quant.integers import FakeQuantize, fake_quantize
+from nas.quant.integers import ChooseScale, FakeQuantize, choose_scale, fake_quantize, scale_settings, search_scale
 
 
 @cache
-def compiled_fake_quantize() -> FakeQuantize:
-    """Return `fake_quantize` for one scale a tensor, compiled for this machine; as it is where that fails.
+def compiled_quantizer() -> tuple[FakeQuantize, ChooseScale]:
+    """Return `fake_quantize` for one scale a tensor and `choose_scale`, compiled for this machine; as they are where that fails.
 
-    Compiling takes 5 to 15 seconds, or less where torch has it in its cache, and serves every shape and range from then on.
-    Values and their gradients are those of the eager one; the gradient of the scale differs by rounding.
+    Compiling takes 5 to 20 seconds, or less where torch has it in its cache, and serves every shape and range from then on.
+    Values and their gradients are those of the eager ones; the gradient of the scale differs by rounding.
     """
     try:
         for n in (16, 8192):  # torch makes two versions, for few elements and for many
             values = torch.linspace(-1, 1, n).requires_grad_()
             _CompiledFakeQuantize.apply(values, torch.tensor(0.1), -8, 7).sum().backward()  # type: ignore[no-untyped-call]
+        for rows in (1, 8):
+            _compiled_choose_scale(torch.linspace(-1, 1, 16 * rows).reshape(rows, 16), 7)
     except (RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         console.print(
             f"the quantizer cannot be compiled, training is slower without: {reason}", style="yellow", markup=False
         )
-        return fake_quantize
-    apply: FakeQuantize = _CompiledFakeQuantize.apply
-    return apply
+        return fake_quantize, choose_scale
+    return _CompiledFakeQuantize.apply, _compiled_choose_scale
+
+
+@torch.no_grad()
+def _compiled_choose_scale(values: Tensor, high: int) -> Tensor:
+    """`choose_scale`; see there."""
+    if high >= 127:
+        return choose_scale(values, high)
+    magnitudes = values.abs().contiguous()  # never a view
+    scales: Tensor = _compiled(search_scale)(magnitudes, scale_settings(high, values.device))
+    return scales
 
 
 class _CompiledFakeQuantize(torch.autograd.Function):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+ChooseScale = Callable[[Tensor, int], Tensor]
 FakeQuantize = Callable[[Tensor, Tensor, int, int], Tensor]
 
 N_SHRINK_FACTORS = 40
@@ -25,13 +26,29 @@ def choose_scale(values: Tensor, high: int) -> Tensor:
     Returns:
         Shape `(rows,)`, positive, in units of `values`.
     """
-    greatest = values.abs().amax(dim=1).clamp(min=LEAST_SCALE * high)
+    magnitudes = values.abs()
     if high >= 127:
-        return greatest / high
-    factors = torch.linspace(1.0, 0.25, N_SHRINK_FACTORS, device=values.device)
-    scales = factors[:, None] * greatest / high
-    scaled = values / scales[..., None]
-    error = (scaled.round().clamp(-high, high) - scaled).square().sum(dim=2) * scales.square()
+        return magnitudes.amax(dim=1).clamp(min=LEAST_SCALE * high) / high
+    return search_scale(magnitudes, scale_settings(high, values.device))
+
+
+def scale_settings(high: int, device: torch.device) -> Tensor:
+    """Return what `search_scale` tries: the scales for a greatest value of one, then the greatest integer."""
+    factors = torch.linspace(1.0, 0.25, N_SHRINK_FACTORS, device=device)
+    return torch.cat([factors / high, factors.new_tensor([float(high)])])
+
+
+def search_scale(magnitudes: Tensor, settings: Tensor) -> Tensor:
+    """Return the best of the scales tried, shape `(rows,)`; made of operations that compile into one loop.
+
+    Args:
+        magnitudes: Shape `(rows, n)`, absolute values.
+        settings: As `scale_settings` gives them.
+    """
+    high = settings[-1]
+    scales = settings[:-1, None] * magnitudes.amax(dim=1).clamp(min=LEAST_SCALE)
+    scaled = magnitudes / scales[..., None]
+    error = (scaled.round().clamp(max=high) - scaled).square().sum(dim=2) * scales.square()
     return scales.gather(0, error.argmin(dim=0, keepdim=True))[0]
 
 

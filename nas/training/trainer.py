@@ -13,7 +13,7 @@ from torch import Tensor
 from nas import processes
 from nas.data import Dataset, shift
 from nas.progress import console
-from nas.quant.compiled import compiled_fake_quantize
+from nas.quant.compiled import compiled_quantizer
 from nas.supernet import Supernet
 from nas.training.checkpoint import load_tensors, save_tensors
 from nas.training.sandwich import sample_sandwich, sandwich_step
@@ -68,7 +68,7 @@ def train(
         console.print("this machine does not compute in bfloat16: training goes on in float32", style="yellow")
         schedule = replace(schedule, bfloat16=False)
     if schedule.compile and schedule.quantized_epochs:
-        supernet.fake_quantize = compiled_fake_quantize()
+        supernet.fake_quantize, supernet.choose_scale = compiled_quantizer()
     optimizer = _optimizer(supernet, schedule)
     records = _resume(supernet, optimizer, checkpoint, identity) if checkpoint.exists() else []
     sample = sample or (lambda epoch, rng: sample_sandwich(supernet.space, schedule, epoch, rng))

@@ -9,9 +9,9 @@ import pytest
 
 COMPARE = """
 import torch
-from nas.quant.compiled import compiled_fake_quantize
-from nas.quant.integers import fake_quantize
-quantizer = compiled_fake_quantize()
+from nas.quant.compiled import compiled_quantizer
+from nas.quant.integers import choose_scale, fake_quantize
+quantizer, chooser = compiled_quantizer()
 assert quantizer is not fake_quantize
 shapes = [(8, 16, 14, 14), (3, 5, 7, 7), (16, 16, 1, 1), (2, 1, 28, 28), (64, 10)]
 for shape in shapes:
@@ -31,6 +31,12 @@ for shape in shapes:
             assert torch.equal(y, y2)
             assert torch.allclose(gx, gx2, rtol=1e-6)
             assert torch.allclose(gs, gs2, rtol=1e-3, atol=1e-3)
+for shape in [(1, 9), (1, 4000), (16, 1), (16, 9), (512, 25), (40, 240), (8, 2)]:
+    for high in (1, 3, 7, 31, 127):
+        values = torch.randn(shape)
+        assert torch.allclose(chooser(values, high), choose_scale(values, high), rtol=1e-6)
+        assert torch.allclose(chooser(values[:, ::2], high), choose_scale(values[:, ::2], high), rtol=1e-6)
+assert (chooser(torch.zeros(2, 9), 7) > 0).all()
 """
 
 
@@ -47,9 +53,9 @@ def test_compiled_quantizer_equals_the_eager_one():
 
 def test_without_a_compiler_training_goes_on(tmp_path):
     program = """
-from nas.quant.compiled import compiled_fake_quantize
-from nas.quant.integers import fake_quantize
-assert compiled_fake_quantize() is fake_quantize
+from nas.quant.compiled import compiled_quantizer
+from nas.quant.integers import choose_scale, fake_quantize
+assert compiled_quantizer() == (fake_quantize, choose_scale)
 """
     ended = run(program, CXX="/nowhere/c++", TORCHINDUCTOR_CACHE_DIR=str(tmp_path))
     assert ended.returncode == 0, ended.stderr
