@@ -48,7 +48,7 @@ def fit(
     """Train and return the supernet and the minutes it took since it was started or resumed."""
     supernet = Supernet(space, torch.Generator().manual_seed(seed))
     supernet.set_pixel_statistics(*data.pixel_statistics())
-    identity: dict[str, Any] = {"seed": seed, "n_train": len(data.x_train), "epochs": schedule.epochs}
+    identity: dict[str, Any] = {"seed": seed, "n_train": len(data.x_train), "float_epochs": schedule.float_epochs}
     start = perf_counter()
     with progress_bar(checkpoint.stem) as update:
         train(supernet, data, schedule, seed=seed, checkpoint=checkpoint, identity=identity, sample=sample, progress=update)

@@ -1,12 +1,14 @@
 """What each part of the training recipe brings: the supernet trained with one part changed at a time.
 
 Each supernet is trained on the same images, from the same seed, for as many epochs; then the same networks are measured in
-each, without fine-tuning. Goes on where it was stopped: trainings by their checkpoints, variants by the rows of --raw.
+each, without fine-tuning. Variants that differ in the quantized stage only share their float stage. Goes on where it was
+stopped: trainings by their checkpoints, variants by the rows of --raw.
 
 python experiments/benchmarks/recipe.py --folder runs/recipe --raw runs/recipe/errors.csv
 """
 
 import argparse
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,16 +22,19 @@ from nas.training.schedule import Schedule
 from search_spaces import SPACES, SearchSpace
 from search_spaces.baselines import baselines
 
-VARIANTS: dict[str, dict[str, float]] = {
+OF_FLOAT_STAGE: dict[str, dict[str, float]] = {
     "default": {},
     "without distillation": {"distillation": False},
-    "all formats at once": {"lower_bits": False},
     "shrinking from half": {"shrink_after": 0.5},
     "kurtosis 0.015": {"kurtosis": 0.015},
-    "half of the random networks in one format": {"uniform_share": 0.5},
-    "four random networks": {"n_random": 4},
-    "quantized rate 0.05": {"quantized_learning_rate": 0.05},
 }
+OF_QUANTIZED_STAGE: dict[str, dict[str, float]] = {
+    "half of the random networks in one format": {"uniform_share": 0.5},
+    "quantized rate 0.05": {"quantized_learning_rate": 0.05},
+    "all formats at once": {"lower_bits": False},
+    "four random networks while quantized": {"n_random": 4},
+}
+VARIANTS = OF_FLOAT_STAGE | OF_QUANTIZED_STAGE
 
 
 def networks(space: SearchSpace, n_random: int) -> dict[str, np.ndarray]:
@@ -43,11 +48,16 @@ def measure(
 ) -> list[dict[str, object]]:
     """Train one supernet and return the test errors of its networks, a row each."""
     space = SPACES.get("mobilenet-28")()
-    checkpoint = folder / f"{variant.replace(' ', '-')}-{seed}.safetensors"
-    supernet, minutes = fit(space, data, schedule, checkpoint, seed)
+    of_float = variant if variant in OF_FLOAT_STAGE else "default"
+    in_float = replace(schedule, **OF_FLOAT_STAGE[of_float])
+    shared, own = (folder / f"{name.replace(' ', '-')}-{seed}.safetensors" for name in (f"float {of_float}", variant))
+    _, minutes = fit(space, data, replace(in_float, quantized_epochs=0), shared, seed)
+    if not own.exists():
+        shutil.copy(shared, own)
+    supernet, more_minutes = fit(space, data, replace(in_float, **OF_QUANTIZED_STAGE.get(variant, {})), own, seed)
     chosen = networks(space, n_random)
     errors = Evaluator(supernet, data).errors(np.array(list(chosen.values())), "test")
-    row = {"variant": variant, "seed": seed, "minutes": round(minutes, 1)}
+    row = {"variant": variant, "seed": seed, "minutes": round(minutes + more_minutes, 1)}
     return [{**row, "network": name, "error": round(float(error), 3)} for name, error in zip(chosen, errors, strict=True)]
 
 
@@ -78,8 +88,7 @@ def main() -> None:
         for variant in options.variants:
             if ((rows["variant"] == variant) & (rows["seed"] == seed)).any():
                 continue
-            changed = replace(schedule, **VARIANTS[variant])
-            new = pd.DataFrame(measure(variant, seed, data, changed, options.folder, options.n_random))
+            new = pd.DataFrame(measure(variant, seed, data, schedule, options.folder, options.n_random))
             rows = new if rows.empty else pd.concat([rows, new], ignore_index=True)
             options.raw.parent.mkdir(parents=True, exist_ok=True)
             rows.to_csv(options.raw, index=False)
