@@ -88,7 +88,7 @@ def describe_blocks(graphs: list[Graph]) -> NDArray[np.float64]:
     rows = []
     for graph in graphs:
         convs = [node for node in graph.nodes if isinstance(node, Conv)]
-        integer = not graph.nodes[0].precision.is_float
+        integer = not graph.nodes[0].precision.is_float32
         rows.append(
             [
                 np.log1p(macs([node for node in convs if node.groups == 1])),

@@ -20,20 +20,9 @@ import yaml
 from search_spaces.baselines import formats
 from search_spaces.costs import FactorTable, arrivals, macs
 from search_spaces.errors import InvalidInput
-from search_spaces.graph import (
-    FLOAT32,
-    Conv,
-    Graph,
-    Linear,
-    Node,
-    NumberFormat,
-    Output,
-    Precision,
-    Quantize,
-    consumers,
-    n_elements,
-)
-from search_spaces.quantization import place_quantizers
+from search_spaces.formats import FLOAT32, NumberFormat, Precision
+from search_spaces.graph import Conv, Graph, Linear, Node, Output, Quantize, consumers, n_elements
+from search_spaces.quantization import MULTIPLIES, place_quantizers
 from search_spaces.space import SearchSpace
 
 
@@ -115,7 +104,7 @@ class Accelerator:
 
     def supports(self, precision: Precision) -> bool:
         """Return whether it has kernels for a block's format."""
-        return self.float_macs_per_cycle > 0 or not precision.is_float
+        return precision.is_integer or (precision.is_float32 and self.float_macs_per_cycle > 0)
 
     def costs(self, nodes: Sequence[Node], source: NumberFormat = FLOAT32) -> dict[str, float]:
         """Return `modelled_ms` and `modelled_mj` of a network or of a block.
@@ -131,14 +120,17 @@ class Accelerator:
         takers = consumers(nodes)
         nanoseconds = picojoules = 0.0
         for node in nodes:
-            if not isinstance(node, Conv | Linear):
+            if not isinstance(node, MULTIPLIES):
                 continue
-            given = place[node.inputs[0]]
-            activations = _stored_format(given, source)
-            compute_ns, compute_pj = self._compute(node, activations)
-            moved: float = math.ceil(math.prod(node.weight_shape) * node.precision.weights.bits / 8)
-            stored = n_elements(given) * activations.bits / 8
+            given = [place[name] for name in node.inputs]
+            operands = [_stored_format(tensor, source) for tensor in given]
+            stored = sum(n_elements(tensor) * held.bits / 8 for tensor, held in zip(given, operands, strict=True))
             stored += n_elements(node) * _leaving_format(node, takers).bits / 8
+            moved = 0.0
+            if isinstance(node, Conv | Linear):
+                operands.append(node.precision.weights)
+                moved += math.ceil(math.prod(node.weight_shape) * node.precision.weights.bits / 8)
+            compute_ns, compute_pj = self._compute(node, operands)
             moved += stored if stored > self.buffer_bytes else 0
             nanoseconds += max(compute_ns, moved / self.bandwidth_gb_s)
             picojoules += compute_pj + moved * self.pj_per_byte
@@ -167,15 +159,16 @@ class Accelerator:
             found[name] = FactorTable(factors)
         return found
 
-    def _compute(self, node: Conv | Linear, activations: NumberFormat) -> tuple[float, float]:
-        """Return nanoseconds and picojoules to compute a layer."""
+    def _compute(self, node: Node, operands: Sequence[NumberFormat]) -> tuple[float, float]:
+        """Return nanoseconds and picojoules to compute a layer from two operands."""
         cycles_per_ns = self.clock_mhz / 1e3
         n_macs = macs([node])
-        if node.precision.is_float:
-            if not self.supports(node.precision):
-                raise InvalidInput(f"accelerator '{self.name}' has no kernel for float32, which '{node.name}' computes in")
+        if not self.supports(node.precision):
+            name = node.precision.name
+            raise InvalidInput(f"accelerator '{self.name}' has no kernel for {name}, which '{node.name}' computes in")
+        if node.precision.is_float32:
             return n_macs / self.float_macs_per_cycle / cycles_per_ns, n_macs * self.pj_per_float_mac
-        products = n_macs * _pairs(node.precision.weights.bits) * _pairs(activations.bits)
+        products = n_macs * math.prod(_pairs(operand.bits) for operand in operands)
         return products / self.products_per_cycle / cycles_per_ns, products * self.pj_per_product
 
 
@@ -188,12 +181,12 @@ def _stored_format(node: Node, source: NumberFormat) -> NumberFormat:
     """Return the format in which a layer finds its input."""
     if isinstance(node, Quantize):
         return node.format
-    return source if not node.inputs else FLOAT32 if node.precision.is_float else node.precision.border
+    return source if not node.inputs else FLOAT32 if node.precision.is_float32 else node.precision.border
 
 
 def _leaving_format(node: Node, takers: Mapping[str, Sequence[Node]]) -> NumberFormat:
     """Return the format in which a layer's result is written: that of the quantizer behind it."""
-    if node.precision.is_float or any(isinstance(taker, Output) for taker in takers[node.name]):
+    if node.precision.is_float32 or any(isinstance(taker, Output) for taker in takers[node.name]):
         return FLOAT32
     for taker in takers[node.name]:
         if isinstance(taker, Quantize):

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.costs import macs
-from search_spaces.graph import FLOAT32, Graph, Input, Node, Relu, consumers, signature
+from search_spaces.formats import FLOAT32
+from search_spaces.graph import Graph, Input, Node, Relu, consumers, signature
 from search_spaces.quantization import place_quantizers
 from search_spaces.space import Block, SearchSpace, connect
 
@@ -89,7 +90,7 @@ def chain_graph(first: Block, second: Block) -> Graph:
 def block_features(parts: Parts, block: Block) -> NDArray[np.float64]:
     """Return what a block (without quantizers) adds to the sums, shape `(7,)`."""
     ms = parts.blocks[block_key(block)] - parts.call
-    return np.array([ms, 0, 1, 0, 0, 0, 0] if block[0].precision.is_float else [0, ms, 0, 1, 0, 0, 0], dtype=np.float64)
+    return np.array([ms, 0, 1, 0, 0, 0, 0] if block[0].precision.is_float32 else [0, ms, 0, 1, 0, 0, 0], dtype=np.float64)
 
 
 def join_features(parts: Parts, given: str, taken: str) -> NDArray[np.float64]:
@@ -206,4 +207,4 @@ def _shape(node: Node) -> str:
 
 
 def _format(block: Block) -> str:
-    return "float32" if block[0].precision.is_float else "int8"
+    return "float32" if block[0].precision.is_float32 else "int8"

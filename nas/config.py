@@ -237,7 +237,7 @@ class Experiment:
     space: str = "mobilenet-digits"
     """Search space; `hwnas spaces` lists them."""
     formats: tuple[str, ...] = ()
-    """Number formats of the space to keep; empty: all."""
+    """Number formats to choose from instead of those of the space, as `[float32, w8a8, w3a4]`; see docs/formats.md."""
     accelerator: dict[str, str | float] = field(default_factory=dict)
     """A modelled accelerator to report or to search for: the keys of experiments/devices/bitserial.yaml."""
     data: DataConfig = field(default_factory=DataConfig)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from nas.calibration import calibrate
 from nas.data import Dataset
+from nas.folded import FoldedLayers
 from nas.operators import run
-from nas.supernet import Calibration, FoldedLayers, Supernet
+from nas.supernet import Calibration, Supernet
 from search_spaces.graph import Graph
 from search_spaces.space import Genomes
 

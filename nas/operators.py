@@ -7,20 +7,29 @@ from functools import singledispatch
 from typing import Protocol
 
 from torch import Tensor
+from torch.nn import functional
 
 from search_spaces.graph import (
     Add,
+    AttentionScores,
+    AttentionValues,
     Conv,
     GlobalAveragePool,
     Graph,
+    HardSigmoid,
+    HardSwish,
     Input,
     Linear,
+    Multiply,
     Node,
     Normalize,
     Output,
     Quantize,
     Relu,
+    Resize,
+    Softmax,
 )
+from search_spaces.lowering import score_factor
 
 
 class Layers(Protocol):
@@ -30,7 +39,7 @@ class Layers(Protocol):
         """Return `(x - mean) / std`."""
 
     def conv(self, node: Conv, x: Tensor) -> Tensor:
-        """Return convolution and batch norm of `x`."""
+        """Return convolution of `x` with what follows it: batch norm, or a bias."""
 
     def linear(self, node: Linear, x: Tensor) -> Tensor:
         """Return the fully connected layer applied to flattened `x`."""
@@ -100,6 +109,44 @@ def _(node: Add, inputs: list[Tensor], layers: Layers) -> Tensor:
 @apply.register
 def _(node: GlobalAveragePool, inputs: list[Tensor], layers: Layers) -> Tensor:
     return inputs[0].mean(dim=(2, 3), keepdim=True)
+
+
+@apply.register
+def _(node: HardSwish, inputs: list[Tensor], layers: Layers) -> Tensor:
+    return functional.hardswish(inputs[0])
+
+
+@apply.register
+def _(node: HardSigmoid, inputs: list[Tensor], layers: Layers) -> Tensor:
+    return functional.hardsigmoid(inputs[0])
+
+
+@apply.register
+def _(node: Multiply, inputs: list[Tensor], layers: Layers) -> Tensor:
+    return inputs[0] * inputs[1]
+
+
+@apply.register
+def _(node: AttentionScores, inputs: list[Tensor], layers: Layers) -> Tensor:
+    queries, keys = (x.reshape(len(x), node.shape[0], node.depth, -1) for x in inputs)
+    return queries.mT * score_factor(node) @ keys
+
+
+@apply.register
+def _(node: Softmax, inputs: list[Tensor], layers: Layers) -> Tensor:
+    return inputs[0].softmax(dim=-1)
+
+
+@apply.register
+def _(node: AttentionValues, inputs: list[Tensor], layers: Layers) -> Tensor:
+    weights, values = inputs
+    split = values.reshape(len(values), weights.shape[1], -1, weights.shape[-1])
+    return (split @ weights.mT).reshape(values.shape)
+
+
+@apply.register
+def _(node: Resize, inputs: list[Tensor], layers: Layers) -> Tensor:
+    return functional.interpolate(inputs[0], node.shape[1:], mode="bilinear")
 
 
 @apply.register(Output)

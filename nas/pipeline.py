@@ -37,7 +37,7 @@ from nas.training.tensorboard import tensorboard_log
 from nas.training.trainer import check_identity, load_supernet, start_from, train
 from predictors import PREDICTORS
 from search_spaces import SPACES, Architecture, InvalidInput, SearchSpace, cost_table
-from search_spaces.baselines import baselines, keep_formats
+from search_spaces.baselines import baselines
 from search_spaces.costs import FactorTable
 from search_spaces.space import Genomes
 
@@ -64,8 +64,9 @@ class Pipeline:
     def space(self) -> SearchSpace:
         """The search space, for the images and classes of the data."""
         build = SPACES.get(self.experiment.space)
-        space: SearchSpace = build(input_shape=self.data.image_shape, n_classes=self.data.n_classes)
-        return keep_formats(space, self.experiment.formats)
+        chosen = {"formats": self.experiment.formats} if self.experiment.formats else {}
+        space: SearchSpace = build(input_shape=self.data.image_shape, n_classes=self.data.n_classes, **chosen)
+        return space
 
     @cached_property
     def latencies(self) -> tuple[Latencies, ...]:

@@ -5,9 +5,8 @@ number format is elastic too: weights are rounded when used, at a scale recomput
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,11 +15,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nas import processes
+from nas.folded import FoldedLayers, convolve, per_row
 from nas.operators import run
-from nas.quant.folding import BATCH_NORM_EPS, batch_norm_line, fold_integers
-from nas.quant.integers import ChooseScale, FakeQuantize, choose_scale, dequantize, fake_quantize, quantize, scale_gradient
+from nas.quant.folding import BATCH_NORM_EPS, GREATEST_BIAS, batch_norm_line, fold_integers
+from nas.quant.integers import (
+    ChooseScale,
+    FakeQuantize,
+    choose_scale,
+    choose_scale_and_zero_point,
+    fake_quantize,
+    quantize,
+    round_through,
+    scale_gradient,
+)
+from nas.quant.minifloats import choose_minifloat_scale, fake_quantize_minifloat
 from search_spaces.architecture import Architecture
-from search_spaces.graph import FLOAT32, INT8, Conv, Graph, Linear, Node, Normalize, Quantize
+from search_spaces.formats import FLOAT32, INT8, NumberFormat
+from search_spaces.graph import Conv, Graph, Linear, Node, Normalize, Quantize
 from search_spaces.quantization import place_quantizers
 from search_spaces.space import SearchSpace
 
@@ -36,10 +47,12 @@ class Calibration:
     Attributes:
         statistics: By name of a `Conv`: mean and variance of each channel before its batch norm, shapes `(channels,)`.
         steps: By name of a `Quantize`: its scale, shape `()`.
+        zero_points: By name of an asymmetric `Quantize`: what stands for zero, shape `()`.
     """
 
     statistics: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     steps: dict[str, Tensor] = field(default_factory=dict)
+    zero_points: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Supernet(nn.Module):
@@ -64,18 +77,20 @@ class Supernet(nn.Module):
         self.space = space
         self.fake_quantize: FakeQuantize = fake_quantize
         self.choose_scale: ChooseScale = choose_scale
-        shapes, steps, multipliers = _inventory(space)
+        shapes, normalized, steps, multipliers = _inventory(space)
         self.shared = nn.ParameterDict()
         for name, shape in shapes.items():
             weight = torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:]))
             self.shared[f"{name}/weight"] = nn.Parameter(weight)
             self.shared[f"{name}/bias"] = nn.Parameter(torch.zeros(shape[0]))
-            if len(shape) == 4:
+            if name in normalized:
                 self.shared[f"{name}/gamma"] = nn.Parameter(torch.ones(shape[0]))
         self.step_index = {key: i for i, key in enumerate(steps)}
         self.multiplier_index = {key: i for i, key in enumerate(multipliers)}
         self.log_steps = nn.Parameter(torch.zeros(len(steps)))
         self.log_multipliers = nn.Parameter(torch.zeros(len(multipliers)))
+        if any(number_format.asymmetric for _, number_format in steps):
+            self.zero_shares = nn.Parameter(torch.full((len(steps),), 0.5))  # zero points over the greatest integer
         self.register_buffer("step_is_set", torch.zeros(len(steps), dtype=torch.bool))
         self.register_buffer("pixel_mean", torch.zeros(1))
         self.register_buffer("pixel_std", torch.ones(1))
@@ -114,8 +129,10 @@ class Supernet(nn.Module):
             owner, _, kind = name.rpartition("/")
             node = graph[owner]
             array = tensor.detach().cpu().numpy().copy()
-            if isinstance(node, Conv | Linear) and not node.precision.is_float and kind in ("weight", "bias"):
+            if isinstance(node, Conv | Linear) and node.precision.is_integer and kind in ("weight", "bias"):
                 array = array.astype(np.int8 if kind == "weight" else np.int32)
+            elif kind == "zero_point":
+                array = array.astype(np.uint8)
             arrays[name] = array
         return arrays
 
@@ -128,6 +145,8 @@ class Supernet(nn.Module):
                 folded |= self._fold_layer(node, calibration)
             elif isinstance(node, Quantize):
                 folded[f"{node.name}/scale"] = calibration.steps[node.name]
+                if node.format.asymmetric:
+                    folded[f"{node.name}/zero_point"] = calibration.zero_points[node.name]
             elif isinstance(node, Normalize):
                 folded[f"{node.name}/mean"], folded[f"{node.name}/std"] = self.pixel_mean, self.pixel_std
         return folded
@@ -135,15 +154,19 @@ class Supernet(nn.Module):
     def _fold_layer(self, node: WeightedNode, calibration: Calibration) -> dict[str, Tensor]:
         weight, bias = self.weight(node), self.bias(node)
         slope, intercept = torch.ones_like(bias), bias
-        if isinstance(node, Conv):
+        if isinstance(node, Conv) and node.batch_norm:
             slope, intercept = batch_norm_line(self.gamma(node), bias, *calibration.statistics[node.name])
-        if node.precision.is_float:
-            weight = weight * slope.reshape(-1, *[1] * (weight.ndim - 1))
+        if not node.precision.is_integer:
+            weight = self.rounded(node, weight) * per_row(slope, weight)
             return {f"{node.name}/weight": weight, f"{node.name}/bias": intercept}
-        high = node.precision.weights.high
-        scale = self.weight_scale(node, weight)
-        integers = quantize(weight, scale.reshape(-1, *[1] * (weight.ndim - 1)), -high, high)
         input_scale = calibration.steps[node.inputs[0]]
+        if not node.precision.per_channel:
+            weight, slope = weight * per_row(slope, weight), torch.ones_like(slope)
+        scale = self.weight_scale(node, weight)
+        if not node.precision.per_channel:
+            scale = scale.clamp(min=float(intercept.abs().max() / (GREATEST_BIAS / 2 * input_scale)))
+        high = node.precision.weights.high
+        integers = quantize(weight, per_row(scale, weight), -high, high)
         integers, scale, bias = fold_integers(integers, scale, slope, intercept, input_scale)
         return {
             f"{node.name}/weight": integers.float(),
@@ -174,31 +197,65 @@ class Supernet(nn.Module):
         return gamma
 
     def weight_scale(self, node: WeightedNode, weight: Tensor) -> Tensor:
-        """Return the scale of integer weights, shape `(out,)`: the best for this slice times a learned multiplier."""
-        high = node.precision.weights.high
-        scale = self.choose_scale(weight.flatten(1), high)
-        index = self.multiplier_index[node.name, node.precision.weights.bits]
-        return scale * scale_gradient(self.log_multipliers[index].exp(), 1 / math.sqrt(weight.numel() * high))
+        """Return the scale of a weight, shape `(out,)`: the best for this slice times a learned multiplier."""
+        number_format = node.precision.weights
+        rows = weight.flatten(1) if node.precision.per_channel else weight.reshape(1, -1)
+        if number_format.is_minifloat:
+            scale = choose_minifloat_scale(rows, number_format)
+        else:
+            scale = self.choose_scale(rows, number_format.high)
+        index = self.multiplier_index[node.name, number_format, node.precision.per_channel]
+        dampening = 1 / math.sqrt(weight.numel() * number_format.greatest)
+        return (scale * scale_gradient(self.log_multipliers[index].exp(), dampening)).expand(len(weight))
 
-    def step(self, node: Quantize, values: Tensor, *, remember: bool) -> Tensor:
-        """Return the learned scale of an activation, shape `()`; one never used before is taken from `values`.
+    def rounded(self, node: WeightedNode, weight: Tensor) -> Tensor:
+        """Return a weight fake-quantized in the format of its block."""
+        number_format = node.precision.weights
+        if number_format.is_float32:
+            return weight
+        scale = per_row(self.weight_scale(node, weight), weight)
+        if number_format.is_minifloat:
+            return fake_quantize_minifloat(weight, scale, number_format)
+        return fake_quantize(weight, scale, -number_format.high, number_format.high)
+
+    def step(self, node: Quantize, values: Tensor, *, remember: bool) -> tuple[Tensor, Tensor | None]:
+        """Return the learned scale of an activation and, if it is asymmetric, its zero point, both of shape `()`.
+
+        What was never used before is taken from `values`.
 
         Args:
             node: The quantizer.
             values: What it is about to quantize, shape `(n, ...)`.
             remember: Whether a new scale is stored, to be learned from there.
         """
-        index = self.step_index[node.name, node.format.bits]
+        index = self.step_index[node.name, node.format]
         if not self.step_is_set[index]:
-            first = self.choose_scale(values.detach()[:N_IMAGES_OF_FIRST_STEP].reshape(1, -1), node.format.high)[0]
+            first = self._first_step(node, values.detach()[:N_IMAGES_OF_FIRST_STEP])
             first = processes.total(first) / processes.count()
             if not remember:
-                return first
+                return first[0], first[1].round() if node.format.asymmetric else None
             with torch.no_grad():
-                self.log_steps[index] = first.log()
+                self.log_steps[index] = first[0].log()
                 self.step_is_set[index] = True
-        per_image = values[0].numel()
-        return scale_gradient(self.log_steps[index].exp(), 1 / math.sqrt(per_image * node.format.high))
+                if node.format.asymmetric:
+                    self.zero_shares[index] = first[1] / node.format.levels
+        dampening = 1 / math.sqrt(values[0].numel() * node.format.greatest)
+        scale = scale_gradient(self.log_steps[index].exp(), dampening)
+        if not node.format.asymmetric:
+            return scale, None
+        share = scale_gradient(self.zero_shares[index], dampening).clamp(0, 1)
+        return scale, round_through(share * node.format.levels)
+
+    def _first_step(self, node: Quantize, values: Tensor) -> Tensor:
+        """Return the best scale and zero point for some values, shape `(2,)`."""
+        if node.format.asymmetric:
+            return torch.stack(choose_scale_and_zero_point(values.flatten(), node.format.levels))
+        rows = values.reshape(1, -1)
+        if node.format.is_minifloat:
+            scale = choose_minifloat_scale(rows, node.format)
+        else:
+            scale = self.choose_scale(rows, node.format.high)
+        return torch.cat([scale, torch.zeros_like(scale)])
 
 
 class SharedLayers:
@@ -220,84 +277,62 @@ class SharedLayers:
     def conv(self, node: Conv, x: Tensor) -> Tensor:
         """See `Layers`. Channels last: depthwise gradients are three times faster so on a CPU."""
         x = x.contiguous(memory_format=torch.channels_last)
-        y = functional.conv2d(
-            x, self._rounded(node), stride=node.stride, padding=node.kernel // 2, groups=node.groups
-        ).float()
-        gamma, beta = self.supernet.gamma(node), self.supernet.bias(node)
+        weight, bias = self.supernet.weight(node), self.supernet.bias(node)
+        if not node.batch_norm:
+            return convolve(node, x, self.supernet.rounded(node, weight), bias).float()
+        gamma = self.supernet.gamma(node)
+        if not node.precision.per_channel:
+            # One scale for the whole weight is a scale of the weight that is shipped: with the batch norm folded in.
+            slope, intercept = batch_norm_line(gamma, bias, *self._statistics(node, convolve(node, x, weight).float()))
+            return convolve(node, x, self.supernet.rounded(node, weight * per_row(slope, weight)), intercept).float()
+        y = convolve(node, x, self.supernet.rounded(node, weight)).float()
         if self.calibration is None:
-            return functional.batch_norm(y, None, None, gamma, beta, training=True, eps=BATCH_NORM_EPS)
-        # torch's own statistics of a channels-last batch depend on the number of threads, these do not.
-        var, mean = torch.var_mean(y, dim=(0, 2, 3))
-        self.calibration.statistics[node.name] = (mean, var)
-        return functional.batch_norm(y, mean, var, gamma, beta, eps=BATCH_NORM_EPS)
+            return functional.batch_norm(y, None, None, gamma, bias, training=True, eps=BATCH_NORM_EPS)
+        return functional.batch_norm(y, *self._statistics(node, y), gamma, bias, eps=BATCH_NORM_EPS)
 
     def linear(self, node: Linear, x: Tensor) -> Tensor:
         """See `Layers`."""
-        return functional.linear(x, self._rounded(node), self.supernet.bias(node)).float()
+        weight = self.supernet.rounded(node, self.supernet.weight(node))
+        return functional.linear(x, weight, self.supernet.bias(node)).float()
 
     def quantize(self, node: Quantize, x: Tensor) -> Tensor:
         """See `Layers`."""
-        step = self.supernet.step(node, x, remember=self.calibration is None)
+        scale, zero_point = self.supernet.step(node, x, remember=self.calibration is None)
         if self.calibration is not None:
-            step = self.calibration.steps.setdefault(node.name, step.detach())
-        return self.supernet.fake_quantize(x, step, node.format.low, node.format.high)
+            scale = self.calibration.steps.setdefault(node.name, scale.detach())
+            if zero_point is not None:
+                zero_point = self.calibration.zero_points.setdefault(node.name, zero_point.detach())
+        if zero_point is not None:
+            return fake_quantize(x, scale, -zero_point, node.format.levels - zero_point)
+        if node.format.is_minifloat:
+            return fake_quantize_minifloat(x, scale, node.format)
+        return self.supernet.fake_quantize(x, scale, node.format.low, node.format.high)
 
-    def _rounded(self, node: WeightedNode) -> Tensor:
-        weight = self.supernet.weight(node)
-        if node.precision.is_float:
-            return weight
-        high = node.precision.weights.high
-        scale = self.supernet.weight_scale(node, weight).reshape(-1, *[1] * (weight.ndim - 1))
-        return fake_quantize(weight, scale, -high, high)
+    def _statistics(self, node: Conv, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and variance of each channel of a batch, and record them while calibrating.
 
-
-class FoldedLayers:
-    """Layers of one network as shipped.
-
-    Args:
-        weights: As `Supernet.fold` gives them, or `extract` as tensors.
-    """
-
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        self.weights = weights
-
-    def normalize(self, node: Normalize, x: Tensor) -> Tensor:
-        """See `Layers`."""
-        mean, std = self.weights[f"{node.name}/mean"], self.weights[f"{node.name}/std"]
-        return (x - mean.reshape(-1, 1, 1)) / std.reshape(-1, 1, 1)
-
-    def conv(self, node: Conv, x: Tensor) -> Tensor:
-        """See `Layers`."""
-        x = x.contiguous(memory_format=torch.channels_last)
-        weight, bias = self._weight_and_bias(node)
-        return functional.conv2d(x, weight, bias, node.stride, node.kernel // 2, groups=node.groups)
-
-    def linear(self, node: Linear, x: Tensor) -> Tensor:
-        """See `Layers`."""
-        return functional.linear(x, *self._weight_and_bias(node))
-
-    def quantize(self, node: Quantize, x: Tensor) -> Tensor:
-        """See `Layers`."""
-        scale = self.weights[f"{node.name}/scale"]
-        return dequantize(quantize(x, scale, node.format.low, node.format.high), scale)
-
-    def _weight_and_bias(self, node: WeightedNode) -> tuple[Tensor, Tensor]:
-        weight, bias = self.weights[f"{node.name}/weight"], self.weights[f"{node.name}/bias"]
-        if node.precision.is_float:
-            return weight, bias
-        scale = self.weights[f"{node.name}/weight_scale"]
-        input_scale = self.weights[f"{node.inputs[0]}/scale"]
-        weight = dequantize(weight, scale.reshape(-1, *[1] * (weight.ndim - 1)))
-        return weight, dequantize(bias, input_scale * scale.double()).float()
+        Torch's own statistics of a channels-last batch depend on the number of threads, these do not.
+        """
+        var, mean = torch.var_mean(y, dim=(0, 2, 3), correction=0 if self.calibration is None else 1)
+        if self.calibration is not None:
+            self.calibration.statistics[node.name] = (mean, var)
+        return mean, var
 
 
-def _inventory(
-    space: SearchSpace,
-) -> tuple[dict[str, tuple[int, ...]], list[tuple[str, int]], list[tuple[str, int]]]:
-    """Return the greatest shape of each weight, and every (quantizer, bits) and (integer layer, bits) of the space."""
+class _Inventory(NamedTuple):
+    """What there is to learn in a space: greatest shapes of weights, layers with batch norm, scales and multipliers."""
+
+    shapes: dict[str, tuple[int, ...]]
+    normalized: set[str]
+    steps: list[tuple[str, NumberFormat]]
+    multipliers: list[tuple[str, NumberFormat, bool]]
+
+
+def _inventory(space: SearchSpace) -> _Inventory:
     shapes: dict[str, tuple[int, ...]] = {}
-    steps: dict[tuple[str, int], None] = {}
-    multipliers: dict[tuple[str, int], None] = {}
+    normalized = set()
+    steps: dict[tuple[str, NumberFormat], None] = {}
+    multipliers: dict[tuple[str, NumberFormat, bool], None] = {}
     nodes: list[Node] = [
         node for block in space.distinct_blocks() for source in (FLOAT32, INT8) for node in place_quantizers(block, source)
     ]
@@ -305,8 +340,10 @@ def _inventory(
         if isinstance(node, Conv | Linear):
             known = shapes.get(node.name, node.weight_shape)
             shapes[node.name] = tuple(max(pair) for pair in zip(known, node.weight_shape, strict=True))
-            if not node.precision.is_float:
-                multipliers[node.name, node.precision.weights.bits] = None
+            if isinstance(node, Conv) and node.batch_norm:
+                normalized.add(node.name)
+            if not node.precision.is_float32:
+                multipliers[node.name, node.precision.weights, node.precision.per_channel] = None
         elif isinstance(node, Quantize):
-            steps[node.name, node.format.bits] = None
-    return shapes, list(steps), list(multipliers)
+            steps[node.name, node.format] = None
+    return _Inventory(shapes, normalized, list(steps), list(multipliers))

@@ -1,11 +1,7 @@
 """Networks that every search starts from and every plot shows: smallest, largest, each format alone at several sizes."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from search_spaces.choice import Choice
-from search_spaces.errors import InvalidInput
 from search_spaces.space import Genomes, SearchSpace
 
 LEVELS = {"smallest": 0.0, "middle": 0.5, "largest": 1.0}
@@ -46,25 +42,3 @@ def baselines(space: SearchSpace) -> dict[str, Genomes]:
     if not offered:
         return {level: uniform_genome(space, level) for level in LEVELS}
     return {f"{precision} {level}": uniform_genome(space, level, precision) for precision in offered for level in LEVELS}
-
-
-def keep_formats(space: SearchSpace, names: Sequence[str]) -> SearchSpace:
-    """Return the space with only some of its number formats to choose from, in the space's order.
-
-    Args:
-        space: The whole space.
-        names: Formats to keep; none keeps all.
-
-    Raises:
-        InvalidInput: If the space does not offer one of them.
-    """
-    if unknown := [name for name in names if name not in formats(space)]:
-        raise InvalidInput(f"space '{space.name}' offers the formats {formats(space)}, not {unknown}")
-    if not names:
-        return space
-    genes = set(format_genes(space))
-    choices = [
-        Choice(choice.name, tuple(option for option in choice.options if option in names)) if i in genes else choice
-        for i, choice in enumerate(space.choices)
-    ]
-    return SearchSpace(space.name, choices, space.slots, space.conditions)

@@ -11,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.factor import Factor, combine
+from search_spaces.formats import FLOAT32, NumberFormat
 from search_spaces.graph import (
-    FLOAT32,
+    AttentionScores,
+    AttentionValues,
     Conv,
     Graph,
     Input,
     Linear,
     Node,
     Normalize,
-    NumberFormat,
     Quantize,
     Relu,
     consumers,
@@ -55,21 +56,25 @@ class FactorTable:
 
 
 def macs(nodes: Sequence[Node]) -> float:
-    """Return the multiply-accumulate operations of convolutions and linear layers for one image."""
+    """Return the multiply-accumulate operations of convolutions, linear layers and attention for one image."""
     return sum(_macs(node) for node in nodes)
 
 
 def bitops(nodes: Sequence[Node]) -> float:
-    """Return MACs times weight bits times bits of the activation that they meet, as in HAWQ-V3 (arXiv:2011.10680)."""
+    """Return MACs times the bits of both operands, of weights and activations as in HAWQ-V3 (arXiv:2011.10680)."""
     by_name = {node.name: node for node in nodes}
+
+    def bits(name: str) -> int:
+        source = by_name[name]
+        return source.format.bits if isinstance(source, Quantize) else source.precision.border.bits
+
     total = 0.0
     for node in nodes:
         if isinstance(node, Conv | Linear):
-            source = by_name[node.inputs[0]]
-            activation_bits = node.precision.border.bits
-            if isinstance(source, Quantize) and not node.precision.is_float:
-                activation_bits = source.format.bits
-            total += _macs(node) * node.precision.weights.bits * activation_bits
+            met = 32 if node.precision.is_float32 else bits(node.inputs[0])
+            total += _macs(node) * node.precision.weights.bits * met
+        elif isinstance(node, AttentionScores | AttentionValues):
+            total += _macs(node) * bits(node.inputs[0]) * bits(node.inputs[1])
     return total
 
 
@@ -81,15 +86,17 @@ def parameters(nodes: Sequence[Node]) -> float:
 def size_bytes(nodes: Sequence[Node]) -> float:
     """Return the bytes of the weights when packed.
 
-    Per layer: weights at their bit-width, rounded up to whole bytes; 4 bytes for each bias; for integers 4 more bytes for
-    each channel's scale. The file on disk is larger: onnxruntime wants weights below 8 bits in int8 containers.
+    Per layer: weights at their bit-width, rounded up to whole bytes; 4 bytes for each bias, and for each scale: one a
+    channel, one in all, or none in float32. The file on disk is larger: onnxruntime wants weights below 8 bits in int8
+    containers.
     """
     total = 0
     for node in nodes:
         if isinstance(node, Conv | Linear):
             n_weights, n_channels = math.prod(node.weight_shape), node.shape[0]
             total += math.ceil(n_weights * node.precision.weights.bits / 8) + 4 * n_channels
-            total += 0 if node.precision.is_float else 4 * n_channels
+            n_scales = 0 if node.precision.is_float32 else n_channels if node.precision.per_channel else 1
+            total += 4 * n_scales
     return total
 
 
@@ -120,7 +127,7 @@ def _is_absorbed(node: Node, takers: Sequence[Node]) -> bool:
     """Return whether the tensor is never written because a ReLU or quantizer is computed on the fly."""
     if len(takers) != 1 or isinstance(node, Input | Normalize):
         return False
-    return isinstance(takers[0], Relu) or (isinstance(takers[0], Quantize) and not node.precision.is_float)
+    return isinstance(takers[0], Relu) or (isinstance(takers[0], Quantize) and not node.precision.is_float32)
 
 
 def _stored_bytes(node: Node, source: NumberFormat | None) -> int:
@@ -160,6 +167,10 @@ def arrivals(space: SearchSpace, price: Callable[[NumberFormat, Block], float]) 
 def _macs(node: Node) -> float:
     if isinstance(node, Conv | Linear):
         return n_elements(node) * math.prod(node.weight_shape[1:])
+    if isinstance(node, AttentionScores):
+        return n_elements(node) * node.depth
+    if isinstance(node, AttentionValues):
+        return n_elements(node) * math.prod(node.shape[1:])
     return 0.0
 
 

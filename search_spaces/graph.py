@@ -1,107 +1,14 @@
-"""The typed network: number formats, operators and Graph, the one definition that everything else reads.
+"""The typed network: operators and Graph, the one definition that everything else reads.
 
-A new operator is a dataclass here and one function in each reading: `costs.py`, `lowering.py`, `nas/operators.py`
-and `nas/export/reference.py`.
+A new operator is a dataclass here and one function in each reading: `lowering.py`, `nas/operators.py` and
+`nas/export/reference.py`; in `costs.py` if it multiplies.
 """
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from search_spaces.errors import InvalidInput
-
-
-@dataclass(frozen=True)
-class NumberFormat:
-    """How numbers are held: float32, or integers times a scale.
-
-    Attributes:
-        bits: 32 for float32, otherwise 2 to 8.
-        signed: Whether the integers lie around zero. Meaningless for float32.
-    """
-
-    bits: int
-    signed: bool = True
-
-    def __post_init__(self) -> None:
-        if self.bits != 32 and not 2 <= self.bits <= 8:
-            raise InvalidInput(f"bits must be one of 2..8 or 32, got {self.bits}")
-
-    @property
-    def is_float(self) -> bool:
-        """Whether this is float32."""
-        return self.bits == 32
-
-    @property
-    def low(self) -> int:
-        """Least integer of an activation."""
-        return -(1 << (self.bits - 1)) if self.signed else 0
-
-    @property
-    def high(self) -> int:
-        """Greatest integer of an activation, and of a weight (whose range is narrow: `-high..high`)."""
-        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
-
-    @property
-    def zero_point(self) -> int:
-        """What stands for zero in the uint8 container of an activation."""
-        return 128 if self.signed else 0
-
-    @property
-    def stored_bytes(self) -> int:
-        """Bytes that an activation takes in memory at run time."""
-        return 4 if self.is_float else 1
-
-
-FLOAT32 = NumberFormat(32)
-INT8 = NumberFormat(8)
-
-
-@dataclass(frozen=True)
-class Precision:
-    """The number formats that a block computes in.
-
-    Attributes:
-        weights: Format of its weights.
-        activations: Format of the tensors inside it; both are float32 or both are integers.
-    """
-
-    weights: NumberFormat = FLOAT32
-    activations: NumberFormat = FLOAT32
-
-    @property
-    def is_float(self) -> bool:
-        """Whether the block computes in float32."""
-        return self.weights.is_float
-
-    @property
-    def border(self) -> NumberFormat:
-        """Format of the tensors that the block takes and gives: float32 or 8 bits."""
-        return FLOAT32 if self.is_float else INT8
-
-    @property
-    def name(self) -> str:
-        """`float32`, or `w4a8` for 4-bit weights and 8-bit activations."""
-        return "float32" if self.is_float else f"w{self.weights.bits}a{self.activations.bits}"
-
-    @classmethod
-    def from_name(cls, name: str) -> "Precision":
-        """Return the precision called `float32` or `wNaM` with N and M in 2..8.
-
-        Raises:
-            InvalidInput: If the name is neither.
-        """
-        if name == "float32":
-            return cls()
-        match = re.fullmatch(r"w([2-8])a([2-8])", name)
-        if match is None:
-            raise InvalidInput(f"a format is 'float32' or 'wNaM' with N and M in 2..8, as 'w4a8'; got '{name}'")
-        return cls(NumberFormat(int(match[1])), NumberFormat(int(match[2])))
-
-
-FLOAT = Precision()
-W8A8 = Precision(INT8, INT8)
+from search_spaces.formats import FLOAT, INT8, NumberFormat, Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,12 +49,14 @@ class Conv(Node):
         kernel: Height and width of the kernel, odd.
         stride: Step in both directions.
         groups: 1, or `in_channels` for a depthwise convolution.
+        batch_norm: False: only a bias behind it.
     """
 
     in_channels: int
     kernel: int
     stride: int = 1
     groups: int = 1
+    batch_norm: bool = True
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -173,8 +82,52 @@ class Relu(Node):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HardSwish(Node):
+    """x times hard-sigmoid of x."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardSigmoid(Node):
+    """x / 6 + 1 / 2, between 0 and 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Add(Node):
     """Sum of two tensors of one shape, each with its own scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Multiply(Node):
+    """Product of a tensor of shape `(channels, height, width)` with a gate of shape `(channels, 1, 1)`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionScores(Node):
+    """Products of queries with keys over the root of their depth, shape `(heads, tokens, tokens)`.
+
+    It takes queries and keys of shape `(channels, height, width)`: the heads lie one behind the other in the channels, every
+    pixel is a token.
+    """
+
+    depth: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Softmax(Node):
+    """Over the last axis."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionValues(Node):
+    """Means of values, of shape `(channels, height, width)`, by the weights of a softmax; shape as the values.
+
+    It takes weights, then values.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resize(Node):
+    """Images of another height and width, bilinear between the centres of pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,9 +218,13 @@ def signature(nodes: Sequence[Node]) -> str:
         if isinstance(node, Conv):
             words.append(f"k{node.kernel} s{node.stride} g{node.groups}")
         if isinstance(node, Conv | Linear):
-            words.append("float32" if node.precision.is_float else "int8")
-        if isinstance(node, Quantize):
-            words.append(f"uint8 zero {node.format.zero_point}" + (" clip" if node.format.bits < 8 else ""))
+            words.append(node.precision.weights.name if not node.precision.is_integer else "int8")
+            words += [] if node.precision.per_channel else ["tensor"]
+        if isinstance(node, Quantize) and node.format.is_minifloat:
+            words.append(node.format.name)
+        elif isinstance(node, Quantize):
+            words.append(f"uint8 zero {'free' if node.format.asymmetric else node.format.zero_point}")
+            words += ["clip"] if node.format.bits < 8 else []
         if node.inputs:
             words.append(f"({' '.join(place[name] for name in node.inputs)})")
         lines.append(" ".join(words))

@@ -4,6 +4,7 @@ Quantizers become QuantizeLinear -> (Clip on the uint8 tensor, below 8 bits) -> 
 fuses into integer kernels; see docs/decisions/0002-quantizer-placement.md for what was measured.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from typing import Any
@@ -13,18 +14,26 @@ import onnx
 from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from search_spaces.errors import InvalidInput
 from search_spaces.graph import (
     Add,
+    AttentionScores,
+    AttentionValues,
     Conv,
     GlobalAveragePool,
     Graph,
+    HardSigmoid,
+    HardSwish,
     Input,
     Linear,
+    Multiply,
     Node,
     Normalize,
     Output,
     Quantize,
     Relu,
+    Resize,
+    Softmax,
 )
 
 Weights = Mapping[str, NDArray[Any]]
@@ -40,8 +49,9 @@ def lower(graph: Graph, weights: Weights | None = None, *, batch: int | str = 1)
     Args:
         graph: The network, or one block.
         weights: Arrays named after the nodes. `Conv` and `Linear`: `NAME/weight` (float32, or int8 in the narrow range),
-            `NAME/bias` (float32, or int32), and for integers `NAME/weight_scale`, shape `(out,)`. `Quantize`: `NAME/scale`,
-            shape `()`. `Normalize`: `NAME/mean` and `NAME/std`, shape `(channels,)`. None: random ones.
+            `NAME/bias` (float32, or int32), and for integers `NAME/weight_scale`, shape `(out,)`, equal throughout if the
+            block has one scale a weight. `Quantize`: `NAME/scale`, shape `()`, and `NAME/zero_point` (uint8) if asymmetric.
+            `Normalize`: `NAME/mean` and `NAME/std`, shape `(channels,)`. None: random ones.
         batch: Size of the batch axis, or a name for it when it is to be dynamic.
 
     Returns:
@@ -49,7 +59,11 @@ def lower(graph: Graph, weights: Weights | None = None, *, batch: int | str = 1)
 
     Raises:
         KeyError: If an array is missing.
+        InvalidInput: If a block computes in a minifloat, for which there are no kernels.
     """
+    if refused := sorted({node.precision.name for node in graph.nodes if node.precision.is_minifloat}):
+        names = ", ".join(refused)
+        raise InvalidInput(f"onnxruntime has no kernels for {names}: such networks can be trained, not measured or exported")
     weights = random_weights(graph, np.random.default_rng(0)) if weights is None else weights
     lowering = _Lowering(graph, weights)
     for node in graph.nodes:
@@ -77,7 +91,7 @@ def random_weights(graph: Graph, rng: np.random.Generator) -> dict[str, NDArray[
         if isinstance(node, Conv | Linear):
             shape, n_out = node.weight_shape, node.shape[0]
             deviation = np.sqrt(2 / np.prod(shape[1:]))
-            if node.precision.is_float:
+            if node.precision.is_float32:
                 weights[f"{node.name}/weight"] = rng.normal(0, deviation, shape).astype(np.float32)
                 weights[f"{node.name}/bias"] = rng.normal(0, 0.1, n_out).astype(np.float32)
             else:
@@ -87,6 +101,8 @@ def random_weights(graph: Graph, rng: np.random.Generator) -> dict[str, NDArray[
                 weights[f"{node.name}/bias"] = rng.integers(-100, 101, n_out).astype(np.int32)
         elif isinstance(node, Quantize):
             weights[f"{node.name}/scale"] = np.float32(4 / node.format.high) * np.ones((), np.float32)
+            if node.format.asymmetric:
+                weights[f"{node.name}/zero_point"] = np.asarray(node.format.levels // 2, np.uint8)
         elif isinstance(node, Normalize):
             weights[f"{node.name}/mean"] = np.full(node.shape[0], 0.5, np.float32)
             weights[f"{node.name}/std"] = np.full(node.shape[0], 0.3, np.float32)
@@ -111,20 +127,51 @@ class _Lowering:
         return output
 
     def dequantize_constant(self, name: str, integers: NDArray[Any], scale: NDArray[Any]) -> str:
-        """Return the name of per-channel integers turned into floats."""
+        """Return the name of integers turned into floats, with a scale for each channel or of shape `()`."""
         inputs = [
             self.constant(f"{name}/integers", integers),
             self.constant(f"{name}/scale", scale),
-            self.constant(f"{name}/zero_point", np.zeros(len(scale), integers.dtype)),
+            self.constant(f"{name}/zero_point", np.zeros(scale.shape, integers.dtype)),
         ]
-        return self.operator("DequantizeLinear", inputs, name, axis=0)
+        return self.operator("DequantizeLinear", inputs, name, **({"axis": 0} if scale.ndim else {}))
+
+    def rearranged(self, source: str, name: str, steps: Sequence[tuple[str, dict[str, Any]]], factor: float = 1.0) -> str:
+        """Return the name of a tensor whose axes were rearranged and which was multiplied by a number.
+
+        Of a quantized tensor the integers are rearranged, not the floats: anything between DequantizeLinear and the operator
+        that computes would keep it from computing in integers. Its scale takes the factor.
+
+        Args:
+            source: The tensor.
+            name: Begins the names of what is written.
+            steps: Operators without weights, with their attributes.
+            factor: What it is multiplied by.
+        """
+        quantizer = self.graph[source]
+        is_quantized = isinstance(quantizer, Quantize)
+        tensor = f"{source}/integers" if is_quantized else source
+        for kind, attributes in steps:
+            inputs = [tensor]
+            if kind == "Reshape":
+                attributes = dict(attributes)
+                inputs.append(self.constant(f"{name}/shape", np.array(attributes.pop("shape"))))
+            tensor = self.operator(kind, inputs, f"{name}/{kind.lower()}", **attributes)
+        if is_quantized:
+            scale = f"{source}/scale"
+            if factor != 1.0:
+                scale = self.constant(f"{name}/scale", scaled(self.weights[scale], factor))
+            return self.operator("DequantizeLinear", [tensor, scale, f"{source}/zero_point"], f"{name}/floats")
+        if factor != 1.0:
+            tensor = self.operator("Mul", [tensor, self.constant(f"{name}/factor", np.float32(factor))], f"{name}/scaled")
+        return tensor
 
     def weight_and_bias(self, node: Conv | Linear) -> list[str]:
         """Return the names of weight and bias as floats; integers get a DequantizeLinear."""
         weight, bias = self.weights[f"{node.name}/weight"], self.weights[f"{node.name}/bias"]
-        if node.precision.is_float:
+        if node.precision.is_float32:
             return [self.constant(f"{node.name}/weight", weight), self.constant(f"{node.name}/bias", bias)]
         weight_scale = self.weights[f"{node.name}/weight_scale"]
+        weight_scale = weight_scale if node.precision.per_channel else weight_scale[0]
         bias_scale = np.float32(self.weights[f"{node.inputs[0]}/scale"]) * weight_scale
         return [
             self.dequantize_constant(f"{node.name}/weight", weight, weight_scale),
@@ -169,14 +216,7 @@ def _(node: Conv, lowering: _Lowering) -> None:
 
 @_emit.register
 def _(node: Linear, lowering: _Lowering) -> None:
-    source = lowering.graph[node.inputs[0]]
-    if isinstance(source, Quantize):
-        # The integers are flattened, not the floats: a quantizer between the two would not be fused away.
-        flat = lowering.operator("Flatten", [f"{source.name}/integers"], f"{node.name}/integers")
-        scale = [f"{source.name}/scale", f"{source.name}/zero_point"]
-        flat = lowering.operator("DequantizeLinear", [flat, *scale], f"{node.name}/flat")
-    else:
-        flat = lowering.operator("Flatten", [source.name], f"{node.name}/flat")
+    flat = lowering.rearranged(node.inputs[0], f"{node.name}/input", [("Flatten", {})])
     lowering.operator("Gemm", [flat, *lowering.weight_and_bias(node)], node.name, transB=1)
 
 
@@ -186,13 +226,59 @@ def _(node: Relu, lowering: _Lowering) -> None:
 
 
 @_emit.register
-def _(node: Add, lowering: _Lowering) -> None:
-    lowering.operator("Add", node.inputs, node.name)
+def _(node: HardSigmoid, lowering: _Lowering) -> None:
+    lowering.operator("HardSigmoid", node.inputs, node.name, alpha=1 / 6, beta=0.5)
+
+
+@_emit.register(Add)
+@_emit.register(GlobalAveragePool)
+@_emit.register(HardSwish)
+def _(node: Node, lowering: _Lowering) -> None:
+    lowering.operator(type(node).__name__, node.inputs, node.name)
 
 
 @_emit.register
-def _(node: GlobalAveragePool, lowering: _Lowering) -> None:
-    lowering.operator("GlobalAveragePool", node.inputs, node.name)
+def _(node: Multiply, lowering: _Lowering) -> None:
+    lowering.operator("Mul", node.inputs, node.name)
+
+
+@_emit.register
+def _(node: Softmax, lowering: _Lowering) -> None:
+    lowering.operator("Softmax", node.inputs, node.name, axis=-1)
+
+
+@_emit.register
+def _(node: AttentionScores, lowering: _Lowering) -> None:
+    heads, tokens, _ = node.shape
+    split = ("Reshape", {"shape": [0, heads, node.depth, tokens]})
+    queries = [split, ("Transpose", {"perm": [0, 1, 3, 2]})]
+    inputs = [
+        lowering.rearranged(node.inputs[0], f"{node.name}/queries", queries, score_factor(node)),
+        lowering.rearranged(node.inputs[1], f"{node.name}/keys", [split]),
+    ]
+    lowering.operator("MatMul", inputs, node.name)
+
+
+@_emit.register
+def _(node: AttentionValues, lowering: _Lowering) -> None:
+    channels, height, width = node.shape
+    heads = lowering.graph[node.inputs[0]].shape[0]
+    weights = lowering.rearranged(node.inputs[0], f"{node.name}/weights", [("Transpose", {"perm": [0, 1, 3, 2]})])
+    split = ("Reshape", {"shape": [0, heads, channels // heads, height * width]})
+    values = lowering.rearranged(node.inputs[1], f"{node.name}/values", [split])
+    product = lowering.operator("MatMul", [values, weights], f"{node.name}/product")
+    shape = lowering.constant(f"{node.name}/shape", np.array([0, channels, height, width]))
+    lowering.operator("Reshape", [product, shape], node.name)
+
+
+@_emit.register
+def _(node: Resize, lowering: _Lowering) -> None:
+    before = lowering.graph[node.inputs[0]].shape
+    factors = [1.0, 1.0, *(after / length for after, length in zip(node.shape[1:], before[1:], strict=True))]
+    scales = lowering.constant(f"{node.name}/factors", np.array(factors, np.float32))
+    lowering.operator(
+        "Resize", [node.inputs[0], "", scales], node.name, mode="linear", coordinate_transformation_mode="half_pixel"
+    )
 
 
 @_emit.register
@@ -204,16 +290,40 @@ def _(node: Output, lowering: _Lowering) -> None:
 @_emit.register
 def _(node: Quantize, lowering: _Lowering) -> None:
     scale = lowering.constant(f"{node.name}/scale", np.float32(lowering.weights[f"{node.name}/scale"]))
-    zero_point = lowering.constant(f"{node.name}/zero_point", np.uint8(node.format.zero_point))
+    zero_point = lowering.constant(f"{node.name}/zero_point", np.uint8(zero_point_of(node, lowering.weights)))
     integers = f"{node.name}/integers"
     if node.format.bits == 8:
         lowering.operator("QuantizeLinear", [node.inputs[0], scale, zero_point], integers)
     else:
         wide = lowering.operator("QuantizeLinear", [node.inputs[0], scale, zero_point], f"{node.name}/wide")
-        low = lowering.constant(f"{node.name}/low", np.uint8(node.format.zero_point + node.format.low))
-        high = lowering.constant(f"{node.name}/high", np.uint8(node.format.zero_point + node.format.high))
+        least, greatest = bounds(node, lowering.weights)
+        low = lowering.constant(f"{node.name}/low", np.uint8(zero_point_of(node, lowering.weights) + least))
+        high = lowering.constant(f"{node.name}/high", np.uint8(zero_point_of(node, lowering.weights) + greatest))
         lowering.operator("Clip", [wide, low, high], integers)
     lowering.operator("DequantizeLinear", [integers, scale, zero_point], node.name)
+
+
+def zero_point_of(node: Quantize, weights: Weights) -> int:
+    """Return what stands for zero in the uint8 container of a quantized tensor."""
+    return int(weights[f"{node.name}/zero_point"]) if node.format.asymmetric else node.format.zero_point
+
+
+def bounds(node: Quantize, weights: Weights) -> tuple[int, int]:
+    """Return the least and the greatest integer of a quantized tensor, around zero."""
+    if node.format.asymmetric:
+        zero_point = zero_point_of(node, weights)
+        return -zero_point, node.format.levels - zero_point
+    return node.format.low, node.format.high
+
+
+def score_factor(node: AttentionScores) -> float:
+    """Return what products of queries and keys are multiplied by."""
+    return 1 / math.sqrt(node.depth)
+
+
+def scaled(scale: Any, factor: float) -> np.float32:
+    """Return a scale times a factor as the runtime gets it."""
+    return np.float32(np.float32(scale) * np.float32(factor))
 
 
 def _tensor_info(node: Node, batch: int | str) -> onnx.ValueInfoProto:

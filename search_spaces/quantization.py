@@ -1,13 +1,17 @@
 """Where quantizers sit. No other place decides it.
 
-Rules, for a block that computes in integers (float32 blocks get none):
+Rules, for a block that computes in integers:
 
 - its input is converted once, to 8 bits, if the block before gave float32; branch and shortcut take the same tensor;
 - every tensor that an operator computed is quantized, but not between an operator and its ReLU, and not what leaves the
-  network; after a ReLU the integers are unsigned (zero point 0), otherwise signed (zero point 128);
-- inside the block a tensor has the block's activation bits; what leaves the block and what an addition takes has 8;
+  network; what cannot be negative, as after a ReLU, is unsigned (zero point 0), all else signed (zero point 128);
+- inside the block a tensor has the block's activation format, asymmetric where the block is and the tensor signed; what
+  leaves the block and what an addition takes has 8 bits and is symmetric;
 - weights and biases are not nodes: those of a `Conv` or `Linear` have the weight format of its precision, and the bias
   is int32 at the scale of input times weight.
+
+A block that computes in a minifloat takes and gives float32; what its layers with weights and its attention take is rounded
+to the minifloat. A float32 block has no quantizers.
 
 Source: the kernels of onnxruntime's CPU provider, measured; see docs/decisions/0002-quantizer-placement.md.
 """
@@ -15,7 +19,27 @@ Source: the kernels of onnxruntime's CPU provider, measured; see docs/decisions/
 from collections.abc import Sequence
 from dataclasses import replace
 
-from search_spaces.graph import Add, Input, Node, Normalize, NumberFormat, Output, Quantize, Relu, consumers
+from search_spaces.formats import NumberFormat
+from search_spaces.graph import (
+    Add,
+    AttentionScores,
+    AttentionValues,
+    Conv,
+    HardSigmoid,
+    Input,
+    Linear,
+    Node,
+    Normalize,
+    Output,
+    Quantize,
+    Relu,
+    Resize,
+    Softmax,
+    consumers,
+)
+
+NEVER_NEGATIVE = Relu | HardSigmoid | Softmax
+MULTIPLIES = Conv | Linear | AttentionScores | AttentionValues
 
 
 def place_quantizers(block: Sequence[Node], source: NumberFormat) -> tuple[Node, ...]:
@@ -29,7 +53,7 @@ def place_quantizers(block: Sequence[Node], source: NumberFormat) -> tuple[Node,
         The same nodes, taking quantized tensors where there are such.
     """
     precision = block[0].precision
-    if precision.is_float:
+    if precision.is_float32:
         return tuple(block)
     takers = consumers(block)
     quantized: dict[str, str] = {}
@@ -38,14 +62,12 @@ def place_quantizers(block: Sequence[Node], source: NumberFormat) -> tuple[Node,
         placed.append(replace(node, inputs=tuple(quantized.get(name, name) for name in node.inputs)))
         if not _is_quantized(node, takers[node.name], source):
             continue
-        stays_inside = takers[node.name] and not any(isinstance(taker, Add) for taker in takers[node.name])
-        bits = precision.activations.bits if stays_inside and not isinstance(node, Input | Normalize) else 8
         quantizer = Quantize(
             name=f"{node.name}/quantize",
             inputs=(node.name,),
             shape=node.shape,
             precision=precision,
-            format=NumberFormat(bits, signed=not isinstance(node, Relu)),
+            format=_tensor_format(node, takers[node.name]),
         )
         placed.append(quantizer)
         quantized[node.name] = quantizer.name
@@ -53,6 +75,18 @@ def place_quantizers(block: Sequence[Node], source: NumberFormat) -> tuple[Node,
 
 
 def _is_quantized(node: Node, takers: Sequence[Node], source: NumberFormat) -> bool:
-    if isinstance(node, Output) or (isinstance(node, Input) and not source.is_float):
+    if node.precision.is_minifloat:
+        return any(isinstance(taker, MULTIPLIES) for taker in takers)
+    if isinstance(node, Output) or (isinstance(node, Input) and not source.is_float32):
         return False
-    return not any(isinstance(taker, Relu | Output | Normalize) for taker in takers)
+    return not any(isinstance(taker, Relu | Output | Normalize | Resize) for taker in takers)
+
+
+def _tensor_format(node: Node, takers: Sequence[Node]) -> NumberFormat:
+    inside = node.precision.activations
+    if inside.is_minifloat:
+        return inside
+    signed = not isinstance(node, NEVER_NEGATIVE)
+    if not takers or any(isinstance(taker, Add) for taker in takers) or isinstance(node, Input | Normalize):
+        return NumberFormat(8, signed)
+    return NumberFormat(inside.bits, signed, asymmetric=signed and inside.asymmetric)

@@ -17,7 +17,8 @@ from search_spaces.architecture import Architecture
 from search_spaces.choice import ActiveWhen, Choice, Option
 from search_spaces.errors import InvalidInput
 from search_spaces.factor import Factor, combine
-from search_spaces.graph import FLOAT32, Graph, Node, NumberFormat
+from search_spaces.formats import FLOAT32, NumberFormat
+from search_spaces.graph import Graph, Node
 from search_spaces.quantization import place_quantizers
 from search_spaces.registry import Registry
 

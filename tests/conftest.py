@@ -15,15 +15,15 @@ from nas.evaluation import Evaluator
 from nas.supernet import Supernet
 from nas.training.schedule import Schedule
 from nas.training.trainer import train
-from search_spaces import SearchSpace
-from search_spaces.mobilenet import Stage, mobilenet
+from search_spaces import SearchSpace, Stage, mobilenet
 
 torch.set_num_threads(2)
 
 
-def _tiny_space() -> SearchSpace:
+def _tiny_space(formats: tuple[str, ...] = ("float32", "w8a8", "w4a4")) -> SearchSpace:
     stages = (Stage(depths=(1, 2), widths=(8, 12)), Stage(depths=(1, 2), widths=(12, 16), stride=2))
-    return mobilenet("tiny", input_shape=(1, 8, 8), n_classes=10, stem_width=8, stages=stages, expand_ratios=(2, 3))
+    settings = {"stem_width": 8, "stages": stages, "expand_ratios": (2, 3), "formats": formats}
+    return mobilenet("tiny", input_shape=(1, 8, 8), n_classes=10, **settings)
 
 
 def _schedule(**changes: float) -> Schedule:
@@ -63,6 +63,12 @@ def _table(space: SearchSpace, fingerprint: dict | None = None) -> LatencyTable:
 @pytest.fixture(scope="session")
 def tiny_space() -> SearchSpace:
     return _tiny_space()
+
+
+@pytest.fixture(scope="session")
+def make_tiny_space():
+    """`make_tiny_space(formats)`: the small space with other number formats."""
+    return _tiny_space
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,23 @@ from onnx import TensorProto, helper
 
 from latency_tables.backends.onnxruntime import open_session
 from nas.export import reference
-from search_spaces.graph import Add, Conv, GlobalAveragePool, Graph, Linear, Node, Quantize, Relu
-from search_spaces.lowering import Weights
+from search_spaces.graph import (
+    Add,
+    AttentionScores,
+    AttentionValues,
+    Conv,
+    GlobalAveragePool,
+    Graph,
+    HardSigmoid,
+    HardSwish,
+    Linear,
+    Multiply,
+    Node,
+    Quantize,
+    Relu,
+    Softmax,
+)
+from search_spaces.lowering import Weights, zero_point_of
 
 N_REFERENCE_IMAGES = 16
 FLOAT_TOLERANCE = 1e-4  # of the greatest logit
@@ -83,7 +98,7 @@ def check_parity(
     narrow = any(isinstance(n, Conv) and n.precision.name not in ("float32", "w8a8") for n in graph.nodes)
     required = LEAST_AGREEMENT["below 8 bits" if narrow else "w8a8"]
     operators = optimized_operators(model)
-    n_integer_conv = sum(isinstance(node, Conv) and not node.precision.is_float for node in graph.nodes)
+    n_integer_conv = sum(isinstance(node, Conv) and not node.precision.is_float32 for node in graph.nodes)
     float_conv = n_integer_conv - operators.get("QLinearConv", 0)
 
     reasons = []
@@ -138,12 +153,12 @@ class _StepOne:
             if isinstance(node, Quantize):
                 self._compare(node)
                 self.floats[node.name] = self._integers(node.name).astype(np.float64) * self._scale(node.name)
-            elif isinstance(node, Linear) and not node.precision.is_float:
+            elif isinstance(node, Linear) and not node.precision.is_float32:
                 source = node.inputs[0]
                 self.floats[node.name] = reference.integer_linear(
                     node, self._integers(source), self._scale(source), weights
                 ).astype(np.float64)
-            elif node.precision.is_float or not _is_integer_result(graph, node):
+            elif node.precision.is_float32 or not _is_integer_result(graph, node):
                 self.floats[node.name] = reference.in_floats(node, [self.floats[n] for n in node.inputs], weights)
         logits = self.floats[graph.output.name]
         difference = np.abs(found[graph.output.name] - logits).max()
@@ -155,14 +170,14 @@ class _StepOne:
         self.elements += found.size
         node = self.graph[quantizer.inputs[0]]
         if not _is_integer_result(self.graph, node):
-            nearest = reference.saturate(self.floats[node.name] / self._scale(quantizer.name), quantizer.format)
+            nearest = reference.saturate(self.floats[node.name] / self._scale(quantizer.name), quantizer, self.weights)
             self.float_mismatches += int((np.abs(found - nearest) > 1).sum())
             return
         if isinstance(node, Relu):
             node = self.graph[node.inputs[0]]
         values = self._integer_result(node, quantizer)
-        differs = found != reference.saturate(values, quantizer.format)
-        if isinstance(node, Add):
+        differs = found != reference.saturate(values, quantizer, self.weights)
+        if isinstance(node, Add | Multiply):
             ties = differs & (np.abs(np.abs(values - found) - 0.5) < TIE)
             self.ties += int(ties.sum())
             differs &= ~ties
@@ -175,6 +190,10 @@ class _StepOne:
             return reference.integer_conv(node, tensors[0], scales[0], quantizer, self.weights)
         if isinstance(node, GlobalAveragePool):
             return reference.integer_global_average_pool(tensors[0], scales[0], quantizer, self.weights)
+        if isinstance(node, Multiply):
+            return reference.integer_multiply(tensors, scales, quantizer, self.weights)
+        if isinstance(node, AttentionScores | AttentionValues):
+            return reference.integer_attention(node, tensors, scales, quantizer, self.weights)
         if isinstance(node, Add):
             inputs = [source for name in node.inputs if isinstance(source := self.graph[name], Quantize)]
             return reference.integer_add(tensors, inputs, quantizer, self.weights)
@@ -183,7 +202,7 @@ class _StepOne:
     def _integers(self, name: str) -> NDArray[np.int64]:
         quantizer = self.graph[name]
         assert isinstance(quantizer, Quantize)
-        return self.found[name].astype(np.int64) - quantizer.format.zero_point
+        return self.found[name].astype(np.int64) - zero_point_of(quantizer, self.weights)
 
     def _scale(self, name: str) -> float:
         return float(self.weights[f"{name}/scale"])
@@ -205,7 +224,7 @@ def _run_with_integers(model: onnx.ModelProto, graph: Graph, images: NDArray[np.
 
 def _is_integer_result(graph: Graph, node: Node) -> bool:
     """Return whether the tensor is computed from integers alone, so that onnxruntime never holds it in float32."""
-    if node.precision.is_float:
+    if node.precision.is_float32 or isinstance(node, HardSigmoid | HardSwish | Softmax):
         return False
     if isinstance(node, Relu):
         node = graph[node.inputs[0]]

@@ -4,7 +4,7 @@ Integers: sums are exact (float64 holds every product and sum of 8-bit integers)
 rounding half to even and saturation. Floats: everything in float64.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -14,18 +14,24 @@ from numpy.typing import NDArray
 
 from search_spaces.graph import (
     Add,
+    AttentionScores,
+    AttentionValues,
     Conv,
     GlobalAveragePool,
+    HardSigmoid,
+    HardSwish,
     Linear,
+    Multiply,
     Node,
     Normalize,
-    NumberFormat,
     Output,
     Quantize,
     Relu,
+    Resize,
+    Softmax,
 )
+from search_spaces.lowering import Weights, bounds, scaled, score_factor, zero_point_of
 
-Weights = Mapping[str, NDArray[Any]]
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -70,6 +76,37 @@ def integer_linear(node: Linear, x: Integers, input_scale: float, weights: Weigh
     return weighted_sums(node, x, weights).astype(np.float32) * scale
 
 
+def integer_multiply(tensors: Sequence[Integers], scales: Sequence[float], output: Quantize, weights: Weights) -> Floats:
+    """Return a product of two tensors in units of the output step, before it is rounded."""
+    multiplier = np.float32(scales[0]) * np.float32(scales[1]) / np.float32(weights[f"{output.name}/scale"])
+    return (tensors[0] * tensors[1]).astype(np.float32) * multiplier
+
+
+def integer_attention(
+    node: AttentionScores | AttentionValues,
+    tensors: Sequence[Integers],
+    scales: Sequence[float],
+    output: Quantize,
+    weights: Weights,
+) -> Floats:
+    """Return scores or means of attention in units of the output step, before they are rounded."""
+    first = scaled(scales[0], score_factor(node)) if isinstance(node, AttentionScores) else np.float32(scales[0])
+    multiplier = first * np.float32(scales[1]) / np.float32(weights[f"{output.name}/scale"])
+    return _attention(node, tensors).astype(np.float32) * multiplier
+
+
+def _attention(node: AttentionScores | AttentionValues, tensors: Sequence[NDArray[Any]]) -> Doubles:
+    """Return the sums of products, without the factor of scores; exact on integers."""
+    first, second = (tensor.astype(np.float64) for tensor in tensors)
+    if isinstance(node, AttentionScores):
+        queries, keys = (x.reshape(len(x), node.shape[0], node.depth, -1) for x in (first, second))
+        scores: Doubles = np.einsum("nhdi,nhdj->nhij", queries, keys)
+        return scores
+    values = second.reshape(len(second), first.shape[1], -1, first.shape[-1])
+    means: Doubles = np.einsum("nhij,nhdj->nhdi", first, values).reshape(second.shape)
+    return means
+
+
 def integer_add(tensors: Sequence[Integers], inputs: Sequence[Quantize], output: Quantize, weights: Weights) -> Floats:
     """Return an addition of two tensors with scales of their own in units of the output step, before it is rounded.
 
@@ -78,8 +115,8 @@ def integer_add(tensors: Sequence[Integers], inputs: Sequence[Quantize], output:
     """
     scale_out = np.float32(weights[f"{output.name}/scale"])
     ratios = [np.float32(weights[f"{quantizer.name}/scale"]) / scale_out for quantizer in inputs]
-    zeros = [quantizer.format.zero_point for quantizer in inputs]
-    zero_out = np.float32(output.format.zero_point)
+    zeros = [zero_point_of(quantizer, weights) for quantizer in inputs]
+    zero_out = np.float32(zero_point_of(output, weights))
     fixed = zero_out - (ratios[0] * np.float32(zeros[0]) + ratios[1] * np.float32(zeros[1]))
     total = np.full(tensors[0].shape, fixed, np.float32)
     for tensor, ratio, zero in reversed(list(zip(tensors, ratios, zeros, strict=True))):
@@ -131,10 +168,53 @@ def _(node: GlobalAveragePool, inputs: Sequence[Doubles], weights: Weights) -> D
 
 
 @in_floats.register
+def _(node: HardSigmoid, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+    gate: Doubles = np.clip(inputs[0] / 6 + 0.5, 0, 1)
+    return gate
+
+
+@in_floats.register
+def _(node: HardSwish, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+    result: Doubles = inputs[0] * np.clip(inputs[0] / 6 + 0.5, 0, 1)
+    return result
+
+
+@in_floats.register
+def _(node: Multiply, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+    return inputs[0] * inputs[1]
+
+
+@in_floats.register
+def _(node: Softmax, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+    powers = np.exp(inputs[0] - inputs[0].max(axis=-1, keepdims=True))
+    result: Doubles = powers / powers.sum(axis=-1, keepdims=True)
+    return result
+
+
+@in_floats.register(AttentionScores)
+@in_floats.register(AttentionValues)
+def _(node: AttentionScores | AttentionValues, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+    factor = score_factor(node) if isinstance(node, AttentionScores) else 1.0
+    return _attention(node, inputs) * factor
+
+
+@in_floats.register
+def _(node: Resize, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+    resized = inputs[0]
+    for axis, length in ((2, node.shape[1]), (3, node.shape[2])):
+        last = resized.shape[axis] - 1
+        place = np.clip((np.arange(length) + 0.5) * ((last + 1) / length) - 0.5, 0, last)
+        low = np.floor(place).astype(int)
+        share = (place - low).reshape(-1, *[1] * (3 - axis))
+        resized = resized.take(low, axis) * (1 - share) + resized.take(np.minimum(low + 1, last), axis) * share
+    return resized
+
+
+@in_floats.register
 def _(node: Output, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
     return inputs[0]
 
 
-def saturate(values: Floats | Doubles, number_format: NumberFormat) -> Integers:
-    """Round half to even and saturate to the integers of a format, around zero."""
-    return np.clip(np.rint(values), number_format.low, number_format.high).astype(np.int64)
+def saturate(values: Floats | Doubles, quantizer: Quantize, weights: Weights) -> Integers:
+    """Round half to even and saturate to the integers of a quantized tensor, around zero."""
+    return np.clip(np.rint(values), *bounds(quantizer, weights)).astype(np.int64)

@@ -17,7 +17,7 @@ from nas.quant.integers import ChooseScale, FakeQuantize, choose_scale, fake_qua
 
 @cache
 def compiled_quantizer() -> tuple[FakeQuantize, ChooseScale]:
-    """Return `fake_quantize` for one scale a tensor and `choose_scale`, compiled for this machine; as they are where that fails.
+    """Return `fake_quantize` for one scale a tensor and `choose_scale`, compiled; as they are where that fails.
 
     Compiling takes 5 to 20 seconds, or less where torch has it in its cache, and serves every shape and range from then on.
     Values and their gradients are those of the eager ones; the gradient of the scale differs by rounding.

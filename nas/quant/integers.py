@@ -52,8 +52,38 @@ def search_scale(magnitudes: Tensor, settings: Tensor) -> Tensor:
     return scales.gather(0, error.argmin(dim=0, keepdim=True))[0]
 
 
+@torch.no_grad()
+def choose_scale_and_zero_point(values: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+    """Choose scale and zero point of asymmetric integers with the least squared rounding error.
+
+    The range that just holds all values, and zero, is shrunk at both ends by factors from 1 down to 0.25.
+
+    Args:
+        values: Shape `(n,)`.
+        levels: Greatest integer; the least is 0.
+
+    Returns:
+        Scale and zero point, both of shape `()`; the zero point is an integer in `0..levels`.
+    """
+    low, high = values.amin().clamp(max=0.0), values.amax().clamp(min=0.0)
+    best = (values.new_tensor(float("inf")), values.new_tensor(1.0), values.new_tensor(0.0))
+    for factor in torch.linspace(1.0, 0.25, N_SHRINK_FACTORS).tolist():
+        scale = (factor * (high - low) / levels).clamp(min=LEAST_SCALE)
+        zero_point = (-factor * low / scale).round().clamp(0, levels)
+        rounded = (values / scale).round().clamp(-zero_point, levels - zero_point) * scale
+        error = (rounded - values).square().sum()
+        if error < best[0]:
+            best = (error, scale, zero_point)
+    return best[1], best[2]
+
+
 def quantize(values: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-    """Return `values / scale` rounded half to even and saturated to `low..high`, as floats."""
+    """Return `values / scale` rounded half to even and saturated to `low..high`, as floats.
+
+    Raises:
+        ValueError: If a value is NaN, for which there is no integer.
+    """
+    refuse_nan(values)
     return (values / scale).round().clamp(low, high)
 
 
@@ -62,24 +92,34 @@ def dequantize(integers: Tensor, scale: Tensor) -> Tensor:
     return integers * scale
 
 
-def fake_quantize(values: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+def fake_quantize(values: Tensor, scale: Tensor, low: int | Tensor, high: int | Tensor) -> Tensor:
     """Quantize and dequantize, with gradients.
 
     Args:
         values: Any shape.
         scale: Broadcasts against `values`; positive.
-        low: Least integer.
-        high: Greatest integer.
+        low: Least integer; as a tensor of shape `()` it has a gradient too.
+        high: Greatest integer, likewise.
 
     Returns:
         Shape as `values`. The gradient passes straight through where the integer is in range and is zero elsewhere; the
-        gradient of the scale is that of LSQ.
+        gradient of the scale is that of LSQ, that of the range that of LSQ+. NaN stays NaN, for training to notice.
 
     Source:
-        Esser et al. 2020, arXiv:1902.08153, section 2.1.
+        Esser et al. 2020, arXiv:1902.08153, section 2.1; Bhalgat et al. 2020, arXiv:2004.09576, section 3.1.
     """
-    scaled = (values / scale).clamp(low, high)
-    return (scaled + (scaled.round() - scaled).detach()) * scale
+    return round_through((values / scale).clamp(low, high)) * scale  # type: ignore[arg-type]  # two ints or two tensors
+
+
+def refuse_nan(values: Tensor) -> None:
+    """Raise `ValueError` if a value is NaN."""
+    if values.isnan().any():
+        raise ValueError("NaN cannot be quantized")
+
+
+def round_through(values: Tensor) -> Tensor:
+    """Return rounded values with the gradient of the values themselves."""
+    return values + (values.round() - values).detach()
 
 
 def scale_gradient(tensor: Tensor, factor: float) -> Tensor:

@@ -43,7 +43,7 @@ def test_it_computes_what_onnxruntime_computes(name, tiny_space):
 
 
 def test_a_table_can_be_built(name, tiny_space):
-    from search_spaces.mobilenet import Stage, mobilenet
+    from search_spaces import Stage, mobilenet
 
     space = mobilenet(
         "least",

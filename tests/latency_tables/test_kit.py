@@ -15,8 +15,7 @@ from latency_tables.build import assemble, plan_table
 from latency_tables.device import Device
 from latency_tables.kit import pack_kit, read_result
 from latency_tables.timing import Protocol
-from search_spaces import InvalidInput
-from search_spaces.mobilenet import Stage, mobilenet
+from search_spaces import InvalidInput, Stage, mobilenet
 
 DEVICE = Device(label="board")
 QUICK = Protocol(rounds=2, seconds=0.001, patience=0.0)

@@ -24,7 +24,8 @@ from latency_tables.table import LatencyTable
 from latency_tables.timing import Measurement
 from search_spaces import InvalidInput
 from search_spaces.baselines import uniform_genome
-from search_spaces.graph import W8A8, Conv, Input
+from search_spaces.formats import W8A8
+from search_spaces.graph import Conv, Input
 
 
 def hand_made_blocks():

@@ -139,7 +139,7 @@ def test_extracted_integers_are_in_range(trained, digits):
         graph = space.graph(architecture)
         weights = trained.extract(architecture, calibrate(trained, graph, torch.from_numpy(digits.x_train[:256])))
         for node in graph.nodes:
-            if isinstance(node, Conv | Linear) and not node.precision.is_float:
+            if isinstance(node, Conv | Linear) and not node.precision.is_float32:
                 integers = weights[f"{node.name}/weight"]
                 assert integers.dtype == np.int8
                 assert np.abs(integers.astype(int)).max() <= node.precision.weights.high

@@ -5,7 +5,8 @@ from torch import nn
 from search_spaces import cost_table, graph_costs
 from search_spaces.baselines import uniform_genome
 from search_spaces.costs import peak_activation_bytes
-from search_spaces.graph import FLOAT, INT8, W8A8, Add, Conv, GlobalAveragePool, Graph, Input, Linear, Quantize, Relu
+from search_spaces.formats import FLOAT, INT8, W8A8
+from search_spaces.graph import Add, Conv, GlobalAveragePool, Graph, Input, Linear, Quantize, Relu
 from search_spaces.quantization import place_quantizers
 
 

@@ -11,7 +11,7 @@ from search_spaces.graph import Add, Conv, Quantize
 
 
 def n_nodes(graph, kind, *, is_float):
-    return sum(isinstance(node, kind) and node.precision.is_float == is_float for node in graph.nodes)
+    return sum(isinstance(node, kind) and node.precision.is_float32 == is_float for node in graph.nodes)
 
 
 def every_border(space):

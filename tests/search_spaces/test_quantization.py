@@ -1,7 +1,8 @@
 import numpy as np
 
 from search_spaces.baselines import uniform_genome
-from search_spaces.graph import FLOAT32, Conv, NumberFormat, Quantize, signature
+from search_spaces.formats import FLOAT32, NumberFormat
+from search_spaces.graph import Conv, Quantize, signature
 from search_spaces.quantization import place_quantizers
 
 
@@ -54,7 +55,7 @@ def test_input_is_converted_once_for_branch_and_shortcut(tiny_space):
 def test_signature_ignores_names_and_weight_bits(tiny_space):
     from dataclasses import replace
 
-    from search_spaces.graph import Precision
+    from search_spaces.formats import Precision
 
     block = next(b for b in tiny_space.distinct_blocks() if b[0].precision.name == "w8a8" and len(b) > 5)
     narrow = tuple(replace(node, precision=Precision(NumberFormat(4), NumberFormat(8))) for node in block)

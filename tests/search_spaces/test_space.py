@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces import SPACES, ActiveWhen, Architecture, Choice, InvalidInput, SearchSpace, TabularSpace
-from search_spaces.mobilenet import Stage, mobilenet
+from search_spaces import SPACES, ActiveWhen, Architecture, Choice, InvalidInput, SearchSpace, Stage, TabularSpace, mobilenet
 
 
 def all_genomes(space: SearchSpace) -> np.ndarray:
@@ -120,7 +119,7 @@ def test_space_refuses_unknown_and_nested_names():
         ({"stages": ()}, "needs at least one stage"),
         ({"n_classes": 1}, "n_classes must be at least 2, got 1"),
         ({"kernels": (3, 4)}, r"kernels must be odd, got \[4\]"),
-        ({"formats": ("w9a9",)}, "a format is 'float32' or 'wNaM' with N and M in 2..8, as 'w4a8'; got 'w9a9'"),
+        ({"formats": ("w9a9",)}, "a format is 'float32', 'wNaM' with .*; got 'w9a9'"),
     ],
 )
 def test_mobilenet_refuses_what_is_no_network(settings, message):

@@ -16,7 +16,8 @@ from nas.export.parity import check_parity
 from nas.supernet import Supernet
 from search_spaces import InvalidInput, lower
 from search_spaces.baselines import baselines
-from search_spaces.graph import INT8, Graph, Quantize
+from search_spaces.formats import INT8
+from search_spaces.graph import Graph, Quantize
 
 
 def exported(evaluator, genome, images):
