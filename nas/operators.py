@@ -29,7 +29,6 @@ from search_spaces.graph import (
     Resize,
     Softmax,
 )
-from search_spaces.lowering import score_factor
 
 
 class Layers(Protocol):
@@ -129,12 +128,12 @@ def _(node: Multiply, inputs: list[Tensor], layers: Layers) -> Tensor:
 @apply.register
 def _(node: AttentionScores, inputs: list[Tensor], layers: Layers) -> Tensor:
     queries, keys = (x.reshape(len(x), node.shape[0], node.depth, -1) for x in inputs)
-    return queries.mT * score_factor(node) @ keys
+    return queries.mT @ keys
 
 
 @apply.register
 def _(node: Softmax, inputs: list[Tensor], layers: Layers) -> Tensor:
-    return inputs[0].softmax(dim=-1)
+    return (inputs[0] * node.factor).softmax(dim=-1)
 
 
 @apply.register

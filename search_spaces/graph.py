@@ -103,10 +103,13 @@ class Multiply(Node):
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionScores(Node):
-    """Products of queries with keys over the root of their depth, shape `(heads, tokens, tokens)`.
+    """Products of queries with keys, shape `(heads, tokens, tokens)`.
 
     It takes queries and keys of shape `(channels, height, width)`: the heads lie one behind the other in the channels, every
     pixel is a token.
+
+    Attributes:
+        depth: Channels of a head.
     """
 
     depth: int
@@ -114,7 +117,13 @@ class AttentionScores(Node):
 
 @dataclass(frozen=True, kw_only=True)
 class Softmax(Node):
-    """Over the last axis."""
+    """Softmax over the last axis.
+
+    Attributes:
+        factor: What its input is multiplied by before.
+    """
+
+    factor: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

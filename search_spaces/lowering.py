@@ -4,7 +4,6 @@ Quantizers become QuantizeLinear -> (Clip on the uint8 tensor, below 8 bits) -> 
 fuses into integer kernels; see docs/decisions/0002-quantizer-placement.md for what was measured.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from typing import Any
@@ -135,34 +134,28 @@ class _Lowering:
         ]
         return self.operator("DequantizeLinear", inputs, name, **({"axis": 0} if scale.ndim else {}))
 
-    def rearranged(self, source: str, name: str, steps: Sequence[tuple[str, dict[str, Any]]], factor: float = 1.0) -> str:
-        """Return the name of a tensor whose axes were rearranged and which was multiplied by a number.
+    def rearranged(self, source: str, name: str, *steps: tuple[str, dict[str, Any]]) -> str:
+        """Return the name of a tensor whose axes were rearranged.
 
         Of a quantized tensor the integers are rearranged, not the floats: anything between DequantizeLinear and the operator
-        that computes would keep it from computing in integers. Its scale takes the factor.
+        that computes would keep it from computing in integers.
 
         Args:
             source: The tensor.
             name: Begins the names of what is written.
             steps: Operators without weights, with their attributes.
-            factor: What it is multiplied by.
         """
-        quantizer = self.graph[source]
-        is_quantized = isinstance(quantizer, Quantize)
+        is_quantized = isinstance(self.graph[source], Quantize)
         tensor = f"{source}/integers" if is_quantized else source
         for kind, attributes in steps:
             inputs = [tensor]
             if kind == "Reshape":
-                attributes = dict(attributes)
-                inputs.append(self.constant(f"{name}/shape", np.array(attributes.pop("shape"))))
+                inputs.append(self.constant(f"{name}/shape", np.array(attributes["shape"])))
+                attributes = {}
             tensor = self.operator(kind, inputs, f"{name}/{kind.lower()}", **attributes)
         if is_quantized:
-            scale = f"{source}/scale"
-            if factor != 1.0:
-                scale = self.constant(f"{name}/scale", scaled(self.weights[scale], factor))
-            return self.operator("DequantizeLinear", [tensor, scale, f"{source}/zero_point"], f"{name}/floats")
-        if factor != 1.0:
-            tensor = self.operator("Mul", [tensor, self.constant(f"{name}/factor", np.float32(factor))], f"{name}/scaled")
+            scale = [f"{source}/scale", f"{source}/zero_point"]
+            return self.operator("DequantizeLinear", [tensor, *scale], f"{name}/floats")
         return tensor
 
     def weight_and_bias(self, node: Conv | Linear) -> list[str]:
@@ -216,7 +209,7 @@ def _(node: Conv, lowering: _Lowering) -> None:
 
 @_emit.register
 def _(node: Linear, lowering: _Lowering) -> None:
-    flat = lowering.rearranged(node.inputs[0], f"{node.name}/input", [("Flatten", {})])
+    flat = lowering.rearranged(node.inputs[0], f"{node.name}/input", ("Flatten", {}))
     lowering.operator("Gemm", [flat, *lowering.weight_and_bias(node)], node.name, transB=1)
 
 
@@ -244,28 +237,28 @@ def _(node: Multiply, lowering: _Lowering) -> None:
 
 @_emit.register
 def _(node: Softmax, lowering: _Lowering) -> None:
-    lowering.operator("Softmax", node.inputs, node.name, axis=-1)
+    """The multiplication keeps onnxruntime from fusing its QLinearSoftmax, which is a step too low for some percent."""
+    factor = lowering.constant(f"{node.name}/factor", np.float32(node.factor))
+    multiplied = lowering.operator("Mul", [node.inputs[0], factor], f"{node.name}/multiplied")
+    lowering.operator("Softmax", [multiplied], node.name, axis=-1)
 
 
 @_emit.register
 def _(node: AttentionScores, lowering: _Lowering) -> None:
     heads, tokens, _ = node.shape
     split = ("Reshape", {"shape": [0, heads, node.depth, tokens]})
-    queries = [split, ("Transpose", {"perm": [0, 1, 3, 2]})]
-    inputs = [
-        lowering.rearranged(node.inputs[0], f"{node.name}/queries", queries, score_factor(node)),
-        lowering.rearranged(node.inputs[1], f"{node.name}/keys", [split]),
-    ]
-    lowering.operator("MatMul", inputs, node.name)
+    queries = lowering.rearranged(node.inputs[0], f"{node.name}/queries", split, ("Transpose", {"perm": [0, 1, 3, 2]}))
+    keys = lowering.rearranged(node.inputs[1], f"{node.name}/keys", split)
+    lowering.operator("MatMul", [queries, keys], node.name)
 
 
 @_emit.register
 def _(node: AttentionValues, lowering: _Lowering) -> None:
     channels, height, width = node.shape
     heads = lowering.graph[node.inputs[0]].shape[0]
-    weights = lowering.rearranged(node.inputs[0], f"{node.name}/weights", [("Transpose", {"perm": [0, 1, 3, 2]})])
+    weights = lowering.rearranged(node.inputs[0], f"{node.name}/weights", ("Transpose", {"perm": [0, 1, 3, 2]}))
     split = ("Reshape", {"shape": [0, heads, channels // heads, height * width]})
-    values = lowering.rearranged(node.inputs[1], f"{node.name}/values", [split])
+    values = lowering.rearranged(node.inputs[1], f"{node.name}/values", split)
     product = lowering.operator("MatMul", [values, weights], f"{node.name}/product")
     shape = lowering.constant(f"{node.name}/shape", np.array([0, channels, height, width]))
     lowering.operator("Reshape", [product, shape], node.name)
@@ -314,16 +307,6 @@ def bounds(node: Quantize, weights: Weights) -> tuple[int, int]:
         zero_point = zero_point_of(node, weights)
         return -zero_point, node.format.levels - zero_point
     return node.format.low, node.format.high
-
-
-def score_factor(node: AttentionScores) -> float:
-    """Return what products of queries and keys are multiplied by."""
-    return 1 / math.sqrt(node.depth)
-
-
-def scaled(scale: Any, factor: float) -> np.float32:
-    """Return a scale times a factor as the runtime gets it."""
-    return np.float32(np.float32(scale) * np.float32(factor))
 
 
 def _tensor_info(node: Node, batch: int | str) -> onnx.ValueInfoProto:

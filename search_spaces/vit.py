@@ -5,6 +5,7 @@ Source: Graham et al. 2021, arXiv:2104.01136. Differs: one stage; a depthwise co
 arXiv:2102.10882) instead of a learned bias; values are as deep as keys.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -111,9 +112,8 @@ def _attention(head_depth: int, block: BlockBuilder, heads: int) -> None:
     queries, keys, values = (block.conv(part, x, heads * head_depth) for part in ("queries", "keys", "values"))
     n_tokens = height * width
     scores = block.apply(AttentionScores, "scores", queries, keys, shape=(heads, n_tokens, n_tokens), depth=head_depth)
-    means = block.apply(
-        AttentionValues, "means", block.apply(Softmax, "weights", scores), values, shape=(heads * head_depth, height, width)
-    )
+    weights = block.apply(Softmax, "weights", scores, factor=1 / math.sqrt(head_depth))
+    means = block.apply(AttentionValues, "means", weights, values, shape=values.shape)
     block.apply(Add, "add", x, block.conv("project", block.apply(HardSwish, "swish", means), embedding))
 
 

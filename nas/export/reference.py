@@ -30,7 +30,7 @@ from search_spaces.graph import (
     Resize,
     Softmax,
 )
-from search_spaces.lowering import Weights, bounds, scaled, score_factor, zero_point_of
+from search_spaces.lowering import Weights, bounds, zero_point_of
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -90,13 +90,12 @@ def integer_attention(
     weights: Weights,
 ) -> Floats:
     """Return scores or means of attention in units of the output step, before they are rounded."""
-    first = scaled(scales[0], score_factor(node)) if isinstance(node, AttentionScores) else np.float32(scales[0])
-    multiplier = first * np.float32(scales[1]) / np.float32(weights[f"{output.name}/scale"])
+    multiplier = np.float32(scales[0]) * np.float32(scales[1]) / np.float32(weights[f"{output.name}/scale"])
     return _attention(node, tensors).astype(np.float32) * multiplier
 
 
 def _attention(node: AttentionScores | AttentionValues, tensors: Sequence[NDArray[Any]]) -> Doubles:
-    """Return the sums of products, without the factor of scores; exact on integers."""
+    """Return the sums of products; exact on integers."""
     first, second = (tensor.astype(np.float64) for tensor in tensors)
     if isinstance(node, AttentionScores):
         queries, keys = (x.reshape(len(x), node.shape[0], node.depth, -1) for x in (first, second))
@@ -186,7 +185,7 @@ def _(node: Multiply, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
 
 @in_floats.register
 def _(node: Softmax, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
-    powers = np.exp(inputs[0] - inputs[0].max(axis=-1, keepdims=True))
+    powers = np.exp(node.factor * (inputs[0] - inputs[0].max(axis=-1, keepdims=True)))
     result: Doubles = powers / powers.sum(axis=-1, keepdims=True)
     return result
 
@@ -194,8 +193,7 @@ def _(node: Softmax, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
 @in_floats.register(AttentionScores)
 @in_floats.register(AttentionValues)
 def _(node: AttentionScores | AttentionValues, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
-    factor = score_factor(node) if isinstance(node, AttentionScores) else 1.0
-    return _attention(node, inputs) * factor
+    return _attention(node, inputs)
 
 
 @in_floats.register
