@@ -67,8 +67,8 @@ class TrainingConfig:
     """Greatest norm of the gradient."""
     shift_pixels: int = 1
     """Training images are moved by up to so many pixels."""
-    distillation: bool = True
-    """The largest network teaches the others; without, they learn from the labels."""
+    distillation: float = 0.0
+    """Share of the other networks' loss that the answers of the largest give instead of the labels, 0 to 1."""
     shrink_after: float = 0.0
     """Share of the float stage in which the largest network is trained alone."""
     lower_bits: bool = True
@@ -87,6 +87,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("float_epochs", "quantized_epochs", "warmup_epochs"):
             _between(f"training.{name}", getattr(self, name), 0, 100_000)
+        _between("training.distillation", self.distillation, 0, 1)
         _between("training.n_random", self.n_random, 0, 64)
         _between("training.shift_pixels", self.shift_pixels, 0, 64)
         _between("training.batch_size", self.batch_size, 2, 65_536)

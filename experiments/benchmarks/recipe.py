@@ -24,7 +24,9 @@ from search_spaces.baselines import baselines
 
 OF_FLOAT_STAGE: dict[str, dict[str, float]] = {
     "default": {},
-    "without distillation": {"distillation": False},
+    "distillation": {"distillation": 1.0},
+    "half distillation": {"distillation": 0.5},
+    "without label smoothing": {"label_smoothing": 0.0},
     "shrinking from half": {"shrink_after": 0.5},
     "kurtosis 0.015": {"kurtosis": 0.015},
 }

@@ -1,4 +1,4 @@
-"""One optimizer step over several subnets: the sandwich rule with in-place distillation."""
+"""One optimizer step over several subnets: the sandwich rule, with in-place distillation if wanted."""
 
 from collections.abc import Sequence
 
@@ -67,7 +67,7 @@ def sandwich_step(
         images: Raw pixels, shape `(n, channels, height, width)`; with several processes the whole batch, of which each
             computes its part.
         labels: Shape `(n,)`.
-        graphs: The first learns from the labels and, with distillation, teaches the others.
+        graphs: All learn from the labels; with distillation the first teaches the others too, or instead.
         schedule: Settings of the losses.
         in_bfloat16: Whether convolutions compute in bfloat16.
 
@@ -79,17 +79,17 @@ def sandwich_step(
     mine, truth = images[part], labels[part]
     weight = len(mine) / len(images)
     sums = [0.0] * (1 + len(graphs))
-    targets = truth
+    teacher: Tensor | None = None
     for i, graph in enumerate(graphs):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=in_bfloat16):
             logits = supernet(mine, graph).float()
-        smoothing = schedule.label_smoothing if i == 0 or not schedule.distillation else 0.0
-        loss = functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+        loss = functional.cross_entropy(logits, truth, label_smoothing=schedule.label_smoothing)
+        if teacher is not None:
+            loss = torch.lerp(loss, functional.cross_entropy(logits, teacher), schedule.distillation)
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         if i == 0:
             sums[0] = float(loss.detach()) * weight
-            if schedule.distillation:
-                targets = logits.detach().softmax(dim=1)
+            teacher = logits.detach().softmax(dim=1) if schedule.distillation else None
         sums[1 + i] = 100 * float((logits.detach().argmax(dim=1) != truth).float().mean()) * weight
     processes.sum_gradients(supernet.parameters())
     if schedule.kurtosis:

@@ -21,7 +21,7 @@ class Schedule:
     label_smoothing: float
     clip_norm: float
     shift_pixels: int
-    distillation: bool
+    distillation: float
     shrink_after: float
     lower_bits: bool
     uniform_share: float

@@ -157,7 +157,7 @@ def test_a_collapsed_epoch_is_rolled_back(tiny_space, digits, make_schedule, tmp
 def test_distillation_and_labels(tiny_space, digits, make_schedule, rng):
     """Without a teacher every network has the gradients of its own labels."""
     supernet = fresh(tiny_space, digits)
-    schedule = make_schedule(n_random=0, distillation=False, clip_norm=1e9)
+    schedule = make_schedule(n_random=0, distillation=0.0, clip_norm=1e9)
     graphs = sample_sandwich(tiny_space, schedule, 0.0, rng)
     images, labels = torch.from_numpy(digits.x_train[:32]), torch.from_numpy(digits.y_train[:32])
     losses = [torch.nn.functional.cross_entropy(supernet(images, g), labels, label_smoothing=0.1) for g in graphs]
