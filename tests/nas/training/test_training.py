@@ -60,13 +60,15 @@ def test_formats_join_one_by_one_and_shrinking_starts_late(tiny_space, make_sche
 
 def test_step_sums_the_gradients_of_all_networks(tiny_space, digits, make_schedule, rng):
     supernet = fresh(tiny_space, digits)
-    schedule = make_schedule(n_random=1, label_smoothing=0.0, clip_norm=1e9)
+    schedule = make_schedule(n_random=1, label_smoothing=0.0, clip_norm=1e9, distillation=0.7)
     graphs = sample_sandwich(tiny_space, schedule, 8.5, rng)
     images, labels = torch.from_numpy(digits.x_train[:32]), torch.from_numpy(digits.y_train[:32])
     teacher = supernet(images, graphs[0])
     loss = torch.nn.functional.cross_entropy(teacher, labels)
     for graph in graphs[1:]:
-        loss = loss + torch.nn.functional.cross_entropy(supernet(images, graph), teacher.detach().softmax(dim=1))
+        logits = supernet(images, graph)
+        loss = loss + 0.7 * torch.nn.functional.cross_entropy(logits, teacher.detach().softmax(dim=1))
+        loss = loss + 0.3 * torch.nn.functional.cross_entropy(logits, labels)
     expected = torch.autograd.grad(loss, supernet.shared["head/linear/weight"])[0]
     optimizer = torch.optim.SGD(supernet.parameters(), lr=0.0)
     loss, errors = sandwich_step(supernet, optimizer, images, labels, graphs, schedule)
@@ -135,23 +137,23 @@ def test_a_loss_that_is_not_finite_stops_and_is_not_kept(tiny_space, digits, mak
 
 
 def test_a_collapsed_epoch_is_rolled_back(tiny_space, digits, make_schedule, tmp_path, capsys):
-    schedule = make_schedule(float_epochs=4, quantized_epochs=0)
+    schedule = make_schedule(float_epochs=5, quantized_epochs=0)
     supernet = fresh(tiny_space, digits)
 
-    def spoil_third_epoch_once(epoch, rng):
-        if 2 < epoch < 3 and not spoiled:
+    def spoil_fourth_epoch_once(epoch, rng):
+        if 3 < epoch < 4 and not spoiled:
             spoiled.append(epoch)
             with torch.no_grad():
                 supernet.shared["head/linear/bias"][3] = 1e9  # everything is a 3 from here on
         return sample_sandwich(tiny_space, schedule, epoch, rng)
 
     spoiled = []
-    plan = {"seed": 0, "checkpoint": tmp_path / "c", "identity": {}, "sample": spoil_third_epoch_once}
+    plan = {"seed": 0, "checkpoint": tmp_path / "c", "identity": {}, "sample": spoil_fourth_epoch_once}
     records = train(supernet, digits, schedule, **plan)
-    assert [record["rollbacks"] for record in records] == [0, 0, 1, 1]
-    assert records[2]["learning_rate"] == pytest.approx(schedule.rate(2) / 2, rel=1e-4)
-    assert records[3]["error_largest"] < records[1]["error_largest"] < 72
-    assert "epoch 3 collapsed" in " ".join(capsys.readouterr().err.split())
+    assert [record["rollbacks"] for record in records] == [0, 0, 0, 1, 1]
+    assert records[3]["learning_rate"] == pytest.approx(schedule.rate(3) / 2, rel=1e-4)
+    assert records[4]["error_largest"] < records[2]["error_largest"] < 72
+    assert "epoch 4 collapsed" in " ".join(capsys.readouterr().err.split())
 
 
 def test_distillation_and_labels(tiny_space, digits, make_schedule, rng):
