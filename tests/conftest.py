@@ -1,5 +1,6 @@
 """A small space on real digits, a supernet of it trained for a few seconds, and a latency table made by hand."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from nas.training.schedule import Schedule
 from nas.training.trainer import train
 from search_spaces import SearchSpace, Stage, mobilenet
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
 def _tiny_space(formats: tuple[str, ...] = ("float32", "w8a8", "w4a4")) -> SearchSpace:

@@ -1,5 +1,6 @@
 """Training of a supernet in stages: float first, then quantized; a checkpoint after every epoch."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -59,7 +60,8 @@ def train(
 
     Returns:
         One record for each epoch: `epoch`; `loss` of the largest network; `error_largest` and `error_smallest`, percent of
-        wrong answers on the training batches; `learning_rate` at its start; `images_per_second`; `rollbacks` so far.
+        wrong answers on the training batches; `error_at_end`, of the largest in the last quarter; `learning_rate` at its
+        start; `images_per_second`; `rollbacks` so far.
 
     Raises:
         InvalidInput: If the checkpoint is damaged or of another training, or training collapsed four times.
@@ -97,7 +99,7 @@ def train(
         if processes.is_first():
             console.print(
                 f"epoch {len(records) + 1} collapsed (loss {record['loss']:.3g}, error of the largest "
-                f"{record['error_largest']:.1f} %); it is repeated at {SLOWER**rollbacks:g} of the learning rate",
+                f"{record['error_at_end']:.1f} %); it is repeated at {SLOWER**rollbacks:g} of the learning rate",
                 style="yellow",
             )
     return records
@@ -140,11 +142,13 @@ def _epoch(
         done = epoch * len(images) + round(position * len(images)) + len(x)
         progress(min(done, (epoch + 1) * len(images)), schedule.epochs * len(images), note)
     loss, largest, smallest = np.mean(steps, axis=0)
+    at_end = np.mean([error for _, error, _ in steps[-math.ceil(len(steps) / 4) :]])
     return {
         "epoch": epoch + 1,
         "loss": round(float(loss), 5),
         "error_largest": round(float(largest), 3),
         "error_smallest": round(float(smallest), 3),
+        "error_at_end": round(float(at_end), 3),
         "learning_rate": round(schedule.rate(epoch) * SLOWER**rollbacks, 6),
         "images_per_second": round(seen / (time.perf_counter() - start), 1),
         "rollbacks": rollbacks,
@@ -152,10 +156,10 @@ def _epoch(
 
 
 def _has_collapsed(record: Record, before: list[Record], n_classes: int) -> bool:
-    """Return whether an epoch's loss is not finite, or its largest network guesses although it did not before."""
+    """Return whether an epoch's loss is not finite, or its largest network ends up guessing although it did not before."""
     chance = 100 * (1 - 1 / n_classes)
     best = min((earlier["error_largest"] for earlier in before), default=chance)
-    return not np.isfinite(record["loss"]) or (record["error_largest"] > 0.95 * chance and best < 0.8 * chance)
+    return not np.isfinite(record["loss"]) or (record["error_at_end"] > 0.95 * chance and best < 0.8 * chance)
 
 
 def _has_bfloat16(device: torch.device) -> bool:

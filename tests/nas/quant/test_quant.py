@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from nas.quant.folding import GREATEST_BIAS, batch_norm_line, fold_integers
-from nas.quant.integers import choose_scale, dequantize, fake_quantize, quantize, scale_gradient
+from nas.quant.integers import (
+    choose_scale,
+    choose_scale_and_zero_point,
+    dequantize,
+    fake_quantize,
+    quantize,
+    scale_gradient,
+)
 
 
 def test_rounding_ties_and_saturation():
@@ -80,3 +87,47 @@ def test_a_channel_without_influence_and_bias_is_zero():
     zero = torch.zeros(1).double()
     folded, scale, bias = fold_integers(torch.ones(1, 3).double(), torch.ones(1).double(), zero, zero, torch.tensor(0.1))
     assert (folded.abs().sum(), scale.item(), bias.item()) == (0, 1.0, 0)
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("zero_share", [0.0, 0.3, 1.0])
+def test_every_asymmetric_integer_stays(bits, zero_share):
+    """Each integer, the ties between them, and what lies outside."""
+    levels = 2**bits - 1
+    zero_point = round(zero_share * levels)
+    integers = torch.arange(-zero_point, levels - zero_point + 1)
+    low, high = torch.tensor(float(-zero_point)), torch.tensor(float(levels - zero_point))
+    assert torch.equal(fake_quantize(integers * 0.25, torch.tensor(0.25), low, high), integers * 0.25)
+    ties = integers[:-1] + 0.5
+    assert torch.equal(quantize(ties, torch.tensor(1.0), -zero_point, levels - zero_point), 2 * (ties / 2).round())
+    outside = torch.tensor([-1e9, 1e9, 0.0, -0.0])
+    assert quantize(outside, torch.tensor(1.0), -zero_point, levels - zero_point).tolist() == [low, high, 0, 0]
+
+
+def test_the_range_of_asymmetric_integers_learns():
+    low, high = torch.tensor(-1.0, requires_grad=True), torch.tensor(2.0, requires_grad=True)
+    fake_quantize(torch.tensor([-5.0, 0.2, 9.0, 9.0]), torch.tensor(0.5), low, high).sum().backward()
+    assert (low.grad.item(), high.grad.item()) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize("levels", [3, 15, 255])
+def test_scale_and_zero_point_fit_the_values(levels):
+    values = torch.nn.functional.hardswish(torch.randn(4000, generator=torch.Generator().manual_seed(0)) * 2)
+    scale, zero_point = choose_scale_and_zero_point(values, levels)
+    assert zero_point == zero_point.round()
+    assert 0 <= zero_point <= levels
+
+    def error(scale, zero_point):
+        rounded = fake_quantize(values, scale, -zero_point, levels - zero_point)
+        return float((rounded - values).square().mean())
+
+    symmetric = choose_scale(values[None], (levels + 1) // 2 - 1)[0]
+    assert error(scale, zero_point) <= error(symmetric, torch.tensor((levels + 1) / 2))
+    whole_range = (values.max() - values.min()) / levels
+    assert error(scale, zero_point) <= 1.001 * error(whole_range, (-values.min() / whole_range).round())
+    assert choose_scale_and_zero_point(torch.zeros(5), levels)[0] > 0
+
+
+def test_nan_is_refused():
+    with pytest.raises(ValueError, match="NaN cannot be quantized"):
+        quantize(torch.tensor([0.0, torch.nan]), torch.tensor(1.0), -3, 3)

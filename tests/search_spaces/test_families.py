@@ -1,0 +1,86 @@
+"""What holds for every family of networks: one definition, read in several ways, agrees with itself."""
+
+import numpy as np
+import pytest
+
+from latency_tables.backends.onnxruntime import open_session
+from nas.export.parity import optimized_operators
+from search_spaces import SPACES, InvalidInput, Stage, cost_table, graph_costs, lower, resnet, vit
+from search_spaces.baselines import baselines, uniform_genome
+from search_spaces.graph import Add, AttentionScores, AttentionValues, Conv, Multiply, Resize, consumers
+
+
+@pytest.fixture(params=list(SPACES))
+def space(request):
+    return SPACES.get(request.param)()
+
+
+@pytest.mark.parametrize("cost", ["macs", "bitops", "parameters", "size_bytes", "peak_activation_bytes"])
+def test_tables_of_costs_equal_the_graphs(space, cost, rng):
+    genomes = np.array([*space.sample(12, rng), *baselines(space).values()])
+    expected = [graph_costs(space.graph(space.architecture(genome)))[cost] for genome in genomes]
+    assert cost_table(space, cost)(genomes).tolist() == expected
+
+
+def test_integer_blocks_run_in_integers(space):
+    graph = space.graph(space.architecture(uniform_genome(space, "largest", "w8a8")))
+    operators = optimized_operators(lower(graph))
+
+    def n(*kinds):
+        return sum(isinstance(node, kinds) for node in graph.nodes)
+
+    assert operators.get("QLinearConv", 0) == n(Conv)
+    assert operators.get("QLinearAdd", 0) == n(Add)
+    assert operators.get("QLinearMul", 0) == n(Multiply)
+    assert operators.get("QLinearMatMul", 0) == n(AttentionScores, AttentionValues)
+
+
+def test_random_networks_run_whatever_their_batch(space, rng):
+    for genome in space.sample(3, rng):
+        graph = space.graph(space.architecture(genome))
+        session = open_session(lower(graph, batch="batch").SerializeToString())
+        images = rng.random((3, *graph.input_shape)).astype(np.float32)
+        (together,) = session.run(None, {"images": images})
+        assert together.shape == (3, 10)
+        assert np.isfinite(together).all()
+        assert np.allclose(together[1:2], session.run(None, {"images": images[1:2]})[0], atol=1e-4)
+
+
+def test_choices_matter_only_where_they_do(space, rng):
+    """Networks whose genes differ are different graphs."""
+    genomes = np.unique(space.sample(60, rng), axis=0)
+    graphs = {space.graph(space.architecture(genome)).nodes for genome in genomes}
+    assert len(graphs) == len(genomes)
+
+
+def test_resolution_is_elastic_and_a_full_one_costs_nothing():
+    space = SPACES.get("mobilenet-v3-28")()
+    genome = uniform_genome(space, "smallest")
+    small = space.graph(space.architecture(genome))
+    genome[space.gene["resolution"]] = 1
+    full = space.graph(space.architecture(genome))
+    assert [node.shape for node in small.nodes if isinstance(node, Resize)] == [(1, 21, 21)]
+    assert not any(isinstance(node, Resize) for node in full.nodes)
+    assert graph_costs(small)["macs"] < 0.7 * graph_costs(full)["macs"]
+    assert small["stem/conv"].shape[1:] == (11, 11)
+
+
+def test_a_resnet_adds_before_its_relu(rng):
+    space = SPACES.get("resnet-digits")()
+    graph = space.graph(space.architecture(space.sample(1, rng)[0]))
+    takers = consumers(graph.nodes)
+    for node in graph.nodes:
+        if isinstance(node, Add):
+            assert [type(taker).__name__ for taker in takers[node.name]] == ["Relu"]
+
+
+def test_spaces_that_make_no_sense_are_refused():
+    settings = {"input_shape": (1, 8, 8), "n_classes": 10, "stem_width": 8}
+    stages = (Stage(depths=(1,), widths=(8,)),)
+    for kernels, ratios in (((), ()), ((3,), (0.5,))):
+        with pytest.raises(InvalidInput, match="either kernels, of basic blocks, or inner_ratios, of bottlenecks"):
+            resnet("r", stages=stages, kernels=kernels, inner_ratios=ratios, **settings)
+    with pytest.raises(InvalidInput, match=r"kernels must be odd, got \[4\]"):
+        resnet("r", stages=stages, kernels=(4,), **settings)
+    with pytest.raises(InvalidInput, match="n_classes must be at least 2, got 1"):
+        vit("v", embeddings=(8,), depths=(1,), **{**settings, "n_classes": 1})
