@@ -110,6 +110,14 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/export/ID)")
     export.set_defaults(verb=_export)
 
+    finetune = verbs.add_parser("finetune", help="train one subnet on by itself, briefly, and export it")
+    finetune.add_argument("run", help="run folder")
+    finetune.add_argument("id", help="id of the subnet, as `hwnas front` prints it")
+    finetune.add_argument("--epochs", type=int, default=3, help="passes over the training images (default 3)")
+    finetune.add_argument("--rate", type=float, default=0.01, help="greatest learning rate (default 0.01)")
+    finetune.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/finetuned/ID)")
+    finetune.set_defaults(verb=_finetune)
+
     spaces = verbs.add_parser("spaces", help="list the search spaces")
     spaces.set_defaults(verb=_spaces)
 
@@ -241,6 +249,27 @@ def _export(options: argparse.Namespace) -> int:
     code = _export_one(pipeline, options.id, options.to)
     pipeline.print_verdict()
     return code
+
+
+def _finetune(options: argparse.Namespace) -> int:
+    from nas.export.bundle import ParityFailed
+    from nas.pipeline import open_pipeline
+
+    if not 1 <= options.epochs <= 10_000:
+        raise InvalidInput(f"--epochs must be in 1..10000, got {options.epochs}")
+    if not 0 < options.rate <= 10:
+        raise InvalidInput(f"--rate must be above 0 and at most 10, got {options.rate}")
+    pipeline = open_pipeline(options.run)
+    target = Path(options.to) if options.to else pipeline.run.finetuned_path(options.id)
+    try:
+        found = pipeline.finetune(options.id, target, options.epochs, options.rate)
+    except ParityFailed as error:
+        print(f"hwnas: {error}", file=sys.stderr)
+        return 1
+    for split, name in (("val", "validation"), ("test", "test")):
+        print(f"{name} error {found[f'error_{split}_before']:.2f} -> {found[f'error_{split}']:.2f} %")
+    print(f"{target}: {found['agreement']:.2f} % of {found['images']} answers equal the fine-tuned network's")
+    return 0
 
 
 def _export_one(pipeline: "Pipeline", architecture_id: str, folder: str | None, *, keep: bool = False) -> int:

@@ -18,7 +18,8 @@ from nas.archive import Archive
 from nas.config import Experiment
 from nas.data import Dataset, load_dataset
 from nas.evaluation import Evaluator
-from nas.export.bundle import export_bundle
+from nas.export.bundle import check_folder, export_bundle
+from nas.finetuning import finetune
 from nas.front import measured_front
 from nas.latencies import Latencies
 from nas.progress import Update, console, progress_bar
@@ -215,15 +216,42 @@ class Pipeline:
             InvalidInput: If the archive holds no such subnet, or the folder is in the way.
             ParityFailed: If parity fails; nothing is written then.
         """
-        evaluator = self.evaluator()
-        architecture = self._find(architecture_id)
+        return self._export(self.evaluator(), self._find(architecture_id), folder, {})
+
+    def finetune(self, architecture_id: str, folder: Path, epochs: int, learning_rate: float) -> dict[str, Any]:
+        """Train one subnet of the archive on by itself, and export it; return its errors and what `parity.json` holds.
+
+        Raises:
+            InvalidInput: If the archive holds no such subnet, or the folder is in the way.
+            ParityFailed: If parity fails; nothing is written then.
+        """
+        evaluator, architecture = self.evaluator(), self._find(architecture_id)
+        check_folder(folder)
+        with progress_bar(f"fine-tuning {architecture_id}") as update:
+            errors = finetune(
+                evaluator,
+                self.data,
+                architecture,
+                self.experiment.training.to_schedule(),
+                epochs=epochs,
+                learning_rate=learning_rate,
+                seed=self.experiment.seed,
+                checkpoint=self.run.checkpoint.with_name(f"finetune-{architecture_id}.safetensors"),
+                identity=self._weights_and_calibration,
+                progress=update,
+            )
+        return errors | self._export(evaluator, architecture, folder, errors)
+
+    def _export(
+        self, evaluator: Evaluator, architecture: Architecture, folder: Path, errors: Mapping[str, float]
+    ) -> dict[str, Any]:
         facts: dict[str, Any] = {}
         for table in (self.run.baselines(), self.run.front()):
-            for row in table[table["id"] == architecture_id].to_dict("records"):
+            for row in table[table["id"] == architecture.id].to_dict("records"):
                 named = {str(key): value for key, value in row.items()}
                 facts = {k: v for k, v in named.items() if k not in self.space.gene and k != "id" and not pd.isna(v)}
-        facts["device"] = dict(self.latency.read().fingerprint)
-        with console.status(f"exporting {architecture_id} and proving parity"):
+        facts |= {**errors, "device": dict(self.latency.read().fingerprint)}
+        with console.status(f"exporting {architecture.id} and proving parity"):
             parity = export_bundle(evaluator, self.data, architecture, folder, seed=self.experiment.seed, facts=facts)
         return parity.to_dict()
 

@@ -129,6 +129,10 @@ class RunFolder:
         """Return where a subnet is exported to."""
         return self.path / "export" / architecture_id
 
+    def finetuned_path(self, architecture_id: str) -> Path:
+        """Folder that a fine-tuned subnet is exported to by default."""
+        return self.path / "finetuned" / architecture_id
+
     def front(self, max: Mapping[str, float] | None = None, min: Mapping[str, float] | None = None) -> pd.DataFrame:  # noqa: A002
         """Return the measured front.
 

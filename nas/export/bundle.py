@@ -50,8 +50,7 @@ def export_bundle(
         InvalidInput: If the folder holds something or cannot be written.
         ParityFailed: If parity fails; the message says why.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidInput(f"'{folder}' exists already and is not empty; choose another folder, or remove it first")
+    check_folder(folder)
     supernet = evaluator.supernet
     graph = supernet.space.graph(architecture)
     calibration = evaluator.calibrate(graph)
@@ -87,6 +86,12 @@ def export_bundle(
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return parity
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `InvalidInput` if something is in the way of a bundle."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidInput(f"'{folder}' exists already and is not empty; choose another folder, or remove it first")
 
 
 def parity_images(data: Dataset, seed: int, n: int = N_PARITY_IMAGES) -> NDArray[np.float32]:
