@@ -1,6 +1,7 @@
 """Integers times a scale: choose the scale, quantize, dequantize, fake-quantize. Everything else is built on these."""
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ def choose_scale(values: Tensor, high: int) -> Tensor:
     return search_scale(magnitudes, scale_settings(high, values.device))
 
 
+@cache
 def scale_settings(high: int, device: torch.device) -> Tensor:
     """Return what `search_scale` tries: the scales for a greatest value of one, then the greatest integer."""
     factors = torch.linspace(1.0, 0.25, N_SHRINK_FACTORS, device=device)
