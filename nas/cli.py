@@ -4,7 +4,8 @@ import argparse
 import importlib.metadata
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,22 +158,30 @@ def _pipeline(options: argparse.Namespace) -> "Pipeline":
     return open_pipeline(options.source, options.out, (*options.set, *limits))
 
 
-def _run(options: argparse.Namespace) -> int:
+@contextmanager
+def _locked_pipeline(options: argparse.Namespace) -> "Iterator[Pipeline]":
+    """Give the pipeline of a run that no other command changes meanwhile."""
     pipeline = _pipeline(options)
-    pipeline.check_limits()
-    if not _table_passes(pipeline, options):
-        return 1
-    pipeline.check_limits()
-    pipeline.train()
-    _search_and_print(pipeline, options)
-    return _export_one(pipeline, str(pipeline.best_id()), None, keep=True)
+    with pipeline.run.locked():
+        yield pipeline
+
+
+def _run(options: argparse.Namespace) -> int:
+    with _locked_pipeline(options) as pipeline:
+        pipeline.check_limits()
+        if not _table_passes(pipeline, options):
+            return 1
+        pipeline.check_limits()
+        pipeline.train()
+        _search_and_print(pipeline, options)
+        return _export_one(pipeline, str(pipeline.best_id()), None, keep=True)
 
 
 def _train(options: argparse.Namespace) -> int:
     from nas import processes
 
-    with processes.joined():
-        _pipeline(options).train()
+    with processes.joined(), _locked_pipeline(options) as pipeline:
+        pipeline.train()
     return 0
 
 
@@ -184,20 +193,23 @@ def _measure(options: argparse.Namespace) -> int:
     from nas.report.table import print_verdict
     from nas.tables import table_of_space
 
+    lock: AbstractContextManager[None]
     if options.space is None:
         pipeline = _pipeline(options)
         devices, take = [latencies.device for latencies in pipeline.latencies], pipeline.take_result
+        lock = pipeline.run.locked()
     else:
         config = TableConfig(greatest_minutes=options.minutes, rounds=options.rounds)
         devices = [table_of_space(options.space, options.device, config, options.tables)]
-        take = devices[0].take
+        take, lock = devices[0].take, nullcontext()
     if options.pack:
         packed = next((device for device in devices if device.config.elsewhere), devices[0])
         packed.pack(Path(options.pack))
         runtime = packed.device.backend
         print(f"{options.pack}: run `python {Path(options.pack).name}` on the device; it needs NumPy and {runtime}")
         return 0
-    tables = [take(Path(options.result))] if options.result else [d.measure(again=options.again) for d in devices]
+    with lock:
+        tables = [take(Path(options.result))] if options.result else [d.measure(again=options.again) for d in devices]
     for table in tables:
         print_verdict(table, console)
     for device in devices:
@@ -212,11 +224,11 @@ def _table_passes(pipeline: "Pipeline", options: argparse.Namespace, *, again: b
 
 
 def _search(options: argparse.Namespace) -> int:
-    pipeline = _pipeline(options)
-    if options.require_valid_table and not all(table.report.is_valid for table in pipeline.tables()):
-        pipeline.print_verdict()
-        return 1
-    _search_and_print(pipeline, options)
+    with _locked_pipeline(options) as pipeline:
+        if options.require_valid_table and not all(table.report.is_valid for table in pipeline.tables()):
+            pipeline.print_verdict()
+            return 1
+        _search_and_print(pipeline, options)
     return 0
 
 
@@ -262,7 +274,8 @@ def _finetune(options: argparse.Namespace) -> int:
     pipeline = open_pipeline(options.run)
     target = Path(options.to) if options.to else pipeline.run.finetuned_path(options.id)
     try:
-        found = pipeline.finetune(options.id, target, options.epochs, options.rate)
+        with pipeline.run.locked():
+            found = pipeline.finetune(options.id, target, options.epochs, options.rate)
     except ParityFailed as error:
         print(f"hwnas: {error}", file=sys.stderr)
         return 1

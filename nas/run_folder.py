@@ -5,14 +5,17 @@ import importlib.metadata
 import io
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
+from filelock import FileLock, Timeout
 
 from latency_tables.table import LatencyTable
+from nas import processes
 from nas.config import Experiment, override
 from nas.training.checkpoint import write_atomically
 from search_spaces.errors import InvalidInput
@@ -115,6 +118,26 @@ class RunFolder:
             content["experiment"] = changed.experiment.to_dict()
             write_atomically(file, yaml.safe_dump(content, sort_keys=False).encode())
         return changed
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other commands from changing the folder meanwhile; of several processes that have joined, the first does.
+
+        Raises:
+            InvalidInput: If another command is changing it.
+        """
+        if not processes.is_first():
+            yield
+            return
+        lock = FileLock(self.path / ".lock", timeout=0)  # the system frees it when a process dies
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise InvalidInput(f"another hwnas command is working on '{self.path}'; wait until it has ended") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def storage(self) -> str:
