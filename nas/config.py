@@ -312,11 +312,21 @@ class Experiment:
 
 def _read_yaml(path: Path, what: str) -> Any:
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.load(path.read_text(), _UniqueKeys)  # a SafeLoader
     except OSError as error:
         raise InvalidInput(f"cannot read the {what} '{path}': {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidInput(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise yaml.YAMLError(f"the key '{twice}' stands twice")
+        return super().construct_mapping(node, deep)
 
 
 def _build(kind: Any, content: Any, origin: str) -> Any:

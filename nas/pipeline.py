@@ -391,7 +391,7 @@ def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...
     STRATEGIES.get(experiment.search.strategy)
     if experiment.search.predictors != "auto":
         PREDICTORS.get(experiment.search.predictors)
-    folder = Path(out) if out else Path("runs") / experiment.name
+    folder = Path(out).expanduser() if out else Path("runs") / experiment.name
     pipeline = Pipeline(RunFolder(folder, experiment))
     _ = pipeline.space  # data and space are checked before anything is written
     device = pipeline.latency.device

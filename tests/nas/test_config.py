@@ -61,6 +61,7 @@ def test_overrides(tmp_path):
         ("seed: 1", "it lacks the key name"),
         ("- 1", "must hold keys and values of an experiment, got list"),
         ("name: [", "is not YAML"),
+        ("seed: 1\nsearch:\n  batch: 5\n  batch: 6", "is not YAML: the key 'batch' stands twice"),
     ],
 )
 def test_bad_experiments_are_named_in_one_line(tmp_path, text, message):
