@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from search_spaces.baselines import formats
 from search_spaces.errors import InvalidInput
 from search_spaces.space import Genomes, SearchSpace
 
@@ -49,7 +50,8 @@ class Archive:
     ) -> None:
         self.space = space
         self.names = names
-        mine = {"space": space.name, "n_genes": str(len(space.choices)), **(identity or {})}
+        mine = {"space": space.name, "n_genes": str(len(space.choices)), "formats": " ".join(formats(space))}
+        mine |= identity or {}
         self._shown = _without_password(storage)
         self._known: dict[str, FrozenTrial] = {}
         self._n_read = 0

@@ -101,7 +101,13 @@ def build_parser() -> argparse.ArgumentParser:
     front.add_argument(
         "--min", action="append", default=[], metavar="NAME=VALUE", help="keep rows from this; may be repeated"
     )
-    front.add_argument("--best", metavar="NAME", help="only the row with the least value of this column")
+    front.add_argument("--sort", default="", metavar="NAME", help="sort by this column, from the least value")
+    one = front.add_mutually_exclusive_group()
+    one.add_argument("--best", default="", metavar="NAME", help="only the row with the least value of this column")
+    one.add_argument("--knee", action="store_true", help="only the row behind which all objectives cost most of each other")
+    text = "columns to print, separated by commas, such as id,error_val,latency_ms"
+    front.add_argument("--columns", default="", metavar="NAMES", help=text)
+    front.add_argument("--against", default="", metavar="RUN", help="another run: say which front beats which networks")
     front.add_argument("--format", choices=("table", "csv", "json"), default="table", help="how to print (default table)")
     front.set_defaults(verb=_front)
 
@@ -152,7 +158,7 @@ def _add_require_valid(parser: argparse.ArgumentParser) -> None:
 
 
 def _pipeline(options: argparse.Namespace) -> "Pipeline":
-    from nas.pipeline import open_pipeline
+    from nas.opening import open_pipeline
 
     limits = [f"search.{key}.{limit}" for key in ("max", "min") for limit in getattr(options, key, [])]
     return open_pipeline(options.source, options.out, (*options.set, *limits))
@@ -248,16 +254,25 @@ def _search_and_print(pipeline: "Pipeline", options: argparse.Namespace) -> None
 
 
 def _front(options: argparse.Namespace) -> int:
-    from nas.report.query import print_query
+    from nas.report.query import Query, print_query
 
-    print_query(Path(options.run), options.max, options.min, options.best, options.format)
+    query = Query(
+        max=options.max,
+        min=options.min,
+        sort=options.sort,
+        best=options.best,
+        knee=options.knee,
+        columns=options.columns.split(",") if options.columns else (),
+        against=options.against,
+    )
+    print_query(Path(options.run), query, options.format)
     return 0
 
 
 def _export(options: argparse.Namespace) -> int:
-    from nas.pipeline import open_pipeline
+    from nas.opening import open_run
 
-    pipeline = open_pipeline(options.run)
+    pipeline = open_run(options.run)
     code = _export_one(pipeline, options.id, options.to)
     pipeline.print_verdict()
     return code
@@ -265,13 +280,13 @@ def _export(options: argparse.Namespace) -> int:
 
 def _finetune(options: argparse.Namespace) -> int:
     from nas.export.bundle import ParityFailed
-    from nas.pipeline import open_pipeline
+    from nas.opening import open_run
 
     if not 1 <= options.epochs <= 10_000:
         raise InvalidInput(f"--epochs must be in 1..10000, got {options.epochs}")
     if not 0 < options.rate <= 10:
         raise InvalidInput(f"--rate must be above 0 and at most 10, got {options.rate}")
-    pipeline = open_pipeline(options.run)
+    pipeline = open_run(options.run)
     target = Path(options.to) if options.to else pipeline.run.finetuned_path(options.id)
     try:
         with pipeline.run.locked():
@@ -281,6 +296,8 @@ def _finetune(options: argparse.Namespace) -> int:
         return 1
     for split, name in (("val", "validation"), ("test", "test")):
         print(f"{name} error {found[f'error_{split}_before']:.2f} -> {found[f'error_{split}']:.2f} %")
+    if found["error_val"] >= found["error_val_before"]:
+        print("fine-tuning gained nothing: `hwnas export` gives the network with the shared weights")
     print(f"{target}: {found['agreement']:.2f} % of {found['images']} answers equal the fine-tuned network's")
     return 0
 

@@ -62,7 +62,7 @@ class TrainingConfig:
     n_random: int = 2
     """Random networks in a step, beside the largest and the smallest."""
     label_smoothing: float = 0.1
-    """Of the largest network's loss."""
+    """Of the loss on labels."""
     clip_norm: float = 5.0
     """Greatest norm of the gradient."""
     shift_pixels: int = 1
@@ -388,4 +388,5 @@ def _first_sentence(error: BaseException, what: str) -> str:
     """Return jsonargparse's message in one line, in words that fit a YAML file."""
     text = " ".join(str(error).replace(f"{what}.", "").split())
     text = re.sub(r"<class '(\w+)'>", r"\1", text)
+    text = text.replace("Expected a tuple.", "Expected a list, as [a, b].")
     return text.replace("Parser key", "the key").replace("the following arguments are required: ", "it lacks the key ")

@@ -49,7 +49,6 @@ def finetune(
     before = {f"error_{split}_before": float(evaluator.errors(genomes, split)[0]) for split in SPLITS}
     short = replace(schedule, float_epochs=0, quantized_epochs=epochs, quantized_learning_rate=learning_rate, kurtosis=0.0)
     identity = {**identity, "finetuned": architecture.id, "epochs": epochs, "learning_rate": learning_rate}
-    sample = lambda epoch, rng: [graph]  # noqa: E731
     train(
         evaluator.supernet,
         data,
@@ -57,7 +56,8 @@ def finetune(
         seed=seed,
         checkpoint=checkpoint,
         identity=identity,
-        sample=sample,
+        sample=lambda epoch, rng: [graph],
+        error_before=before["error_val_before"],
         progress=progress,
     )
     return {f"error_{split}": float(evaluator.errors(genomes, split)[0]) for split in SPLITS} | before

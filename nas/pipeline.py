@@ -15,7 +15,6 @@ from latency_tables.modelled import Accelerator
 from latency_tables.table import LatencyTable
 from nas import processes
 from nas.archive import Archive
-from nas.config import Experiment
 from nas.data import Dataset, load_dataset
 from nas.evaluation import Evaluator
 from nas.export.bundle import check_folder, export_bundle
@@ -30,15 +29,13 @@ from nas.search.evolution import Objective, at_least, at_most, evolve
 from nas.search.feasibility import check_feasible
 from nas.search.known import Measure
 from nas.search.loop import SearchResult, search
-from nas.search.strategies import STRATEGIES
 from nas.supernet import Supernet
 from nas.tables import DeviceTable
 from nas.training.checkpoint import load_tensors, save_tensors, write_atomically
 from nas.training.tensorboard import tensorboard_log
 from nas.training.trainer import check_identity, load_supernet, start_from, train
-from predictors import PREDICTORS
 from search_spaces import SPACES, Architecture, InvalidInput, SearchSpace, cost_table
-from search_spaces.baselines import baselines
+from search_spaces.baselines import baselines, formats
 from search_spaces.costs import FactorTable
 from search_spaces.space import Genomes
 
@@ -227,6 +224,9 @@ class Pipeline:
         """
         evaluator, architecture = self.evaluator(), self._find(architecture_id)
         check_folder(folder)
+        self.latency.read()  # what the export needs is here before hours are spent
+        name = f"finetune-{architecture_id}-{epochs}-{learning_rate:g}.safetensors"
+        checkpoint = self.run.checkpoint.with_name(name)
         with progress_bar(f"fine-tuning {architecture_id}") as update:
             errors = finetune(
                 evaluator,
@@ -236,7 +236,7 @@ class Pipeline:
                 epochs=epochs,
                 learning_rate=learning_rate,
                 seed=self.experiment.seed,
-                checkpoint=self.run.checkpoint.with_name(f"finetune-{architecture_id}.safetensors"),
+                checkpoint=checkpoint,
                 identity=self._weights_and_calibration,
                 progress=update,
             )
@@ -267,6 +267,7 @@ class Pipeline:
         config = self.experiment
         return {
             "space": self.space.name,
+            "formats": formats(self.space),
             "seed": config.seed,
             "data": self.data.digest,
             "training": asdict(config.training),
@@ -371,30 +372,3 @@ class Pipeline:
         with progress_bar("testing the front") as update:
             archive.measure_missing(genomes, lambda genome: {"error_test": evaluator.errors(genome, "test")}, update)
         return np.array([values["error_test"] for values in archive.lookup(genomes) if values])
-
-
-def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...] = ()) -> Pipeline:
-    """Return the pipeline of a run folder, or of an experiment's YAML file in a new or an existing folder.
-
-    Args:
-        source: A run folder or a YAML file.
-        out: Folder for a YAML file; by default `runs/NAME`.
-        overrides: `key=value`, see `Experiment.from_yaml`.
-    """
-    path = Path(source)
-    if path.is_dir():
-        if out:
-            raise InvalidInput(f"'{source}' is a run folder: --out goes with an experiment's YAML file")
-        return Pipeline(RunFolder.open(path).with_search(overrides))
-    experiment = Experiment.from_yaml(path, overrides)
-    SPACES.get(experiment.space)
-    STRATEGIES.get(experiment.search.strategy)
-    if experiment.search.predictors != "auto":
-        PREDICTORS.get(experiment.search.predictors)
-    folder = Path(out).expanduser() if out else Path("runs") / experiment.name
-    pipeline = Pipeline(RunFolder(folder, experiment))
-    _ = pipeline.space  # data and space are checked before anything is written
-    device = pipeline.latency.device
-    fingerprint = {"elsewhere": device.name} if experiment.device.elsewhere else device.fingerprint()
-    pipeline.run = processes.in_turn(lambda: RunFolder.create(folder, experiment, fingerprint))
-    return pipeline

@@ -38,6 +38,7 @@ from search_spaces.space import SearchSpace
 WeightedNode = Conv | Linear
 
 N_IMAGES_OF_FIRST_STEP = 16
+N_VALUES_OF_FIRST_STEP = 200_000
 
 
 @dataclass(eq=False)
@@ -243,14 +244,15 @@ class Supernet(nn.Module):
         scale = scale_gradient(self.log_steps[index].exp(), dampening)
         if not node.format.asymmetric:
             return scale, None
-        share = scale_gradient(self.zero_shares[index], dampening).clamp(0, 1)
-        return scale, round_through(share * node.format.levels)
+        zero_point = scale_gradient(self.zero_shares[index], dampening) * node.format.levels
+        return scale, round_through(zero_point, 0, node.format.levels)
 
     def _first_step(self, node: Quantize, values: Tensor) -> Tensor:
-        """Return the best scale and zero point for some values, shape `(2,)`."""
+        """Return the best scale and zero point for some values, or evenly taken ones where they are many; shape `(2,)`."""
+        values = values.flatten()[:: 1 + values.numel() // N_VALUES_OF_FIRST_STEP]
         if node.format.asymmetric:
-            return torch.stack(choose_scale_and_zero_point(values.flatten(), node.format.levels))
-        rows = values.reshape(1, -1)
+            return torch.stack(choose_scale_and_zero_point(values, node.format.levels))
+        rows = values[None]
         if node.format.is_minifloat:
             scale = choose_minifloat_scale(rows, node.format)
         else:

@@ -22,6 +22,8 @@ from nas.report.table import print_plan, verdict
 from nas.run_folder import read_table, write_table
 from nas.training.checkpoint import write_atomically
 from search_spaces import SPACES, InvalidInput, SearchSpace
+from search_spaces.baselines import formats
+from search_spaces.formats import Precision
 from search_spaces.graph import Graph
 
 
@@ -57,7 +59,14 @@ class DeviceTable:
         return Protocol(rounds=config.rounds, seconds=config.seconds, patience=config.patience)
 
     def plan(self) -> Plan:
-        """Return what is measured for the table."""
+        """Return what is measured for the table.
+
+        Raises:
+            InvalidInput: If the space offers a format that no runtime has kernels for.
+        """
+        if refused := [name for name in formats(self.space) if Precision.from_name(name).is_minifloat]:
+            names = ", ".join(refused)
+            raise InvalidInput(f"no runtime has kernels for {names}: leave them out of `formats`, or only train with them")
         config, rng = self.measurement, np.random.default_rng(self.seed)
         return plan_table(self.space, n_fit=config.n_fit, n_held_out=config.n_held_out, rng=rng)
 

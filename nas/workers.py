@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from nas.evaluation import Evaluator
-from nas.pipeline import open_pipeline
+from nas.opening import open_pipeline
 from search_spaces.errors import InvalidInput
 from search_spaces.space import Genomes
 

@@ -85,7 +85,7 @@ def stem(
         width: Channels of the convolution.
         stride: Its stride.
         format_choice: The choice of the format of the block behind.
-        values: Options by choice; `resolution`, if it is there, is the height and width to resize to.
+        values: Options by choice; `resolution`, if it is there, is the height to resize to.
     """
     builder = BlockBuilder("stem", end_precision(values[format_choice]), image_shape, source="images")
     image: Node = builder.input
@@ -97,10 +97,10 @@ def stem(
 
 
 def resolution_of(image_shape: tuple[int, int, int], values: Mapping[str, Option]) -> tuple[int, int]:
-    """Return height and width of the images as the network sees them."""
-    if "resolution" in values:
-        return int(values["resolution"]), int(values["resolution"])
-    return image_shape[1:]
+    """Return height and width of the images as the network sees them: of the chosen height, in their own proportions."""
+    _, height, width = image_shape
+    chosen = int(values.get("resolution", height))
+    return chosen, max(1, round(width * chosen / height))
 
 
 def head(shape: tuple[int, ...], n_classes: int, format_name: Option) -> Sequence[Node]:

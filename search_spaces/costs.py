@@ -26,7 +26,7 @@ from search_spaces.graph import (
     consumers,
     n_elements,
 )
-from search_spaces.quantization import place_quantizers
+from search_spaces.quantization import place_quantizers, quantizer_name
 from search_spaces.space import Block, Genomes, SearchSpace
 
 
@@ -127,7 +127,9 @@ def _is_absorbed(node: Node, takers: Sequence[Node]) -> bool:
     """Return whether the tensor is never written because a ReLU or quantizer is computed on the fly."""
     if len(takers) != 1 or isinstance(node, Input | Normalize):
         return False
-    return isinstance(takers[0], Relu) or (isinstance(takers[0], Quantize) and not node.precision.is_float32)
+    if isinstance(takers[0], Quantize):  # its own one: that of another block behind a float32 border is computed there
+        return takers[0].name == quantizer_name(node)
+    return isinstance(takers[0], Relu)
 
 
 def _stored_bytes(node: Node, source: NumberFormat | None) -> int:

@@ -180,4 +180,4 @@ def check_formats(names: Sequence[str]) -> tuple[str, ...]:
     if not names or len(set(names)) != len(names):
         raise InvalidInput(f"formats must be distinct and at least one, got {list(names)}")
     precisions = {name: Precision.from_name(name) for name in names}
-    return tuple(sorted(names, key=lambda name: -precisions[name].weights.bits * precisions[name].activations.bits))
+    return tuple(sorted(names, key=lambda name: (-precisions[name].weights.bits * precisions[name].activations.bits, name)))

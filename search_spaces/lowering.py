@@ -266,12 +266,9 @@ def _(node: AttentionValues, lowering: _Lowering) -> None:
 
 @_emit.register
 def _(node: Resize, lowering: _Lowering) -> None:
-    before = lowering.graph[node.inputs[0]].shape
-    factors = [1.0, 1.0, *(after / length for after, length in zip(node.shape[1:], before[1:], strict=True))]
-    scales = lowering.constant(f"{node.name}/factors", np.array(factors, np.float32))
-    lowering.operator(
-        "Resize", [node.inputs[0], "", scales], node.name, mode="linear", coordinate_transformation_mode="half_pixel"
-    )
+    sizes = lowering.constant(f"{node.name}/sizes", np.array(node.shape[1:]))
+    settings = {"axes": [2, 3], "mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    lowering.operator("Resize", [node.inputs[0], "", "", sizes], node.name, **settings)
 
 
 @_emit.register

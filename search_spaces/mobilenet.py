@@ -43,7 +43,7 @@ def mobilenet(
         kernels: Kernel sizes to choose from, odd.
         expand_ratios: Ratios of the inner width to the input width of a block.
         formats: Number formats to choose from, see `Precision.from_name`.
-        resolutions: Heights, which are widths too, that images are resized to; none: they stay as they are.
+        resolutions: Heights that images are resized to, in their own proportions; none: they stay as they are.
 
     Raises:
         InvalidInput: If there is no stage, an even kernel, fewer than two classes, or an unknown format.
@@ -82,6 +82,11 @@ def _gated(block: BlockBuilder, x: Node) -> Node:
     squeezed = block.conv("squeeze/reduce", means, max(1, channels // SQUEEZE), batch_norm=False)
     gate = block.conv("squeeze/expand", block.apply(Relu, "squeeze/relu", squeezed), channels, batch_norm=False)
     return block.apply(Multiply, "squeeze/multiply", x, block.apply(HardSigmoid, "squeeze/gate", gate))
+
+
+def _three_quarters_and_all(height: int) -> tuple[int, ...]:
+    """Return resolutions to choose from; of tiny images only their own."""
+    return tuple(sorted({max(1, height * 3 // 4), height}))
 
 
 @SPACES.register("mobilenet-digits")
@@ -142,7 +147,7 @@ def mobilenet_v3_28(
         stages=stages,
         kernels=(3, 5, 7),
         formats=formats,
-        resolutions=(input_shape[1] * 3 // 4, input_shape[1]),
+        resolutions=_three_quarters_and_all(input_shape[1]),
     )
 
 
@@ -163,5 +168,5 @@ def mobilenet_v3_digits(
         stages=stages,
         kernels=(3, 7),
         formats=formats,
-        resolutions=(input_shape[1] * 3 // 4, input_shape[1]),
+        resolutions=_three_quarters_and_all(input_shape[1]),
     )

@@ -4,14 +4,14 @@ Rules, for a block that computes in integers:
 
 - its input is converted once, to 8 bits, if the block before gave float32; branch and shortcut take the same tensor;
 - every tensor that an operator computed is quantized, but not between an operator and its ReLU, and not what leaves the
-  network; what cannot be negative, as after a ReLU, is unsigned (zero point 0), all else signed (zero point 128);
+  network; what cannot be negative, as after a ReLU of its block, is unsigned (zero point 0), all else signed (128);
 - inside the block a tensor has the block's activation format, asymmetric where the block is and the tensor signed; what
   leaves the block and what an addition takes has 8 bits and is symmetric;
 - weights and biases are not nodes: those of a `Conv` or `Linear` have the weight format of its precision, and the bias
   is int32 at the scale of input times weight.
 
 A block that computes in a minifloat takes and gives float32; what its layers with weights and its attention take is rounded
-to the minifloat. A float32 block has no quantizers.
+to the minifloat, what its additions take is not. A float32 block has no quantizers.
 
 Source: the kernels of onnxruntime's CPU provider, measured; see docs/decisions/0002-quantizer-placement.md.
 """
@@ -25,9 +25,11 @@ from search_spaces.graph import (
     AttentionScores,
     AttentionValues,
     Conv,
+    GlobalAveragePool,
     HardSigmoid,
     Input,
     Linear,
+    Multiply,
     Node,
     Normalize,
     Output,
@@ -38,7 +40,6 @@ from search_spaces.graph import (
     consumers,
 )
 
-NEVER_NEGATIVE = Relu | HardSigmoid | Softmax
 MULTIPLIES = Conv | Linear | AttentionScores | AttentionValues
 
 
@@ -57,21 +58,30 @@ def place_quantizers(block: Sequence[Node], source: NumberFormat) -> tuple[Node,
         return tuple(block)
     takers = consumers(block)
     quantized: dict[str, str] = {}
+    never_negative: set[str] = set()
     placed: list[Node] = []
     for node in block:
-        placed.append(replace(node, inputs=tuple(quantized.get(name, name) for name in node.inputs)))
+        takes_rounded = precision.is_integer or isinstance(node, MULTIPLIES)
+        placed.append(replace(node, inputs=tuple(quantized.get(n, n) for n in node.inputs)) if takes_rounded else node)
+        if _is_never_negative(node, never_negative):
+            never_negative.add(node.name)
         if not _is_quantized(node, takers[node.name], source):
             continue
         quantizer = Quantize(
-            name=f"{node.name}/quantize",
+            name=quantizer_name(node),
             inputs=(node.name,),
             shape=node.shape,
             precision=precision,
-            format=_tensor_format(node, takers[node.name]),
+            format=_tensor_format(node, takers[node.name], signed=node.name not in never_negative),
         )
         placed.append(quantizer)
         quantized[node.name] = quantizer.name
     return tuple(placed)
+
+
+def quantizer_name(node: Node) -> str:
+    """Return the name of the quantizer behind an operator of its own block."""
+    return f"{node.name}/quantize"
 
 
 def _is_quantized(node: Node, takers: Sequence[Node], source: NumberFormat) -> bool:
@@ -82,11 +92,17 @@ def _is_quantized(node: Node, takers: Sequence[Node], source: NumberFormat) -> b
     return not any(isinstance(taker, Relu | Output | Normalize | Resize) for taker in takers)
 
 
-def _tensor_format(node: Node, takers: Sequence[Node]) -> NumberFormat:
+def _is_never_negative(node: Node, known: set[str]) -> bool:
+    """Return whether a tensor cannot be negative, given the names of those before it in the block that cannot."""
+    if isinstance(node, GlobalAveragePool | Multiply):
+        return known.issuperset(node.inputs)
+    return isinstance(node, Relu | HardSigmoid | Softmax)
+
+
+def _tensor_format(node: Node, takers: Sequence[Node], *, signed: bool) -> NumberFormat:
     inside = node.precision.activations
     if inside.is_minifloat:
         return inside
-    signed = not isinstance(node, NEVER_NEGATIVE)
     if not takers or any(isinstance(taker, Add) for taker in takers) or isinstance(node, Input | Normalize):
         return NumberFormat(8, signed)
     return NumberFormat(inside.bits, signed, asymmetric=signed and inside.asymmetric)

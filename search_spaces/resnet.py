@@ -64,7 +64,7 @@ def resnet(
         kernels: Kernel sizes of basic blocks to choose from, odd.
         inner_ratios: Ratios of the inner width of bottlenecks to their outer one.
         formats: Number formats to choose from, see `Precision.from_name`.
-        resolutions: Heights, which are widths too, that images are resized to; none: they stay as they are.
+        resolutions: Heights that images are resized to, in their own proportions; none: they stay as they are.
 
     Raises:
         InvalidInput: If both or neither of kernels and ratios are given, a kernel is even, there is no stage, there are

@@ -127,15 +127,18 @@ def staged(
         stages: At least one.
         offered: What each block chooses from besides its format, by the last level of the choices' names.
         formats: Number formats, see `Precision.from_name`.
-        resolutions: Heights, which are widths too, that images are resized to; none: they stay as they are.
+        resolutions: Heights that images are resized to, in their own proportions; none: they stay as they are.
 
     Raises:
-        InvalidInput: If there is no stage, fewer than two classes, or a format that is unknown or stands twice.
+        InvalidInput: If there is no stage, fewer than two classes, a height below 1, or a format that is unknown or stands
+            twice.
     """
     if not stages:
         raise InvalidInput(f"space '{name}' needs at least one stage, got none")
     if n_classes < 2:
         raise InvalidInput(f"n_classes must be at least 2, got {n_classes}")
+    if too_small := [height for height in resolutions if height < 1]:
+        raise InvalidInput(f"resolutions must be at least 1, got {too_small}")
     offered = {**offered, "format": check_formats(formats)}
     family = _Family(image_shape=input_shape, stem_width=stem_width, offered=offered, build=build)
     everywhere = ("resolution",) if resolutions else ()

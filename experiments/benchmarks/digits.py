@@ -14,7 +14,8 @@ import torch
 from nas.evaluation import predict
 from nas.export.bundle import parity_images
 from nas.export.parity import check_parity
-from nas.pipeline import Pipeline, open_pipeline
+from nas.opening import open_pipeline
+from nas.pipeline import Pipeline
 from search_spaces import lower
 from search_spaces.baselines import baselines
 

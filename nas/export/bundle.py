@@ -90,7 +90,9 @@ def export_bundle(
 
 def check_folder(folder: Path) -> None:
     """Raise `InvalidInput` if something is in the way of a bundle."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"'{folder}' exists already and is no folder; choose another one")
+    if folder.exists() and any(folder.iterdir()):
         raise InvalidInput(f"'{folder}' exists already and is not empty; choose another folder, or remove it first")
 
 

@@ -95,7 +95,7 @@ def check_parity(
     session = open_session(model.SerializeToString())
     answers = np.concatenate([session.run(None, {graph.nodes[0].name: image[None]})[0] for image in images])
     agreement = 100 * float(np.mean(answers.argmax(axis=1) == expected.argmax(axis=1)))
-    narrow = any(isinstance(n, Conv) and n.precision.name not in ("float32", "w8a8") for n in graph.nodes)
+    narrow = any(n.precision.weights.bits < 8 or n.precision.activations.bits < 8 for n in graph.nodes)
     required = LEAST_AGREEMENT["below 8 bits" if narrow else "w8a8"]
     operators = optimized_operators(model)
     n_integer_conv = sum(isinstance(node, Conv) and not node.precision.is_float32 for node in graph.nodes)

@@ -1,5 +1,6 @@
 """Integers times a scale: choose the scale, quantize, dequantize, fake-quantize. Everything else is built on these."""
 
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -65,10 +66,10 @@ def choose_scale_and_zero_point(values: Tensor, levels: int) -> tuple[Tensor, Te
         levels: Greatest integer; the least is 0.
 
     Returns:
-        Scale and zero point, both of shape `()`; the zero point is an integer in `0..levels`.
+        Scale and zero point, both of shape `()`; the zero point is an integer in `0..levels`. Both are NaN if a value is.
     """
     low, high = values.amin().clamp(max=0.0), values.amax().clamp(min=0.0)
-    best = (values.new_tensor(float("inf")), values.new_tensor(1.0), values.new_tensor(0.0))
+    best = (values.new_tensor(math.inf), values.new_tensor(math.nan), values.new_tensor(math.nan))
     for factor in torch.linspace(1.0, 0.25, N_SHRINK_FACTORS).tolist():
         scale = (factor * (high - low) / levels).clamp(min=LEAST_SCALE)
         zero_point = (-factor * low / scale).round().clamp(0, levels)
@@ -119,9 +120,10 @@ def refuse_nan(values: Tensor) -> None:
         raise ValueError("NaN cannot be quantized")
 
 
-def round_through(values: Tensor) -> Tensor:
-    """Return rounded values with the gradient of the values themselves."""
-    return values + (values.round() - values).detach()
+def round_through(values: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
+    """Return values rounded and, with bounds, clipped to them, with the gradient of the values themselves everywhere."""
+    rounded = values.detach().round()
+    return values + (rounded.clamp(low, high) if low is not None else rounded) - values.detach()
 
 
 def scale_gradient(tensor: Tensor, factor: float) -> Tensor:

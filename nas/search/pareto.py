@@ -81,6 +81,26 @@ def tied(front: Floats, everything: Floats, margins: Floats) -> NDArray[np.bool_
     return np.array([bool(row.any()) for row in no_worse & better])
 
 
+def knee(front: Floats) -> int:
+    """Return the row of a front that lies farthest below the plane through its best rows of each objective.
+
+    Args:
+        front: Non-dominated, shape `(n, m)`.
+
+    Source:
+        Das 1999 (Structural Optimization 18:107), with objectives scaled to 0..1; where the best rows are fewer than the
+        objectives or lie in one line, the plane is that of equal sums.
+    """
+    width = np.ptp(front, axis=0)
+    scaled = (front - front.min(axis=0)) / np.where(width > 0, width, 1.0)
+    corners = scaled[scaled.argmin(axis=0)]
+    normal = np.ones(front.shape[1])
+    if np.linalg.matrix_rank(corners) == front.shape[1]:
+        solved = np.linalg.solve(corners, normal)
+        normal = solved if (solved > 0).all() else normal
+    return int((scaled @ normal).argmin())
+
+
 def hypervolume(values: Floats, reference: Floats) -> float:
     """Return the volume that rows of shape `(n, m)` dominate below a reference point of shape `(m,)`."""
     inside = values[(values < reference).all(axis=1)]

@@ -38,6 +38,7 @@ def train(
     checkpoint: Path,
     identity: dict[str, Any],
     sample: Sample | None = None,
+    error_before: float = 100.0,
     progress: Callable[[int, int, str], None] = lambda done, total, note: None,
     log: Callable[[Record], None] = lambda record: None,
 ) -> list[Record]:
@@ -55,6 +56,7 @@ def train(
         checkpoint: File to write after every epoch and to go on from.
         identity: What a checkpoint must agree with to be gone on from.
         sample: Gives the networks of a step for the moment, in epochs from 0; None: `sample_sandwich`.
+        error_before: Of the largest network at the start, in percent: what a collapse of the first epoch is judged by.
         progress: Called with images seen, images in all, and a text on the state.
         log: Called with the record of each epoch.
 
@@ -78,7 +80,8 @@ def train(
     while len(records) < schedule.epochs:
         begin = None if checkpoint.exists() else {n: t.clone() for n, t in supernet.state_dict().items()}
         record = _epoch(supernet, optimizer, data, schedule, len(records), rollbacks, seed, sample, progress)
-        if not _has_collapsed(record, records, data.n_classes):
+        best = min([error_before, *(earlier["error_largest"] for earlier in records)])
+        if not _has_collapsed(record, best, data.n_classes):
             records.append(record)
             log(record)
             if processes.is_first():
@@ -89,7 +92,7 @@ def train(
         if rollbacks > MOST_ROLLBACKS:
             raise InvalidInput(
                 f"training collapses in epoch {len(records) + 1} even at {SLOWER**MOST_ROLLBACKS:g} of the learning rate; "
-                "lower training.learning_rate and train anew"
+                "train anew with a lower one"
             )
         optimizer = _optimizer(supernet, schedule)
         if begin is None:
@@ -155,10 +158,9 @@ def _epoch(
     }
 
 
-def _has_collapsed(record: Record, before: list[Record], n_classes: int) -> bool:
+def _has_collapsed(record: Record, best: float, n_classes: int) -> bool:
     """Return whether an epoch's loss is not finite, or its largest network ends up guessing although it did not before."""
     chance = 100 * (1 - 1 / n_classes)
-    best = min((earlier["error_largest"] for earlier in before), default=chance)
     return not np.isfinite(record["loss"]) or (record["error_at_end"] > 0.95 * chance and best < 0.8 * chance)
 
 

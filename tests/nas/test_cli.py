@@ -1,5 +1,6 @@
 """The command as a user types it, on one short but real run."""
 
+import io
 import json
 import re
 import shlex
@@ -158,8 +159,28 @@ def test_front_query(finished, capsys):
     assert len(direct) == len(frame)
 
 
+def test_front_sorts_picks_and_compares(finished, tmp_path, capsys):
+    front = nas.open_run(finished).front()
+    assert main(["front", str(finished), "--sort", "latency_ms", "--columns", "latency_ms,id", "--format", "csv"]) == 0
+    rows = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert list(rows) == ["latency_ms", "id"]
+    assert rows["latency_ms"].is_monotonic_increasing
+    assert main(["front", str(finished), "--knee", "--columns", "id"]) == 0
+    assert capsys.readouterr().out.split()[1] in set(front["id"])
+    worse = shutil.copytree(finished, tmp_path / "worse")
+    front.assign(latency_ms=2 * front["latency_ms"]).to_csv(worse / "front.csv", index=False)
+    assert main(["front", str(finished), "--against", str(worse), "--format", "json"]) == 0
+    printed = capsys.readouterr()
+    assert not any(row["beaten"] for row in json.loads(printed.out))
+    n = len(front)
+    assert f"'{worse}' beats 0 of these {n} networks, '{finished}' beats {n} of its {n}" in " ".join(printed.err.split())
+
+
 def test_front_refuses_bad_queries(finished, capsys):
     assert "keeps these limits; on the front latency_ms is" in failing(["front", finished, "--max", "latency_ms=0"], capsys)
+    assert "--columns must be one of id, " in failing(["front", finished, "--columns", "id,colour"], capsys)
+    assert "--sort must be one of error_val, " in failing(["front", finished, "--sort", "id"], capsys)
+    assert "is no run folder" in failing(["front", finished, "--against", finished / "latency"], capsys)
     assert "cannot limit 'colour'" in failing(["front", finished, "--max", "colour=1"], capsys)
     assert "--max takes NAME=VALUE with a number" in failing(["front", finished, "--max", "latency_ms=fast"], capsys)
     assert "--max takes NAME=VALUE with a number" in failing(["front", finished, "--max", "latency_ms"], capsys)

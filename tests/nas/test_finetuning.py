@@ -5,6 +5,10 @@ import pytest
 
 from nas.cli import main
 from nas.evaluation import Evaluator
+from nas.finetuning import finetune
+from nas.supernet import Supernet
+from search_spaces import InvalidInput
+from search_spaces.baselines import uniform_genome
 
 
 def test_a_subnet_is_trained_on_and_exported(run, capsys):
@@ -19,6 +23,16 @@ def test_a_subnet_is_trained_on_and_exported(run, capsys):
     assert f"validation error {measured['error_val_before']:.2f} -> {measured['error_val']:.2f} %" in out
     assert json.loads((folder / "parity.json").read_text())["integer_mismatches"] == 0
     assert measured["latency_ms"] == pytest.approx(row["latency_ms"])
+
+
+def test_a_rate_that_destroys_is_rolled_back_at_once(evaluator, digits, make_schedule, tmp_path):
+    supernet = Supernet(evaluator.supernet.space)
+    supernet.load_state_dict(evaluator.supernet.state_dict())
+    space = supernet.space
+    architecture = space.architecture(uniform_genome(space, "largest", "w8a8"))
+    plan = {"epochs": 1, "seed": 0, "checkpoint": tmp_path / "c", "identity": {}}
+    with pytest.raises(InvalidInput, match="training collapses in epoch 1 even at 0.125 of the learning rate"):
+        finetune(Evaluator(supernet, digits), digits, architecture, make_schedule(), learning_rate=1e9, **plan)
 
 
 def test_what_is_in_the_way_is_found_before_training(run, capsys, monkeypatch):

@@ -1,6 +1,7 @@
 """What holds for every family of networks: one definition, read in several ways, agrees with itself."""
 
 import numpy as np
+import onnx
 import pytest
 
 from latency_tables.backends.onnxruntime import open_session
@@ -15,9 +16,22 @@ def space(request):
     return SPACES.get(request.param)()
 
 
-@pytest.mark.parametrize("cost", ["macs", "bitops", "parameters", "size_bytes", "peak_activation_bytes"])
+COSTS = ["macs", "bitops", "parameters", "size_bytes", "peak_activation_bytes"]
+
+
+@pytest.mark.parametrize("cost", COSTS)
 def test_tables_of_costs_equal_the_graphs(space, cost, rng):
     genomes = np.array([*space.sample(12, rng), *baselines(space).values()])
+    expected = [graph_costs(space.graph(space.architecture(genome)))[cost] for genome in genomes]
+    assert cost_table(space, cost)(genomes).tolist() == expected
+
+
+@pytest.mark.parametrize("cost", COSTS)
+@pytest.mark.parametrize("name", ["mobilenet-v3-digits", "resnet-digits", "vit-digits"])
+@pytest.mark.parametrize("formats", [("e4m3",), ("float32", "w8a8", "e2m1", "w3a5-tensor", "w4a4-asymmetric")])
+def test_tables_of_costs_hold_for_every_kind_of_format(name, formats, cost, rng):
+    space = SPACES.get(name)(formats=formats)
+    genomes = space.sample(20, rng)
     expected = [graph_costs(space.graph(space.architecture(genome)))[cost] for genome in genomes]
     assert cost_table(space, cost)(genomes).tolist() == expected
 
@@ -65,6 +79,26 @@ def test_resolution_is_elastic_and_a_full_one_costs_nothing():
     assert small["stem/conv"].shape[1:] == (11, 11)
 
 
+@pytest.mark.parametrize(("height", "width"), [(81, 81), (22, 22), (28, 20), (7, 9), (1, 1), (2, 3)])
+def test_images_of_any_size_are_resized_in_their_proportions(height, width, rng):
+    space = SPACES.get("mobilenet-v3-28")(input_shape=(3, height, width))
+    genome = uniform_genome(space, "smallest")
+    for resolution in range(len(space.choices[space.gene["resolution"]].options)):
+        genome[space.gene["resolution"]] = resolution
+        graph = space.graph(space.architecture(genome))
+        wanted = int(space.choices[space.gene["resolution"]].options[resolution])
+        normalized = graph["stem/normalize"].shape
+        assert normalized == (3, wanted, max(1, round(width * wanted / height)))
+        assert (normalized[1:] == (height, width)) == (wanted == height)
+        model = lower(graph, batch="batch")
+        model.graph.output.append(onnx.helper.make_tensor_value_info("stem/normalize", onnx.TensorProto.FLOAT, None))
+        images = rng.random((2, 3, height, width)).astype(np.float32)
+        session = open_session(model.SerializeToString())
+        logits, seen = session.run(["logits", "stem/normalize"], {"images": images})
+        assert logits.shape == (2, 10)
+        assert seen.shape[1:] == normalized
+
+
 def test_a_resnet_adds_before_its_relu(rng):
     space = SPACES.get("resnet-digits")()
     graph = space.graph(space.architecture(space.sample(1, rng)[0]))
@@ -82,5 +116,7 @@ def test_spaces_that_make_no_sense_are_refused():
             resnet("r", stages=stages, kernels=kernels, inner_ratios=ratios, **settings)
     with pytest.raises(InvalidInput, match=r"kernels must be odd, got \[4\]"):
         resnet("r", stages=stages, kernels=(4,), **settings)
+    with pytest.raises(InvalidInput, match=r"resolutions must be at least 1, got \[0\]"):
+        resnet("r", stages=stages, kernels=(3,), resolutions=(0, 8), **settings)
     with pytest.raises(InvalidInput, match="n_classes must be at least 2, got 1"):
         vit("v", embeddings=(8,), depths=(1,), **{**settings, "n_classes": 1})

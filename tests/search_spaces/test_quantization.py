@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 
+from search_spaces import SPACES
 from search_spaces.baselines import uniform_genome
 from search_spaces.formats import FLOAT32, NumberFormat
-from search_spaces.graph import Conv, Quantize, signature
+from search_spaces.graph import Conv, Linear, Quantize, signature
 from search_spaces.quantization import place_quantizers
 
 
@@ -65,3 +67,23 @@ def test_signature_ignores_names_and_weight_bits(tiny_space):
     assert own == signature(place_quantizers(narrow, FLOAT32)) == signature(place_quantizers(renamed, FLOAT32))
     assert own != signature(place_quantizers(low, FLOAT32))
     assert any(isinstance(node, Conv) for node in block)
+
+
+def test_a_minifloat_rounds_what_is_multiplied_and_not_what_is_added(make_tiny_space):
+    space = make_tiny_space(("e2m1",))
+    graph = space.graph(space.architecture(np.zeros(len(space.choices), np.int16)))
+    assert graph["stage1/block1/add"].inputs == ("stem/relu", "stage1/block1/project")
+    for node in graph.nodes:
+        if isinstance(node, Conv | Linear):
+            assert isinstance(graph[node.inputs[0]], Quantize) == node.precision.is_minifloat
+
+
+@pytest.mark.parametrize("suffix", ["", "-asymmetric"])
+def test_what_cannot_be_negative_has_no_bit_for_a_sign(suffix):
+    space = SPACES.get("mobilenet-v3-digits")(formats=(f"w4a4{suffix}",))
+    graph = space.graph(space.architecture(np.zeros(len(space.choices), np.int16)))
+    found = {n.inputs[0]: n.format for n in graph.nodes if isinstance(n, Quantize)}
+    behind_relu = [f"stage1/block1/{part}" for part in ("squeeze/pool", "squeeze/relu", "squeeze/gate", "squeeze/multiply")]
+    behind_swish = [f"stage2/block1/{part}" for part in ("squeeze/pool", "squeeze/multiply", "relu1", "expand")]
+    assert {found[name] for name in behind_relu} == {NumberFormat(4, signed=False)}
+    assert {found[name] for name in behind_swish} == {NumberFormat(4, asymmetric=bool(suffix))}

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from nas.calibration import calibrate
 from nas.evaluation import Evaluator, predict
 from nas.export.bundle import parity_images
 from nas.export.parity import check_parity
-from nas.supernet import Supernet
+from nas.folded import FoldedLayers
+from nas.operators import run
+from nas.supernet import Calibration, SharedLayers, Supernet
 from nas.training.trainer import train
 from search_spaces import SPACES, InvalidInput, Stage, lower, mobilenet
 from search_spaces.baselines import uniform_genome
@@ -70,6 +73,23 @@ def test_every_integer_format_is_trained_exported_and_proven(formats, learned, d
         asymmetric = [node for node in graph.nodes if isinstance(node, Quantize) and node.format.asymmetric]
         assert bool(asymmetric) == name.endswith("-asymmetric")
     assert evaluator.errors(uniform_genome(space, "largest", formats[-1])[None], "test")[0] < 40
+
+
+@pytest.mark.parametrize("name", ["w8a8-tensor", "w6a5-asymmetric", "w8a8-tensor-asymmetric", "e4m3", "w8a8", "float32"])
+def test_what_is_shipped_is_what_was_trained(name, learned, digits):
+    """Layers on shared weights against folded ones, on the batch that calibrates; apart by rounded biases only."""
+    space = one_block_each(("float32", name) if name != "float32" else (name,))
+    supernet = learned(space).supernet
+    graph = space.graph(space.architecture(uniform_genome(space, "largest", name)))
+    images = torch.from_numpy(digits.x_train[:400])
+    calibration = calibrate(supernet, graph, images)
+    with torch.no_grad():
+        shared = run(
+            graph, images, SharedLayers(supernet, Calibration(steps=calibration.steps, zero_points=calibration.zero_points))
+        )
+        shipped = run(graph, images, FoldedLayers(supernet.fold(graph, calibration)))
+    assert (shared.argmax(dim=1) == shipped.argmax(dim=1)).float().mean() > 0.93
+    assert (shared - shipped).abs().median() < 0.02 * shared.std()
 
 
 def test_minifloats_are_trained_and_costed_but_not_exported(learned):

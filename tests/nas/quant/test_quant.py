@@ -8,6 +8,7 @@ from nas.quant.integers import (
     dequantize,
     fake_quantize,
     quantize,
+    round_through,
     scale_gradient,
 )
 
@@ -110,6 +111,15 @@ def test_the_range_of_asymmetric_integers_learns():
     assert (low.grad.item(), high.grad.item()) == (0.5, 1.0)
 
 
+def test_a_zero_point_out_of_range_can_come_back():
+    for start, expected in ((-3.0, 0.0), (20.0, 15.0), (7.4, 7.0)):
+        zero_point = torch.tensor(start, requires_grad=True)
+        rounded = round_through(zero_point, 0, 15)
+        rounded.backward()
+        assert rounded.item() == pytest.approx(expected, abs=1e-6)
+        assert zero_point.grad == 1
+
+
 @pytest.mark.parametrize("levels", [3, 15, 255])
 def test_scale_and_zero_point_fit_the_values(levels):
     values = torch.nn.functional.hardswish(torch.randn(4000, generator=torch.Generator().manual_seed(0)) * 2)
@@ -126,6 +136,7 @@ def test_scale_and_zero_point_fit_the_values(levels):
     whole_range = (values.max() - values.min()) / levels
     assert error(scale, zero_point) <= 1.001 * error(whole_range, (-values.min() / whole_range).round())
     assert choose_scale_and_zero_point(torch.zeros(5), levels)[0] > 0
+    assert choose_scale_and_zero_point(torch.tensor([1.0, torch.nan]), levels)[0].isnan()
 
 
 def test_nan_is_refused():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.search.pareto import Front, hypervolume, layers, non_dominated
+from nas.search.pareto import Front, hypervolume, knee, layers, non_dominated
 
 numbers = st.sampled_from([0.0, 1.0, 2.0, 3.0, float("inf"), float("-inf")])
 
@@ -49,3 +49,13 @@ def test_hypervolume_by_hand():
     assert hypervolume(np.array([[1.0, 2.0], [2.0, 1.0]]), reference) == pytest.approx(3.0)
     assert hypervolume(np.array([[4.0, 0.0]]), reference) == 0.0
     assert hypervolume(np.empty((0, 2)), reference) == 0.0
+
+
+def test_the_knee_bulges_most():
+    t = np.linspace(0, 1, 11)
+    bowed = np.column_stack([t, (1 - t) ** 3])
+    assert knee(bowed) == np.argmin(bowed.sum(axis=1))
+    assert knee(bowed * [1000, 1] + [5, -7]) == knee(bowed)
+    assert knee(np.array([[1.0, 2.0]])) == 0
+    corner = np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0], [0.3, 0.3, 0.3], [0.0, 0.9, 0.9]])
+    assert knee(corner) == 3

@@ -1,0 +1,47 @@
+"""From what a user names, a run folder or an experiment's YAML file, to the pipeline of a run."""
+
+from pathlib import Path
+
+from nas import processes
+from nas.config import Experiment
+from nas.pipeline import Pipeline
+from nas.run_folder import RunFolder
+from nas.search.strategies import STRATEGIES
+from predictors import PREDICTORS
+from search_spaces import SPACES, InvalidInput
+
+
+def open_run(folder: str) -> Pipeline:
+    """Return the pipeline of a run folder.
+
+    Raises:
+        InvalidInput: If it is none.
+    """
+    return Pipeline(RunFolder.open(Path(folder)))
+
+
+def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...] = ()) -> Pipeline:
+    """Return the pipeline of a run folder, or of an experiment's YAML file in a new or an existing folder.
+
+    Args:
+        source: A run folder or a YAML file.
+        out: Folder for a YAML file; by default `runs/NAME`.
+        overrides: `key=value`, see `Experiment.from_yaml`.
+    """
+    path = Path(source)
+    if path.is_dir():
+        if out:
+            raise InvalidInput(f"'{source}' is a run folder: --out goes with an experiment's YAML file")
+        return Pipeline(RunFolder.open(path).with_search(overrides))
+    experiment = Experiment.from_yaml(path, overrides)
+    SPACES.get(experiment.space)
+    STRATEGIES.get(experiment.search.strategy)
+    if experiment.search.predictors != "auto":
+        PREDICTORS.get(experiment.search.predictors)
+    folder = Path(out).expanduser() if out else Path("runs") / experiment.name
+    pipeline = Pipeline(RunFolder(folder, experiment))
+    _ = pipeline.space  # data and space are checked before anything is written
+    device = pipeline.latency.device
+    fingerprint = {"elsewhere": device.name} if experiment.device.elsewhere else device.fingerprint()
+    pipeline.run = processes.in_turn(lambda: RunFolder.create(folder, experiment, fingerprint))
+    return pipeline
