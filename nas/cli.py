@@ -125,6 +125,11 @@ def build_parser() -> argparse.ArgumentParser:
     finetune.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/finetuned/ID)")
     finetune.set_defaults(verb=_finetune)
 
+    verify = verbs.add_parser("verify", help="prove an exported folder again; exit code 1 if something differs")
+    verify.add_argument("folder", help="what `hwnas export` wrote")
+    verify.add_argument("--data", metavar="PATH", help="file or folder of the data, where it has no fixed place")
+    verify.set_defaults(verb=_verify)
+
     spaces = verbs.add_parser("spaces", help="list the search spaces")
     spaces.set_defaults(verb=_spaces)
 
@@ -276,6 +281,21 @@ def _export(options: argparse.Namespace) -> int:
     code = _export_one(pipeline, options.id, options.to)
     pipeline.print_verdict()
     return code
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from nas.data import load_dataset
+    from nas.export.verify import read_subnet, verify
+
+    folder = Path(options.folder)
+    subnet = read_subnet(folder)
+    settings = subnet["data"]
+    data = load_dataset(settings["name"], path=options.data, n_val=settings["n_val"], seed=settings["seed"])
+    found = verify(folder, subnet, data)
+    for reason in found.reasons:
+        print(f"hwnas: {reason}", file=sys.stderr)
+    print(f"{folder}: {found.elements} integers, {found.samples} samples, test error {found.error_test:.2f} %")
+    return 1 if found.reasons else 0
 
 
 def _finetune(options: argparse.Namespace) -> int:

@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from nas.data import Dataset, shift
 from nas.evaluation import Evaluator, predict
-from nas.export.parity import Parity, check_parity
+from nas.export.card import PREDICT, card
+from nas.export.parity import Parity, answers, check_parity
 from search_spaces.architecture import Architecture
+from search_spaces.baselines import formats
 from search_spaces.costs import graph_costs
 from search_spaces.errors import InvalidInput
 from search_spaces.lowering import IR_VERSION, OPSET, lower
 
 N_PARITY_IMAGES = 10_000
+N_SAMPLES = 8
 
 
 class ParityFailed(Exception):
@@ -36,14 +39,14 @@ def export_bundle(
     seed: int,
     facts: Mapping[str, Any] | None = None,
 ) -> Parity:
-    """Write `model.onnx`, `subnet.json` and `parity.json`, all of them or nothing.
+    """Write `model.onnx`, `subnet.json`, `parity.json`, a model card, a program that runs it and samples, all or nothing.
 
     Args:
         evaluator: Holds the trained supernet.
         data: Its images prove the parity; moved by a pixel until there are 10,000.
         architecture: The subnet.
         folder: Must not exist, or be empty.
-        seed: Of the moved images.
+        seed: Of the moved images, and of the split of the data.
         facts: What is known of the subnet, such as its measured error; goes into `subnet.json`.
 
     Raises:
@@ -65,7 +68,8 @@ def export_bundle(
     subnet = {
         "id": architecture.id,
         "architecture": json.loads(architecture.to_json()),
-        "data": {"name": data.name, "digest": data.digest},
+        "formats": formats(supernet.space),
+        "data": {"name": data.name, "digest": data.digest, "n_val": len(data.x_val), "seed": seed},
         "input": {"name": graph.nodes[0].name, "type": "float32", "shape": [1, *data.image_shape], "values": "raw pixels"},
         "output": {"name": graph.output.name, "type": "float32", "shape": [1, data.n_classes], "values": "logits"},
         "onnx": {"opset": OPSET, "ir_version": IR_VERSION, "bytes": len(model.SerializeToString())},
@@ -81,6 +85,9 @@ def export_bundle(
         onnx.save(model, draft / "model.onnx")
         (draft / "subnet.json").write_text(json.dumps(subnet, indent=1) + "\n")
         (draft / "parity.json").write_text(json.dumps(parity.to_dict(), indent=1) + "\n")
+        (draft / "README.md").write_text(card(subnet, graph, parity, data))
+        (draft / "predict.py").write_text(PREDICT)
+        np.savez(draft / "samples.npz", images=images[:N_SAMPLES], logits=answers(model, images[:N_SAMPLES]))
         draft.chmod(0o755)
         draft.rename(folder)
     finally:

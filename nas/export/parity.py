@@ -92,9 +92,7 @@ def check_parity(
         expected: The supernet's logits on them, shape `(n, n_classes)`.
     """
     step_one = _StepOne(graph, weights, _run_with_integers(model, graph, images[:N_REFERENCE_IMAGES]))
-    session = open_session(model.SerializeToString())
-    answers = np.concatenate([session.run(None, {graph.nodes[0].name: image[None]})[0] for image in images])
-    agreement = 100 * float(np.mean(answers.argmax(axis=1) == expected.argmax(axis=1)))
+    agreement = 100 * float(np.mean(answers(model, images).argmax(axis=1) == expected.argmax(axis=1)))
     narrow = any(n.precision.weights.bits < 8 or n.precision.activations.bits < 8 for n in graph.nodes)
     required = LEAST_AGREEMENT["below 8 bits" if narrow else "w8a8"]
     operators = optimized_operators(model)
@@ -126,6 +124,14 @@ def check_parity(
         required_agreement=required,
         reasons=tuple(reasons),
     )
+
+
+def answers(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what onnxruntime answers to each image, shape `(n, n_classes)`."""
+    session = open_session(model.SerializeToString())
+    name = session.get_inputs()[0].name
+    logits: NDArray[np.float32] = np.concatenate([session.run(None, {name: image[None]})[0] for image in images])
+    return logits
 
 
 def optimized_operators(model: onnx.ModelProto) -> dict[str, int]:

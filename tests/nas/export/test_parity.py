@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -90,7 +92,8 @@ def test_export_writes_a_file_that_answers(evaluator, digits, tmp_path):
     space = evaluator.supernet.space
     architecture = space.architecture(baselines(space)["w8a8 largest"])
     parity = export_bundle(evaluator, digits, architecture, tmp_path / "out", seed=0, facts={"error_val": 1.0})
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["model.onnx", "parity.json", "subnet.json"]
+    written = ["README.md", "model.onnx", "parity.json", "predict.py", "samples.npz", "subnet.json"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == written
     assert json.loads((tmp_path / "out" / "parity.json").read_text())["agreement"] == parity.agreement
     subnet = json.loads((tmp_path / "out" / "subnet.json").read_text())
     assert subnet["id"] == architecture.id
@@ -102,6 +105,32 @@ def test_export_writes_a_file_that_answers(evaluator, digits, tmp_path):
     genome = space.genome(architecture)
     assert error == pytest.approx(evaluator.errors(genome[None], "test")[0], abs=0.6)
     onnx.checker.check_model(str(tmp_path / "out" / "model.onnx"), full_check=True)
+
+
+def test_the_bundle_explains_and_runs_itself(evaluator, digits, tmp_path):
+    space = evaluator.supernet.space
+    architecture = space.architecture(baselines(space)["w4a4 largest"])
+    facts = {"error_val": 5.0, "error_test": 10.0, "latency_ms": 0.5, "latency_spread": 0.01, "latency_ms@other": 2.0}
+    device = {"backend": "onnxruntime", "version": "1", "threads": 1, "cpu": "some processor"}
+    export_bundle(evaluator, digits, architecture, tmp_path / "out", seed=0, facts={**facts, "device": device})
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "- test: 10.00 % (95 % interval 7.31 to 13.53)" in text  # Wilson, 36 of 360
+    assert "- 0.5000 ms, spread 1.0 %: backend onnxruntime, version 1, cpu some processor, threads 1" in text
+    assert "- 2.0000 ms, spread 0.0 %: other" in text
+    assert "| stage1/block1/depthwise | int4 | 24x1x5x5 | int4 |" in text
+    assert "| stem/conv | int8 | 8x1x3x3 | int8 |" in text
+    assert "0 differ" in text
+
+    def predict_py(*arguments):
+        command = [sys.executable, tmp_path / "out" / "predict.py", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=100)
+
+    samples = np.load(tmp_path / "out" / "samples.npz")
+    assert predict_py().stdout.split() == [str(i) for i in samples["logits"].argmax(axis=1)]
+    np.save(tmp_path / "images.npy", digits.x_test[:3])
+    assert len(predict_py(tmp_path / "images.npy").stdout.split()) == 3
+    np.savez(tmp_path / "out" / "samples.npz", images=samples["images"], logits=samples["logits"] + 1)
+    assert "differ from those of the machine that exported" in predict_py().stderr
 
 
 def test_failed_parity_leaves_nothing(evaluator, digits, tmp_path, monkeypatch):

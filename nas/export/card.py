@@ -1,0 +1,109 @@
+"""What stands beside an exported model: a card in Markdown for people, a program of a few lines for their programs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from scipy.stats import binomtest
+
+from nas.data import Dataset
+from nas.export.parity import N_REFERENCE_IMAGES, Parity
+from search_spaces.graph import Conv, Graph, Linear, Quantize
+
+PREDICT = '''\
+"""Answer by model.onnx: `python predict.py IMAGES.npy`, raw pixels; without images, check the samples."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+folder = Path(__file__).parent
+session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+samples = np.load(folder / "samples.npz")
+images = np.load(sys.argv[1]) if len(sys.argv) > 1 else samples["images"]
+logits = np.concatenate([session.run(None, {"images": image[None]})[0] for image in images.astype(np.float32)])
+print(*logits.argmax(axis=1))
+if len(sys.argv) == 1 and not np.allclose(logits, samples["logits"], atol=1e-3 * np.abs(samples["logits"]).max()):
+    sys.exit("the answers differ from those of the machine that exported the model")
+'''
+
+
+def card(subnet: Mapping[str, Any], graph: Graph, parity: Parity, data: Dataset) -> str:
+    """Return the model card.
+
+    Args:
+        subnet: What `subnet.json` holds.
+        graph: The network.
+        parity: The proof.
+        data: What it was trained and measured on.
+    """
+    measured, costs, shape = subnet["measured"], subnet["costs"], "x".join(map(str, subnet["input"]["shape"]))
+    lines = [
+        f"# Subnet {subnet['id']} of {subnet['architecture']['space']}",
+        "",
+        f"Takes raw pixels, float32 {shape}, and gives {data.n_classes} logits. Made by hwnas; `predict.py` runs it.",
+        "",
+        "## Error",
+        "",
+        *_errors(measured, data),
+        "",
+        f"Data: {data.name} ({data.digest}), {len(data.x_train):,} training, {len(data.x_val):,} validation and "
+        f"{len(data.x_test):,} test images. The search saw the validation error, never the test error.",
+        "",
+        "## Latency and size",
+        "",
+        *_latencies(measured),
+        f"- {costs['macs']:,.0f} multiply-accumulates, {costs['size_bytes']:,.0f} bytes of packed weights; the file has "
+        f"{subnet['onnx']['bytes']:,} (onnxruntime wants weights below 8 bits in int8)",
+        "",
+        "## Proof",
+        "",
+        f"{parity.elements:,} integers on {N_REFERENCE_IMAGES} images compared with an independent reference: "
+        f"{parity.integer_mismatches} differ, {parity.ties} lie halfway and went the other way. {parity.agreement:.2f} % of "
+        f"{parity.images:,} answers equal those of the trained network.",
+        "",
+        "## Formats",
+        "",
+        "| layer | weights | of shape | input |",
+        "|---|---|---|---|",
+        *_layers(graph),
+        "",
+        "## Limits",
+        "",
+        "Good for images like those it was trained on; nothing is known of others. Latency holds for the device that is "
+        "named, its runtime and its number of threads.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _errors(measured: Mapping[str, Any], data: Dataset) -> list[str]:
+    found = []
+    for split, name, n in (("val", "validation", len(data.y_val)), ("test", "test", len(data.y_test))):
+        if (error := measured.get(f"error_{split}")) is not None:
+            low, high = binomtest(round(error / 100 * n), n).proportion_ci(method="wilson")
+            found.append(f"- {name}: {error:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f})")
+    return found or ["not measured"]
+
+
+def _latencies(measured: Mapping[str, Any]) -> list[str]:
+    device = measured.get("device", {})
+    own = ", ".join(f"{key} {device[key]}" for key in ("backend", "version", "cpu", "threads") if key in device)
+    found = []
+    for name in (key for key in measured if key.split("@")[0] == "latency_ms"):
+        where = name.partition("@")[2] or own
+        spread = measured.get(name.replace("latency_ms", "latency_spread"), 0.0)
+        found.append(f"- {measured[name]:.4f} ms, spread {100 * spread:.1f} %: {where}")
+    return found or ["- latency not measured"]
+
+
+def _layers(graph: Graph) -> list[str]:
+    rows = []
+    for node in graph.nodes:
+        if isinstance(node, Conv | Linear):
+            source = graph[node.inputs[0]]
+            taken = source.format.name if isinstance(source, Quantize) else "float32"
+            shape = "x".join(map(str, node.weight_shape))
+            rows.append(f"| {node.name} | {node.precision.weights.name} | {shape} | {taken} |")
+    return rows

@@ -1,0 +1,117 @@
+"""Proves an exported folder again, from its files alone and the data set it names."""
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from nas.data import Dataset
+from nas.export.parity import answers, check_parity
+from search_spaces import SPACES
+from search_spaces.architecture import Architecture
+from search_spaces.errors import InvalidInput
+from search_spaces.graph import Conv, Graph, Linear, Normalize, Quantize
+
+ERROR_TOLERANCE = 0.5  # percent of test images by which an error may differ from the one that was recorded
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found.
+
+    Attributes:
+        elements: Integers compared with the reference.
+        samples: Sample images whose logits were compared.
+        error_test: Percent of wrong answers on the test images.
+        reasons: What failed, one sentence each; empty when everything holds.
+    """
+
+    elements: int
+    samples: int
+    error_test: float
+    reasons: tuple[str, ...]
+
+
+def read_subnet(folder: Path) -> dict[str, Any]:
+    """Return what `subnet.json` of an exported folder holds.
+
+    Raises:
+        InvalidInput: If there is none, or it is damaged.
+    """
+    path = folder / "subnet.json"
+    try:
+        subnet: dict[str, Any] = json.loads(path.read_text())
+        _ = (subnet["architecture"]["space"], subnet["formats"], subnet["measured"])
+        _ = [subnet["data"][key] for key in ("name", "digest", "n_val", "seed")]
+    except OSError as error:
+        raise InvalidInput(f"'{folder}' is no exported folder: it holds no subnet.json") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"'{path}' is damaged; export the subnet again") from error
+    return subnet
+
+
+def verify(folder: Path, subnet: dict[str, Any], data: Dataset) -> Verification:
+    """Compare the file with the integer reference, its samples, and its recorded test error.
+
+    Args:
+        folder: As `hwnas export` wrote it.
+        subnet: What its `subnet.json` holds.
+        data: The data set that it names.
+
+    Raises:
+        InvalidInput: If a file is missing or damaged, or the data set is another one.
+    """
+    if data.digest != subnet["data"]["digest"]:
+        raise InvalidInput(f"the data set '{data.name}' is not the one that '{folder}' was made with: its content differs")
+    build = SPACES.get(subnet["architecture"]["space"])
+    space = build(input_shape=data.image_shape, n_classes=data.n_classes, formats=tuple(subnet["formats"]))
+    graph = space.graph(Architecture.from_json(json.dumps(subnet["architecture"])))
+    try:
+        model = onnx.load(folder / "model.onnx")
+        weights = weights_of(model, graph)
+        with np.load(io.BytesIO((folder / "samples.npz").read_bytes())) as samples:
+            images, logits = samples["images"], samples["logits"]
+    except (OSError, DecodeError, BadZipFile, KeyError, ValueError) as error:
+        raise InvalidInput(f"'{folder}' lacks a file or holds a damaged one; export the subnet again") from error
+    parity = check_parity(model, graph, weights, images, logits)
+    reasons = list(parity.reasons)
+    if not np.allclose(answers(model, images), logits, atol=1e-3 * np.abs(logits).max()):
+        reasons.append("the logits of the samples differ from those that were recorded")
+    measured = 100 * float(np.mean(answers(model, data.x_test).argmax(axis=1) != data.y_test))
+    recorded = subnet["measured"].get("error_test")
+    if recorded is not None and abs(measured - recorded) > ERROR_TOLERANCE:
+        reasons.append(f"the test error is {measured:.2f} %, but {recorded:.2f} % was recorded")
+    return Verification(parity.elements, len(images), measured, tuple(reasons))
+
+
+def weights_of(model: onnx.ModelProto, graph: Graph) -> dict[str, NDArray[Any]]:
+    """Return the weights that a model was lowered with, under the names that `search_spaces.lower` takes.
+
+    Raises:
+        KeyError: If the model lacks one.
+    """
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    weights = {}
+    for node in graph.nodes:
+        if isinstance(node, Conv | Linear):
+            kind = "" if node.precision.is_float32 else "/integers"
+            for part in ("weight", "bias"):
+                weights[f"{node.name}/{part}"] = stored[f"{node.name}/{part}{kind}"]
+            if kind:
+                scale = stored[f"{node.name}/weight/scale"]
+                weights[f"{node.name}/weight_scale"] = np.broadcast_to(scale, node.shape[:1])
+        elif isinstance(node, Quantize):
+            for part in ("scale", "zero_point"):
+                weights[f"{node.name}/{part}"] = stored[f"{node.name}/{part}"]
+        elif isinstance(node, Normalize):
+            for part in ("mean", "std"):
+                weights[f"{node.name}/{part}"] = stored[f"{node.name}/{part}"].reshape(-1)
+    return weights
