@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +76,11 @@ def train(
     optimizer = _optimizer(supernet, schedule)
     records = _resume(supernet, optimizer, checkpoint, identity) if checkpoint.exists() else []
     sample = sample or (lambda epoch, rng: sample_sandwich(supernet.space, schedule, epoch, rng))
+    job = _Job(supernet, data, schedule, seed, sample, progress)
     rollbacks = int(records[-1]["rollbacks"]) if records else 0
     while len(records) < schedule.epochs:
         begin = None if checkpoint.exists() else {n: t.clone() for n, t in supernet.state_dict().items()}
-        record = _epoch(supernet, optimizer, data, schedule, len(records), rollbacks, seed, sample, progress)
+        record = _epoch(job, optimizer, len(records), rollbacks)
         best = min([error_before, *(earlier["error_largest"] for earlier in records)])
         if not _has_collapsed(record, best, data.n_classes):
             records.append(record)
@@ -108,20 +109,23 @@ def train(
     return records
 
 
-def _epoch(
-    supernet: Supernet,
-    optimizer: torch.optim.Optimizer,
-    data: Dataset,
-    schedule: Schedule,
-    epoch: int,
-    rollbacks: int,
-    seed: int,
-    sample: Sample,
-    progress: Callable[[int, int, str], None],
-) -> Record:
+@dataclass(frozen=True)
+class _Job:
+    """What stays the same from epoch to epoch; see `train`."""
+
+    supernet: Supernet
+    data: Dataset
+    schedule: Schedule
+    seed: int
+    sample: Sample
+    progress: Callable[[int, int, str], None]
+
+
+def _epoch(job: _Job, optimizer: torch.optim.Optimizer, epoch: int, rollbacks: int) -> Record:
     """Train one epoch and return its record; it is left at the first loss that is not finite."""
-    images, labels = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
-    rng = np.random.default_rng([seed, epoch, rollbacks])
+    supernet, schedule = job.supernet, job.schedule
+    images, labels = torch.from_numpy(job.data.x_train), torch.from_numpy(job.data.y_train)
+    rng = np.random.default_rng([job.seed, epoch, rollbacks])
     in_bfloat16 = schedule.bfloat16 and not schedule.is_quantized(epoch)
     stage = "quantized" if schedule.is_quantized(epoch) else "float"
     steps: list[tuple[float, float, float]] = []
@@ -131,7 +135,7 @@ def _epoch(
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(moment) * SLOWER**rollbacks
         x, y = x.to(supernet.device), y.to(supernet.device)
-        graphs = sample(moment, rng)
+        graphs = job.sample(moment, rng)
         loss, errors = sandwich_step(supernet, optimizer, x, y, graphs, schedule, in_bfloat16=in_bfloat16)
         steps.append((loss, errors[0], errors[-1]))
         if not np.isfinite(loss):
@@ -143,7 +147,7 @@ def _epoch(
             f"smallest {recent[2]:.1f} %, {seen / (time.perf_counter() - start):.0f} images/s"
         )
         done = epoch * len(images) + round(position * len(images)) + len(x)
-        progress(min(done, (epoch + 1) * len(images)), schedule.epochs * len(images), note)
+        job.progress(min(done, (epoch + 1) * len(images)), schedule.epochs * len(images), note)
     loss, largest, smallest = np.mean(steps, axis=0)
     at_end = np.mean([error for _, error, _ in steps[-math.ceil(len(steps) / 4) :]])
     return {

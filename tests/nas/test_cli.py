@@ -360,7 +360,7 @@ def test_tables_outside_a_run_are_read_again(tmp_path, finished, capsys):
 def test_help_is_quick_and_clear(capsys):
     code = "import sys, nas.cli; nas.cli.build_parser().format_help(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
-    for verb in ("run", "train", "measure", "search", "front", "export", "spaces", "devices"):
+    for verb in ("run", "train", "measure", "search", "front", "export", "finetune", "verify", "spaces", "devices"):
         with pytest.raises(SystemExit) as stop:
             build_parser().parse_args([verb, "--help"])
         assert stop.value.code == 0
@@ -386,6 +386,10 @@ def test_commands_of_the_documents_run(command, run, tmp_path, monkeypatch, caps
     (tmp_path / "runs").mkdir()
     run.rename(tmp_path / "runs" / "digits")
     shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
+    if "--against" in words:
+        shutil.copytree("runs/digits", "runs/other")
+    if "verify" in words:
+        assert main(["export", "runs/digits", front["id"].iloc[0], "--to", "my_model"]) == 0
     if "experiments/digits.yaml" in words:
         words += quick
     if "--space" in words:
