@@ -28,6 +28,7 @@ from search_spaces.graph import (
     Relu,
     Resize,
     Softmax,
+    consumers,
 )
 
 
@@ -59,14 +60,29 @@ def run(graph: Graph, images: Tensor, layers: Layers) -> Tensor:
         What the last node gives, shape `(n, *graph.output.shape)`.
     """
     last_use = {name: node.name for node in graph.nodes for name in node.inputs}
+    passed_over = _relus_of_quantizers(graph)
     tensors = {graph.nodes[0].name: images}
     for node in graph.nodes[1:]:
         inputs = [tensors[name] for name in node.inputs]
-        tensors[node.name] = apply(node, inputs, layers)
+        tensors[node.name] = inputs[0] if node.name in passed_over else apply(node, inputs, layers)
         for name in node.inputs:
             if last_use[name] == node.name:
                 tensors.pop(name, None)
     return tensors[graph.output.name]
+
+
+def _relus_of_quantizers(graph: Graph) -> set[str]:
+    """Return the ReLUs that need not be computed: quantizers to integers from 0 up, which alone take them, do the same.
+
+    Values are the same, and gradients but at exactly 0; a pass over the tensor is saved.
+    """
+    takers = consumers(graph.nodes)
+    relus = [node.name for node in graph.nodes if isinstance(node, Relu) and takers[node.name]]
+    return {name for name in relus if all(isinstance(taker, Quantize) and _starts_at_zero(taker) for taker in takers[name])}
+
+
+def _starts_at_zero(quantizer: Quantize) -> bool:
+    return quantizer.format.is_integer and not quantizer.format.signed
 
 
 @singledispatch

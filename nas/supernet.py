@@ -252,7 +252,7 @@ class Supernet(nn.Module):
         values = values.flatten()[:: 1 + values.numel() // N_VALUES_OF_FIRST_STEP]
         if node.format.asymmetric:
             return torch.stack(choose_scale_and_zero_point(values, node.format.levels))
-        rows = values[None]
+        rows = values[None] if node.format.signed else values[None].relu()
         if node.format.is_minifloat:
             scale = choose_minifloat_scale(rows, node.format)
         else:

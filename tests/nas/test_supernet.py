@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from nas import operators
 from nas.calibration import calibrate
 from nas.evaluation import predict
 from nas.quant.folding import BATCH_NORM_EPS
@@ -169,3 +170,24 @@ def test_measured_errors_do_not_depend_on_the_number_of_threads(trained, digits)
         torch.set_num_threads(n)
         logits.append(predict(trained, graph, calibrate(trained, graph, images), images))
     assert (logits[0] == logits[1]).all()
+
+
+@pytest.mark.parametrize("name", ["w8a8", "w4a4", "float32"])
+def test_a_quantizer_from_zero_up_needs_no_relu(trained, digits, monkeypatch, name):
+    """With and without the ReLUs that are passed over: the same answers and gradients."""
+    graph = trained.space.graph(trained.space.architecture(uniform_genome(trained.space, "largest", name)))
+    passed_over = operators._relus_of_quantizers(graph)
+    assert len(passed_over) == (0 if name == "float32" else sum(isinstance(node, Relu) for node in graph.nodes))
+    images = torch.from_numpy(digits.x_train[:64])
+
+    def gradients():
+        logits = trained(images, graph)
+        found = torch.autograd.grad(logits.square().mean(), [*trained.parameters()], allow_unused=True)
+        return logits, [gradient for gradient in found if gradient is not None]
+
+    without, gradients_without = gradients()
+    monkeypatch.setattr(operators, "_relus_of_quantizers", lambda graph: set())
+    logits, with_relus = gradients()
+    assert torch.equal(without, logits)
+    for one, other in zip(gradients_without, with_relus, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
