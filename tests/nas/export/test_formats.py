@@ -75,7 +75,7 @@ def test_every_integer_format_is_trained_exported_and_proven(formats, learned, d
     assert evaluator.errors(uniform_genome(space, "largest", formats[-1])[None], "test")[0] < 40
 
 
-@pytest.mark.parametrize("name", ["w8a8-tensor", "w6a5-asymmetric", "w8a8-tensor-asymmetric", "e4m3", "w8a8", "float32"])
+@pytest.mark.parametrize("name", ["w8a8-tensor", "w8a8-asymmetric", "w8a8-tensor-asymmetric", "e4m3", "w8a8", "float32"])
 def test_what_is_shipped_is_what_was_trained(name, learned, digits):
     """Layers on shared weights against folded ones, on the batch that calibrates; apart by rounded biases only."""
     space = one_block_each(("float32", name) if name != "float32" else (name,))
@@ -88,7 +88,7 @@ def test_what_is_shipped_is_what_was_trained(name, learned, digits):
             graph, images, SharedLayers(supernet, Calibration(steps=calibration.steps, zero_points=calibration.zero_points))
         )
         shipped = run(graph, images, FoldedLayers(supernet.fold(graph, calibration)))
-    assert (shared.argmax(dim=1) == shipped.argmax(dim=1)).float().mean() > 0.93
+    assert (shared.argmax(dim=1) == shipped.argmax(dim=1)).float().mean() > 0.95
     assert (shared - shipped).abs().median() < 0.02 * shared.std()
 
 
