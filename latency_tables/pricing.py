@@ -20,6 +20,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import lsq_linear
 
 from search_spaces.costs import macs
 from search_spaces.formats import FLOAT32
@@ -117,7 +118,8 @@ def prior(parts: Parts) -> NDArray[np.float64]:
 def fit(parts: Parts, graphs: Sequence[Graph], measured_ms: NDArray[np.float64]) -> NDArray[np.float64]:
     """Fit constant and coefficients on whole networks.
 
-    Least squares of the relative error, drawn towards the prior by a ridge whose strength is that of a tenth of a network.
+    Least squares of the relative error, drawn towards the prior by a ridge whose strength is that of a tenth of a network;
+    the constant is not negative.
 
     Args:
         parts: Times of the parts.
@@ -133,7 +135,10 @@ def fit(parts: Parts, graphs: Sequence[Graph], measured_ms: NDArray[np.float64])
     residual = 1.0 - rows @ start
     size[size == 0] = 1.0  # a sum that is zero in every network, such as changes where there is but one format
     ridge = np.diag(np.sqrt(RIDGE) * size)
-    change, *_ = np.linalg.lstsq(np.vstack([rows, ridge]), np.concatenate([residual, np.zeros(len(start))]), rcond=None)
+    least = np.full(len(start), -np.inf)
+    least[0] = -start[0]  # a call takes no less than nothing, however noisy the networks were
+    target = np.concatenate([residual, np.zeros(len(start))])
+    change = lsq_linear(np.vstack([rows, ridge]), target, bounds=(least, np.inf)).x
     fitted: NDArray[np.float64] = start + change
     return fitted
 

@@ -182,3 +182,12 @@ def test_uniform_networks_never_change_format(tiny_space, make_table):
     for name in ("float32", "w8a8", "w4a4"):
         graph = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "largest", name)))
         assert (graph_features(parts, graph)[5:] == 0).all()
+
+
+def test_noise_cannot_make_a_call_take_less_than_nothing(tiny_space, rng, make_table):
+    """Times that grow faster than their sums want a negative constant."""
+    parts = make_table(tiny_space).parts
+    graphs = [tiny_space.graph(tiny_space.architecture(genome)) for genome in tiny_space.sample(20, rng)]
+    sums = np.array([graph_features(parts, graph)[:2].sum() for graph in graphs])
+    fitted = fit(parts, graphs, np.maximum(sums - 0.9 * sums.min(), 1e-6))
+    assert fitted[0] >= 0
