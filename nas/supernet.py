@@ -303,7 +303,7 @@ class SharedLayers:
         if self.calibration is not None:
             scale = self.calibration.steps.setdefault(node.name, scale.detach())
             if zero_point is not None:
-                zero_point = self.calibration.zero_points.setdefault(node.name, zero_point.detach())
+                zero_point = self.calibration.zero_points.setdefault(node.name, zero_point.detach().round())
         if zero_point is not None:
             return fake_quantize(x, scale, -zero_point, node.format.levels - zero_point)
         if node.format.is_minifloat:
