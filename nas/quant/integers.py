@@ -123,7 +123,9 @@ def refuse_nan(values: Tensor) -> None:
 def round_through(values: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
     """Return values rounded and, with bounds, clipped to them, with the gradient of the values themselves everywhere."""
     rounded = values.detach().round()
-    return values + (rounded.clamp(low, high) if low is not None else rounded) - values.detach()
+    if low is not None:
+        rounded = rounded.clamp(low, high)
+    return values + (rounded - values.detach())  # in this order it is the rounded value to the last bit
 
 
 def scale_gradient(tensor: Tensor, factor: float) -> Tensor:

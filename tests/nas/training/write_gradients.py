@@ -12,6 +12,7 @@ from nas import processes, supernet
 from nas.calibration import calibrate
 from nas.config import TrainingConfig
 from nas.data import load_dataset
+from nas.folded import convolve
 from nas.quant.folding import BATCH_NORM_EPS
 from nas.supernet import SharedLayers, Supernet
 from nas.training.sandwich import sandwich_step
@@ -38,7 +39,7 @@ class FixedStatistics(SharedLayers):
     """Batch norms in evaluation mode; channels that a smaller network lacks are cut off."""
 
     def conv(self, node, x):
-        y = functional.conv2d(x, self._rounded(node), stride=node.stride, padding=node.kernel // 2, groups=node.groups)
+        y = convolve(node, x, self.supernet.rounded(node, self.supernet.weight(node)))
         mean, var = (values[: node.shape[0]] for values in statistics[node.name])
         gamma, beta = self.supernet.gamma(node), self.supernet.bias(node)
         return functional.batch_norm(y, mean, var, gamma, beta, eps=BATCH_NORM_EPS)
