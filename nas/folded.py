@@ -9,6 +9,7 @@ from torch.nn import functional
 from nas.quant.integers import dequantize, quantize
 from nas.quant.minifloats import quantize_minifloat
 from search_spaces.graph import Conv, Linear, Normalize, Quantize
+from search_spaces.lowering import bounds
 
 
 class FoldedLayers:
@@ -40,11 +41,7 @@ class FoldedLayers:
         scale = self.weights[f"{node.name}/scale"]
         if node.format.is_minifloat:
             return dequantize(quantize_minifloat(x, scale, node.format), scale)
-        low, high = node.format.low, node.format.high
-        if node.format.asymmetric:
-            zero_point = int(self.weights[f"{node.name}/zero_point"])
-            low, high = -zero_point, node.format.levels - zero_point
-        return dequantize(quantize(x, scale, low, high), scale)
+        return dequantize(quantize(x, scale, *bounds(node, self.weights)), scale)
 
     def _weight_and_bias(self, node: Conv | Linear) -> tuple[Tensor, Tensor]:
         weight, bias = self.weights[f"{node.name}/weight"], self.weights[f"{node.name}/bias"]

@@ -201,10 +201,7 @@ class Supernet(nn.Module):
         """Return the scale of a weight, shape `(out,)`: the best for this slice times a learned multiplier."""
         number_format = node.precision.weights
         rows = weight.flatten(1) if node.precision.per_channel else weight.reshape(1, -1)
-        if number_format.is_minifloat:
-            scale = choose_minifloat_scale(rows, number_format)
-        else:
-            scale = self.choose_scale(rows, number_format.high)
+        scale = self._best_scale(rows, number_format)
         index = self.multiplier_index[node.name, number_format, node.precision.per_channel]
         dampening = 1 / math.sqrt(weight.numel() * number_format.greatest)
         return (scale * scale_gradient(self.log_multipliers[index].exp(), dampening)).expand(len(weight))
@@ -253,11 +250,14 @@ class Supernet(nn.Module):
         if node.format.asymmetric:
             return torch.stack(choose_scale_and_zero_point(values, node.format.levels))
         rows = values[None] if node.format.signed else values[None].relu()
-        if node.format.is_minifloat:
-            scale = choose_minifloat_scale(rows, node.format)
-        else:
-            scale = self.choose_scale(rows, node.format.high)
+        scale = self._best_scale(rows, node.format)
         return torch.cat([scale, torch.zeros_like(scale)])
+
+    def _best_scale(self, rows: Tensor, number_format: NumberFormat) -> Tensor:
+        """Return a scale for each row of shape `(rows, n)`."""
+        if number_format.is_minifloat:
+            return choose_minifloat_scale(rows, number_format)
+        return self.choose_scale(rows, number_format.high)
 
 
 class SharedLayers:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from search_spaces.choice import Option
+from search_spaces.errors import InvalidInput
 from search_spaces.formats import FLOAT, W8A8, Precision
 from search_spaces.graph import Add, Conv, GlobalAveragePool, Input, Linear, Node, Normalize, Output, Relu, Resize
 
@@ -63,6 +64,12 @@ class BlockBuilder:
     def add_if_alike(self, part: str, first: Node, second: Node) -> Node:
         """Append the sum of two tensors of one shape; of different shapes return the second."""
         return self.apply(Add, part, first, second) if first.shape == second.shape else second
+
+
+def check_classes(n_classes: int) -> None:
+    """Raise `InvalidInput` if there is nothing to tell apart."""
+    if n_classes < 2:
+        raise InvalidInput(f"n_classes must be at least 2, got {n_classes}")
 
 
 def strided(length: int, stride: int) -> int:

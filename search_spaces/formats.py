@@ -169,6 +169,7 @@ class Precision:
 
 FLOAT = Precision()
 W8A8 = Precision(INT8, INT8)
+FORMATS = ("float32", "w8a8", "w4a4")  # what spaces offer unless told otherwise
 
 
 def check_formats(names: Sequence[str]) -> tuple[str, ...]:

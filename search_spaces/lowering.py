@@ -293,12 +293,12 @@ def _(node: Quantize, lowering: _Lowering) -> None:
     lowering.operator("DequantizeLinear", [integers, scale, zero_point], node.name)
 
 
-def zero_point_of(node: Quantize, weights: Weights) -> int:
+def zero_point_of(node: Quantize, weights: Mapping[str, Any]) -> int:
     """Return what stands for zero in the uint8 container of a quantized tensor."""
     return int(weights[f"{node.name}/zero_point"]) if node.format.asymmetric else node.format.zero_point
 
 
-def bounds(node: Quantize, weights: Weights) -> tuple[int, int]:
+def bounds(node: Quantize, weights: Mapping[str, Any]) -> tuple[int, int]:
     """Return the least and the greatest integer of a quantized tensor, around zero."""
     if node.format.asymmetric:
         zero_point = zero_point_of(node, weights)

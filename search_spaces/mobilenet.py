@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 
 from search_spaces.blocks import BlockBuilder
 from search_spaces.choice import Option
-from search_spaces.errors import InvalidInput
+from search_spaces.formats import FORMATS
 from search_spaces.graph import GlobalAveragePool, HardSigmoid, HardSwish, Multiply, Node, Relu
 from search_spaces.space import SPACES, SearchSpace
-from search_spaces.stages import Stage, staged
+from search_spaces.stages import Stage, check_kernels, staged
 
-FORMATS = ("float32", "w8a8", "w4a4")
 SQUEEZE = 4  # channels of a block over those of its squeeze
 
 
@@ -48,8 +47,7 @@ def mobilenet(
     Raises:
         InvalidInput: If there is no stage, an even kernel, fewer than two classes, or an unknown format.
     """
-    if even := [kernel for kernel in kernels if kernel % 2 == 0]:
-        raise InvalidInput(f"kernels must be odd, got {even}")
+    check_kernels(kernels)
     return staged(
         name,
         inverted_residual,

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from search_spaces.blocks import BlockBuilder
 from search_spaces.choice import Option
 from search_spaces.errors import InvalidInput
+from search_spaces.formats import FORMATS
 from search_spaces.graph import Add, Node, Relu
 from search_spaces.space import SPACES, SearchSpace
-from search_spaces.stages import Stage, staged
-
-FORMATS = ("float32", "w8a8", "w4a4")
+from search_spaces.stages import Stage, check_kernels, staged
 
 
 def basic(block: BlockBuilder, stage: Stage, width: int, stride: int, own: Mapping[str, Option]) -> None:
@@ -72,8 +71,7 @@ def resnet(
     """
     if bool(kernels) == bool(inner_ratios):
         raise InvalidInput("a resnet takes either kernels, of basic blocks, or inner_ratios, of bottlenecks")
-    if even := [kernel for kernel in kernels if kernel % 2 == 0]:
-        raise InvalidInput(f"kernels must be odd, got {even}")
+    check_kernels(kernels)
     return staged(
         name,
         basic if kernels else bottleneck,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from search_spaces.blocks import BlockBuilder, head, resolution_of, stem, strided
+from search_spaces.blocks import BlockBuilder, check_classes, head, resolution_of, stem, strided
 from search_spaces.choice import ActiveWhen, Choice, Option
 from search_spaces.errors import InvalidInput
 from search_spaces.formats import Precision, check_formats
@@ -135,8 +135,7 @@ def staged(
     """
     if not stages:
         raise InvalidInput(f"space '{name}' needs at least one stage, got none")
-    if n_classes < 2:
-        raise InvalidInput(f"n_classes must be at least 2, got {n_classes}")
+    check_classes(n_classes)
     if too_small := [height for height in resolutions if height < 1]:
         raise InvalidInput(f"resolutions must be at least 1, got {too_small}")
     offered = {**offered, "format": check_formats(formats)}
@@ -168,3 +167,9 @@ def staged(
         reads = [*everywhere, last.depth, last.width, last.choice("format")]
         slots.append(Slot(f"head@{b}", tuple(reads), partial(family.head, last, n_classes)))
     return SearchSpace(name, choices, slots, conditions)
+
+
+def check_kernels(kernels: Sequence[int]) -> None:
+    """Raise `InvalidInput` if a kernel size is even: it would have no centre."""
+    if even := [kernel for kernel in kernels if kernel % 2 == 0]:
+        raise InvalidInput(f"kernels must be odd, got {even}")

@@ -10,14 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from search_spaces.blocks import BlockBuilder, head, stem, strided
+from search_spaces.blocks import BlockBuilder, check_classes, head, stem, strided
 from search_spaces.choice import ActiveWhen, Choice, Option
-from search_spaces.errors import InvalidInput
-from search_spaces.formats import Precision, check_formats
+from search_spaces.formats import FORMATS, Precision, check_formats
 from search_spaces.graph import Add, AttentionScores, AttentionValues, HardSwish, Node, Softmax
 from search_spaces.space import SPACES, SearchSpace, Slot
 
-FORMATS = ("float32", "w8a8", "w4a4")
 EMBEDDING_FORMAT = "embedding/format"
 
 
@@ -53,8 +51,7 @@ def vit(
     Raises:
         InvalidInput: If there are fewer than two classes, or a format is unknown.
     """
-    if n_classes < 2:
-        raise InvalidInput(f"n_classes must be at least 2, got {n_classes}")
+    check_classes(n_classes)
     offered = check_formats(formats)
     size = (strided(input_shape[1], stem_stride), strided(input_shape[2], stem_stride))
     grid = (strided(size[0], 2), strided(size[1], 2))
