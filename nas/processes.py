@@ -1,5 +1,6 @@
 """Several processes that train one supernet together, as `torchrun` starts them; alone, everything here changes nothing."""
 
+import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,10 +14,15 @@ T = TypeVar("T")
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Join the other processes that `torchrun` has started, if it has."""
+    """Join the other processes that `torchrun` has started, if it has.
+
+    Torch's optimizers import `torch.distributed.nn`, whose functions keep the group that exists at that moment as a default:
+    it would outlive `destroy_process_group`, and its threads abort the interpreter that ends around them. So it comes first.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
+    importlib.import_module("torch.distributed.nn")
     distributed.init_process_group("gloo")
     try:
         yield
