@@ -108,6 +108,8 @@ def build_parser() -> argparse.ArgumentParser:
     text = "columns to print, separated by commas, such as id,error_val,latency_ms"
     front.add_argument("--columns", default="", metavar="NAMES", help=text)
     front.add_argument("--against", default="", metavar="RUN", help="another run: say which front beats which networks")
+    text = "another device, by name or file of its latency table: score all measured networks by its predictions"
+    front.add_argument("--device", default="", metavar="OTHER", help=text)
     front.add_argument("--format", choices=("table", "csv", "json"), default="table", help="how to print (default table)")
     front.set_defaults(verb=_front)
 
@@ -259,7 +261,8 @@ def _search_and_print(pipeline: "Pipeline", options: argparse.Namespace) -> None
 
 
 def _front(options: argparse.Namespace) -> int:
-    from nas.report.query import Query, print_query
+    from nas.report.query import Query, Scores, print_query
+    from nas.run_folder import RunFolder
 
     query = Query(
         max=options.max,
@@ -270,7 +273,15 @@ def _front(options: argparse.Namespace) -> int:
         columns=options.columns.split(",") if options.columns else (),
         against=options.against,
     )
-    print_query(Path(options.run), query, options.format)
+    if options.device:
+        from nas.opening import open_run
+        from nas.overview import find_table, rescored
+
+        pipeline = open_run(options.run)
+        scores = rescored(pipeline, find_table(pipeline, options.device))
+    else:
+        scores = Scores.of_run(RunFolder.open(Path(options.run)))
+    print_query(options.run, scores, query, options.format)
     return 0
 
 

@@ -53,11 +53,9 @@ def measured_front(
     feasible = keeps(known, greatest, least)
     near = np.flatnonzero(feasible)
     near = near[layers(columns({name: known[name][near] for name in objectives}), N_LAYERS)]
-    rows = {genome.tobytes(): i for i, genome in enumerate(genomes)}
-    seeds = {name: rows[g.tobytes()] for name, g in baselines(space).items() if g.tobytes() in rows}
+    seeds = rows_of_baselines(space, genomes)
     timed = np.unique([*near, *seeds.values()])
-    predicted = {name.replace("latency_ms", "latency_ms_predicted"): function for name, function in exact.items()}
-    networks = _describe(space, genomes[timed], known["error"][timed], measure_latency(genomes[timed]), predicted)
+    networks = describe_networks(space, genomes[timed], known["error"][timed], measure_latency(genomes[timed]), exact)
 
     names = ["error_val" if name == "error" else name for name in objectives]
     kept = np.flatnonzero(feasible[timed] & keeps(networks, greatest, least))
@@ -74,9 +72,7 @@ def measured_front(
 
     front = networks.iloc[best].sort_values([*names, "id"], ignore_index=True)
     front["tied"] = front["tied"].astype(bool)
-    uniform = networks.iloc[of_seed].drop(columns="tied").reset_index(drop=True)
-    uniform.insert(0, "baseline", list(seeds))
-    return networks, front, uniform
+    return networks, front, named(networks.drop(columns="tied"), dict(zip(seeds, of_seed, strict=True)))
 
 
 def keeps(
@@ -101,22 +97,43 @@ def _margin(networks: pd.DataFrame, name: str, noise: float) -> NDArray[np.float
     return np.zeros(len(networks))
 
 
-def _describe(
+def describe_networks(
     space: SearchSpace,
     genomes: Genomes,
     errors: NDArray[np.float64],
-    latencies: Mapping[str, NDArray[np.float64]],
+    measured: Mapping[str, NDArray[np.float64]],
     costs: Mapping[str, Objective],
 ) -> pd.DataFrame:
-    """Return a row for each network: id, measured and predicted numbers, choices."""
+    """Return a row for each network: id, measured and predicted numbers, choices.
+
+    Args:
+        space: Their space.
+        genomes: Shape `(n, g)`.
+        errors: On the validation split, percent, shape `(n,)`.
+        measured: Further columns, each `(n,)`; a test error among them or not.
+        costs: By name; latencies are called `latency_ms_predicted` in the table.
+    """
     architectures = [space.architecture(genome) for genome in genomes]
-    frame = pd.DataFrame({"id": [a.id for a in architectures], "error_val": errors, "error_test": np.nan, **latencies})
+    frame = pd.DataFrame({"id": [a.id for a in architectures], "error_val": errors, "error_test": np.nan, **measured})
     for name, cost in costs.items():
         values = cost(genomes)
-        frame[name] = values.astype(int) if name in WHOLE_NUMBERS else values
+        frame[name.replace("latency_ms", "latency_ms_predicted")] = values.astype(int) if name in WHOLE_NUMBERS else values
     for choice in space.choices:
         frame[choice.name] = pd.Series([a.options.get(choice.name) for a in architectures], dtype=object)
     return frame
+
+
+def rows_of_baselines(space: SearchSpace, genomes: Genomes) -> dict[str, int]:
+    """Return which of the genomes are baselines, by name."""
+    rows = {genome.tobytes(): i for i, genome in enumerate(genomes)}
+    return {name: rows[g.tobytes()] for name, g in baselines(space).items() if g.tobytes() in rows}
+
+
+def named(networks: pd.DataFrame, rows: Mapping[str, int]) -> pd.DataFrame:
+    """Return some rows with what they are called, in a first column `baseline`."""
+    chosen = networks.iloc[list(rows.values())].reset_index(drop=True)
+    chosen.insert(0, "baseline", list(rows))
+    return chosen
 
 
 WHOLE_NUMBERS = ("size_bytes", "macs")

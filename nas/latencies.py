@@ -68,7 +68,11 @@ class Latencies:
             if self.device.config.elsewhere:
                 self.device.ask_elsewhere(graphs)
             self._keep(due, list(self.device.time_here(graphs, self.device.read(), dict(heading)).values()))
-        found = [values for values in self._archive.lookup(genomes) if values]
+        return self.known(genomes)
+
+    def known(self, genomes: Genomes) -> dict[str, np.ndarray]:
+        """Return measured latency and spread of networks by column, as `time` does, but NaN where none was measured."""
+        found = [values or dict.fromkeys(COLUMNS, np.nan) for values in self._archive.lookup(genomes)]
         return {f"{name}{self.suffix}": np.array([values[name] for values in found]) for name in COLUMNS}
 
     def take(self, genomes: Genomes, file: Path) -> LatencyTable:

@@ -140,7 +140,7 @@ class Pipeline:
         """
         elsewhere = [latencies for latencies in self.latencies if latencies.device.config.elsewhere] or [self.latencies[0]]
         missing = [latencies for latencies in elsewhere if not latencies.device.path.exists()]
-        genomes = self._errors.genomes() if not missing else np.empty((0, len(self.space.choices)), np.int16)
+        genomes = self.errors.genomes() if not missing else np.empty((0, len(self.space.choices)), np.int16)
         return (missing or elsewhere)[0].take(genomes, file)
 
     def check_limits(self) -> None:
@@ -149,7 +149,7 @@ class Pipeline:
         Raises:
             InvalidInput: If none does; with the nearest that does.
         """
-        exact = self._static_costs()
+        exact = self.static_costs()
         exact |= {each.name: each.predicted() for each in self.latencies if each.device.path.exists()}
         check_feasible(self.space, exact, self.experiment.search.max, self.experiment.search.min)
 
@@ -165,7 +165,7 @@ class Pipeline:
             measuring.
         """
         evaluator, config = self.evaluator(), self.experiment.search
-        exact = {**{each.name: each.predicted() for each in self.latencies}, **self._static_costs()}
+        exact = self.costs()
         check_feasible(self.space, exact, config.max, config.min)
         cheap = {name: exact[name] for name in config.objectives if name != "error"}
         constraints: dict[str, Objective] = {
@@ -189,7 +189,7 @@ class Pipeline:
                     noise={"error": config.noise} if config.noise else None,
                     workers=workers,
                     rng=rng,
-                    archive=self._errors,
+                    archive=self.errors,
                     progress=update,
                 )
             else:
@@ -291,12 +291,16 @@ class Pipeline:
         """Return what measures the errors of subnets of the trained supernet."""
         return Evaluator(self._trained(), self.data, n_calibration=self.experiment.search.n_calibration)
 
-    def _static_costs(self) -> dict[str, FactorTable]:
+    def static_costs(self) -> dict[str, FactorTable]:
         """Return the costs that need no measurement."""
         exact = {name: cost_table(self.space, name) for name in ("size_bytes", "macs")}
         if self.experiment.accelerator:
             exact |= Accelerator.from_dict(self.experiment.accelerator, "accelerator").tables(self.space)
         return exact
+
+    def costs(self) -> dict[str, FactorTable]:
+        """Return all costs that are exact sums of tables: latencies as predicted, and those that need no measurement."""
+        return {**{each.name: each.predicted() for each in self.latencies}, **self.static_costs()}
 
     def _archive(self, study: str, names: tuple[str, ...], identity: Mapping[str, str]) -> Archive:
         """Return an archive of this run; in a database that runs share, studies are told apart by the run's name."""
@@ -325,10 +329,10 @@ class Pipeline:
         n = min(len(genomes), self.experiment.search.n_measurements)
         genomes = genomes[np.linspace(0, len(genomes) - 1, n).round().astype(int)]
         genomes = np.concatenate([genomes, np.array(list(baselines(self.space).values()))])
-        self._errors.measure_missing(genomes, evaluator.measure, progress)
+        self.errors.measure_missing(genomes, evaluator.measure, progress)
 
     def _find(self, architecture_id: str) -> Architecture:
-        known = [self.space.architecture(genome) for genome in self._errors.genomes()]
+        known = [self.space.architecture(genome) for genome in self.errors.genomes()]
         for architecture in known:
             if architecture.id == architecture_id:
                 return architecture
@@ -349,14 +353,14 @@ class Pipeline:
 
         networks, front, uniform = measured_front(
             self.space,
-            self._errors,
+            self.errors,
             exact,
             config.objectives,
             config.max,
             config.min,
             noise=config.noise,
             measure_latency=measure_latency,
-            measure_test_error=lambda genomes: self._test_errors(genomes, evaluator),
+            measure_test_error=lambda genomes: self._measure_test_errors(genomes, evaluator),
         )
         picture = front_png(front, networks, uniform, f"{self.experiment.name}: {describe(self.latency.read())}")
         write_atomically(self.run.front_png, picture)
@@ -364,11 +368,18 @@ class Pipeline:
         write_atomically(self.run.front_csv, front.to_csv(index=False).encode())
 
     @cached_property
-    def _errors(self) -> Archive:
+    def errors(self) -> Archive:
+        """The measured errors of the validation split."""
         return self._archive("error", ("error",), self._weights_and_calibration)
 
-    def _test_errors(self, genomes: Genomes, evaluator: Evaluator) -> np.ndarray:
-        archive = self._archive("error_test", ("error_test",), self._weights_and_calibration)
+    @cached_property
+    def test_errors(self) -> Archive:
+        """The measured errors of the test split."""
+        return self._archive("error_test", ("error_test",), self._weights_and_calibration)
+
+    def _measure_test_errors(self, genomes: Genomes, evaluator: Evaluator) -> np.ndarray:
         with progress_bar("testing the front") as update:
-            archive.measure_missing(genomes, lambda genome: {"error_test": evaluator.errors(genome, "test")}, update)
-        return np.array([values["error_test"] for values in archive.lookup(genomes) if values])
+            self.test_errors.measure_missing(
+                genomes, lambda genome: {"error_test": evaluator.errors(genome, "test")}, update
+            )
+        return np.array([values["error_test"] for values in self.test_errors.lookup(genomes) if values])

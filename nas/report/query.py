@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from latency_tables.table import LatencyTable
 from nas.report.table import print_front, print_verdict, to_text
-from nas.run_folder import RunFolder, numbers, read_table
+from nas.run_folder import RunFolder, numbers, read_table, select
 from nas.search.pareto import knee, non_dominated
 from search_spaces.errors import InvalidInput
 
@@ -38,53 +39,74 @@ class Query:
     against: str = ""
 
 
-def print_query(path: Path, query: Query, form: str) -> None:
-    """Print the rows of a run's front that are asked for.
+@dataclass(frozen=True)
+class Scores:
+    """A front, and what it is compared with.
+
+    Attributes:
+        front: A row for each network.
+        baselines: The uniform networks, with their names in column `baseline`.
+        objectives: Columns that the front minimises.
+        table: The latency table behind it; None where there is none.
+    """
+
+    front: pd.DataFrame
+    baselines: pd.DataFrame
+    objectives: Sequence[str]
+    table: LatencyTable | None
+
+    @classmethod
+    def of_run(cls, run: RunFolder) -> "Scores":
+        """Return the measured front of a run.
+
+        Raises:
+            InvalidInput: If there is none yet, or it is damaged.
+        """
+        objectives = ["error_val" if name == "error" else name for name in run.experiment.search.objectives]
+        path = run.table_path(run.experiment.device.name)
+        return cls(run.front(), run.baselines(), objectives, read_table(path) if path.exists() else None)
+
+
+def print_query(name: str, scores: Scores, query: Query, form: str) -> None:
+    """Print the rows of a front that are asked for.
 
     Args:
-        path: Run folder.
+        name: What the front is called: its run folder.
+        scores: The front.
         query: What is asked for.
         form: `table`, `csv` or `json`.
 
     Raises:
-        InvalidInput: If a folder is no run, a limit is malformed, a column does not exist, or no row keeps the limits.
+        InvalidInput: If a limit is malformed, a column does not exist, or no row keeps the limits.
     """
-    run = RunFolder.open(path)
-    front = _rows(run, query)
+    front = _rows(scores, query)
     if query.against:
-        other = RunFolder.open(Path(query.against))
-        front["beaten"] = _beaten(front, other.front(), _objectives(run))
-        Console(stderr=True).print(_comparison(run, other, front), highlight=False)
-    table_path = run.table_path(run.experiment.device.name)
+        other = Scores.of_run(RunFolder.open(Path(query.against)))
+        front["beaten"] = _beaten(front, other.front, scores.objectives)
+        Console(stderr=True).print(_comparison(name, scores, query.against, other, front), highlight=False)
     if form == "table" and not query.columns:
-        print_front(front, run.baselines(), Console())
+        print_front(front, scores.baselines, Console())
     else:
         front = front[_known(query.columns, [str(name) for name in front])] if query.columns else front
         print((front.to_string(index=False) if form == "table" else to_text(front, form)).rstrip())
-    if table_path.exists():
-        print_verdict(read_table(table_path), Console(stderr=True))
+    if scores.table:
+        print_verdict(scores.table, Console(stderr=True))
 
 
-def _rows(run: RunFolder, query: Query) -> pd.DataFrame:
+def _rows(scores: Scores, query: Query) -> pd.DataFrame:
     upper, lower = _limits("--max", query.max), _limits("--min", query.min)
-    front = run.front(max=upper, min=lower)
+    front = select(scores.front, upper, lower)
     if front.empty:
-        everything = run.front()
-        reach = ", ".join(f"{n} is {everything[n].min():g} to {everything[n].max():g}" for n in [*upper, *lower])
-        raise InvalidInput(f"no network of the front keeps these limits; on the front {reach}")
+        reach = [f"{n} is {scores.front[n].min():g} to {scores.front[n].max():g}" for n in [*upper, *lower]]
+        raise InvalidInput(f"no network of the front keeps these limits; on the front {', '.join(reach)}")
     if query.sort:
         front = front.sort_values(_known([query.sort], numbers(front), "--sort"), kind="stable", ignore_index=True)
     if query.best:
         (best,) = _known([query.best], numbers(front), "--best")
         front = front.loc[[front[best].idxmin()]].reset_index(drop=True)
     if query.knee:
-        front = front.loc[[knee(front[_objectives(run)].to_numpy(float))]].reset_index(drop=True)
+        front = front.loc[[knee(front[list(scores.objectives)].to_numpy(float))]].reset_index(drop=True)
     return front
-
-
-def _objectives(run: RunFolder) -> list[str]:
-    """Return the columns that a run's search minimised."""
-    return ["error_val" if name == "error" else name for name in run.experiment.search.objectives]
 
 
 def _beaten(front: pd.DataFrame, other: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
@@ -95,13 +117,11 @@ def _beaten(front: pd.DataFrame, other: pd.DataFrame, objectives: Sequence[str])
     return ~non_dominated(values)[: len(front)]
 
 
-def _comparison(run: RunFolder, other: RunFolder, front: pd.DataFrame) -> str:
-    theirs = other.front()
-    beaten = _beaten(theirs, run.front(), _objectives(run))
-    names = ", ".join(_objectives(run))
+def _comparison(name: str, scores: Scores, other_name: str, other: Scores, front: pd.DataFrame) -> str:
+    beaten = _beaten(other.front, scores.front, scores.objectives)
     return (
-        f"by {names}: '{other.path}' beats {int(front['beaten'].sum())} of these {len(front)} networks, "
-        f"'{run.path}' beats {int(beaten.sum())} of its {len(theirs)}"
+        f"by {', '.join(scores.objectives)}: '{other_name}' beats {int(front['beaten'].sum())} of these {len(front)} "
+        f"networks, '{name}' beats {int(beaten.sum())} of its {len(other.front)}"
     )
 
 

@@ -46,15 +46,17 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, console: Console) 
 def gains(front: pd.DataFrame, baselines: pd.DataFrame) -> list[str]:
     """Return what the front gains on the most accurate uniform network of each format, a sentence each.
 
-    The quickest network of the front that errs no more on the validation images is set against it, by measured latency.
+    The quickest network of the front that errs no more on the validation images is set against it, by measured latency or,
+    where there is none, by the predicted one.
     """
     found = []
+    latency = "latency_ms" if "latency_ms" in front else "latency_ms_predicted"
     for _, rows in baselines.groupby(baselines["baseline"].str.split().str[0], sort=False):
         row = rows.iloc[rows["error_val"].argmin()]
         rivals = front[front["error_val"] <= row["error_val"]]
         if len(rivals):
-            best = rivals.iloc[rivals["latency_ms"].argmin()]
-            faster, size = row["latency_ms"] / best["latency_ms"], best["size_bytes"] / row["size_bytes"]
+            best = rivals.iloc[rivals[latency].argmin()]
+            faster, size = row[latency] / best[latency], best["size_bytes"] / row["size_bytes"]
             name = row["baseline"]
             found.append(f"{best['id']}: {faster:.2f}x as fast as '{name}' at no more error, {size:.2f} of its size")
     return found

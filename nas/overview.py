@@ -1,0 +1,79 @@
+"""Everything that a run has measured, as one table; and what another device's latency table makes of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from latency_tables.table import LatencyTable
+from nas.front import describe_networks, named, rows_of_baselines
+from nas.pipeline import Pipeline
+from nas.report.query import Scores
+from nas.run_folder import read_table
+from nas.search.pareto import non_dominated
+from nas.tables import tables_folder
+from search_spaces.errors import InvalidInput
+from search_spaces.space import Genomes
+
+
+def measured_networks(pipeline: Pipeline) -> pd.DataFrame:
+    """Return every network whose error was measured, in the order of measurement.
+
+    Returns:
+        The columns of `front.csv` but `tied`; NaN where a test error or a latency was not measured.
+    """
+    genomes = pipeline.errors.genomes()
+    columns: dict[str, np.ndarray] = {"error_test": _test_errors(pipeline, genomes)}
+    for latencies in pipeline.latencies:
+        columns |= latencies.known(genomes)
+    return describe_networks(pipeline.space, genomes, pipeline.errors.frame()["error"].to_numpy(), columns, pipeline.costs())
+
+
+def rescored(pipeline: Pipeline, table: LatencyTable) -> Scores:
+    """Score every measured network with the latency table of another device; nothing is measured.
+
+    Args:
+        pipeline: The run.
+        table: Of the run's space.
+
+    Returns:
+        The front by validation error, latency as that table predicts it, and the other objectives of the run that no device
+        decides. Column `latency_ms_predicted` is of that device; there is no measured latency.
+
+    Raises:
+        InvalidInput: If the table is of another space.
+    """
+    genomes = pipeline.errors.genomes()
+    costs = {**pipeline.static_costs(), "latency_ms": table.factor_table(pipeline.space)}
+    errors = pipeline.errors.frame()["error"].to_numpy()
+    networks = describe_networks(pipeline.space, genomes, errors, {"error_test": _test_errors(pipeline, genomes)}, costs)
+    names = ["error_val", "latency_ms_predicted"]
+    names += [name for name in pipeline.experiment.search.objectives if name in pipeline.static_costs()]
+    front = networks[non_dominated(networks[names].to_numpy(float))].sort_values([*names, "id"], ignore_index=True)
+    return Scores(front, named(networks, rows_of_baselines(pipeline.space, genomes)), names, table)
+
+
+def find_table(pipeline: Pipeline, device: str) -> LatencyTable:
+    """Return the latency table of another device.
+
+    Args:
+        pipeline: The run.
+        device: A table's file, or the name of a device that the run or the user's folder of tables has a table of.
+
+    Raises:
+        InvalidInput: If there is none, or it is damaged.
+    """
+    folders = (pipeline.run.table_path(device).parent, tables_folder() / pipeline.space.name)
+    for path in (Path(device), *(folder / f"{device}.json" for folder in folders)):
+        if path.is_file():
+            return read_table(path)
+    known = sorted(path.stem for folder in folders for path in folder.glob("*.json"))
+    raise InvalidInput(
+        f"there is no latency table '{device}'; known for this space: {', '.join(known) or 'none'}, or a file"
+    )
+
+
+def _test_errors(pipeline: Pipeline, genomes: Genomes) -> np.ndarray:
+    """Return the measured test errors, NaN where there is none; shape `(n,)`."""
+    found = pipeline.test_errors.lookup(genomes)
+    return np.array([np.nan if values is None else values["error_test"] for values in found])
