@@ -113,6 +113,10 @@ def build_parser() -> argparse.ArgumentParser:
     front.add_argument("--format", choices=("table", "csv", "json"), default="table", help="how to print (default table)")
     front.set_defaults(verb=_front)
 
+    report = verbs.add_parser("report", help="write a run's report.html: one page that needs no network")
+    report.add_argument("run", help="run folder")
+    report.set_defaults(verb=_report)
+
     export = verbs.add_parser("export", help="write a subnet as ONNX, with proof that it computes what was trained")
     export.add_argument("run", help="run folder")
     export.add_argument("id", help="id of the subnet, as `hwnas front` prints it")
@@ -187,6 +191,7 @@ def _run(options: argparse.Namespace) -> int:
         pipeline.check_limits()
         pipeline.train()
         _search_and_print(pipeline, options)
+        _write_report(pipeline)
         return _export_one(pipeline, str(pipeline.best_id()), None, keep=True)
 
 
@@ -282,6 +287,22 @@ def _front(options: argparse.Namespace) -> int:
     else:
         scores = Scores.of_run(RunFolder.open(Path(options.run)))
     print_query(options.run, scores, query, options.format)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from nas.opening import open_run
+
+    return _write_report(open_run(options.run))
+
+
+def _write_report(pipeline: "Pipeline") -> int:
+    from nas.report.page import render
+    from nas.summary import summarize
+    from nas.training.checkpoint import write_atomically
+
+    write_atomically(pipeline.run.report, render(summarize(pipeline)).encode())
+    print(f"report: {pipeline.run.report}")
     return 0
 
 

@@ -43,6 +43,7 @@ class RunFolder:
         self.front_csv = path / "front.csv"
         self.baselines_csv = path / "baselines.csv"
         self.front_png = path / "front.png"
+        self.report = path / "report.html"
 
     @classmethod
     def create(cls, path: Path, experiment: Experiment, fingerprint: Mapping[str, Any]) -> "RunFolder":

@@ -25,6 +25,7 @@ def add_options(parser: argparse.ArgumentParser, *, n_train: int, float_epochs: 
     parser.add_argument("--n-train", type=int, default=n_train)
     parser.add_argument("--float-epochs", type=int, default=float_epochs)
     parser.add_argument("--quantized-epochs", type=int, default=quantized_epochs)
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
 
 
@@ -34,7 +35,7 @@ def prepare(options: argparse.Namespace) -> tuple[Dataset, Schedule]:
     data = load_dataset("fashion_mnist", n_val=10_000)
     data = replace(data, x_train=data.x_train[: options.n_train], y_train=data.y_train[: options.n_train])
     epochs = {"float_epochs": options.float_epochs, "quantized_epochs": options.quantized_epochs}
-    return data, TrainingConfig(**epochs, batch_size=128).to_schedule()
+    return data, TrainingConfig(**epochs, batch_size=options.batch_size).to_schedule()
 
 
 def fit(
@@ -49,6 +50,7 @@ def fit(
     supernet = Supernet(space, torch.Generator().manual_seed(seed))
     supernet.set_pixel_statistics(*data.pixel_statistics())
     identity: dict[str, Any] = {"seed": seed, "n_train": len(data.x_train), "float_epochs": schedule.float_epochs}
+    identity |= {"batch_size": schedule.batch_size, "n_random": schedule.n_random}
     start = perf_counter()
     with progress_bar(checkpoint.stem) as update:
         train(supernet, data, schedule, seed=seed, checkpoint=checkpoint, identity=identity, sample=sample, progress=update)

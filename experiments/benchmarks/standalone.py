@@ -5,6 +5,8 @@ learning rates for each format, chosen by validation error on one architecture. 
 has a checkpoint, every network that ended a row in --folder/errors.csv.
 
 python experiments/benchmarks/standalone.py --folder runs/standalone
+
+Several processes may share a folder, each with its own --parts.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from search_spaces.choice import Choice
 
 RATES = (0.5, 1.0, 2.0)  # times the learning rates of the supernet
 FORMATS = ("float32", "w8a8", "w4a4", "mixed")
+PARTS = ("supernet", *FORMATS)
 TUNED_ON = "random 1"  # the architecture whose learning rates are tuned
 
 
@@ -105,25 +108,27 @@ def main() -> None:
     """Train what is missing and print the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS, help="the supernet, networks alone by format")
+    parser.add_argument("--n-random", type=int, help="random networks in a step of the supernet (default: as hwnas has it)")
     add_options(parser, n_train=20_000, float_epochs=16, quantized_epochs=5)
     options = parser.parse_args()
     data, schedule = prepare(options)
     space = SPACES.get("mobilenet-28")()
     genomes = networks(space)
     raw = options.folder / "errors.csv"
-    rows: list[dict[str, Any]] = pd.read_csv(raw).to_dict("records") if raw.exists() else []
+    options.folder.mkdir(parents=True, exist_ok=True)
 
     def keep(row: dict[str, Any]) -> None:
-        rows.append(row)
-        options.folder.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(rows).to_csv(raw, index=False)
+        pd.DataFrame([row]).to_csv(raw, mode="a", header=not raw.exists(), index=False)
         print(row, flush=True)
 
     def find(**wanted: Any) -> list[dict[str, Any]]:
+        rows = pd.read_csv(raw).to_dict("records") if raw.exists() else []
         return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
-    if not find(kind="supernet"):
-        supernet, minutes = fit(space, data, schedule, options.folder / "supernet.safetensors", seed=0)
+    if "supernet" in options.parts and not find(kind="supernet"):
+        recipe = schedule if options.n_random is None else replace(schedule, n_random=options.n_random)
+        supernet, minutes = fit(space, data, recipe, options.folder / "supernet.safetensors", seed=0)
         for i, ((architecture, number_format), genome) in enumerate(genomes.items()):
             facts = {"kind": "supernet", "architecture": architecture, "format": number_format, "seed": 0, "rate": 1.0}
             keep(facts | measured(supernet, genome, data) | {"minutes": round(minutes, 2) if i == 0 else 0.0})
@@ -137,7 +142,7 @@ def main() -> None:
         genome = genomes[architecture, number_format]
         keep(facts | train_alone(space, genome, data, replace(schedule, **rates), checkpoint, seed))
 
-    for number_format in FORMATS:
+    for number_format in (name for name in FORMATS if name in options.parts):
         for rate in RATES:
             run_alone(TUNED_ON, number_format, 0, rate)
         tuned = find(kind="alone", architecture=TUNED_ON, format=number_format, seed=0)
@@ -145,7 +150,7 @@ def main() -> None:
         for architecture in dict.fromkeys(name for name, _ in genomes):
             for seed in (0, 1) if number_format == "w8a8" else (0,):
                 run_alone(architecture, number_format, seed, best)
-    print(report(pd.DataFrame(rows)))
+    print(report(pd.read_csv(raw)))
 
 
 if __name__ == "__main__":

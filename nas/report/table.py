@@ -23,11 +23,15 @@ SHOWN = {
 
 def print_front(front: pd.DataFrame, baselines: pd.DataFrame, console: Console) -> None:
     """Print the front, and the baselines below it, so that one sees what the search has gained."""
-    table = Table(title=f"{len(front)} networks that no other measured network beats", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    by = "" if "latency_ms" in front else ", by predicted latency"
+    table = Table(
+        title=f"{len(front)} networks that no other measured network beats{by}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     table.add_column("id", no_wrap=True)
     table.add_column("formats", min_width=13)
     further = [str(name) for name in front if str(name).startswith("latency_ms@")]
-    shown = SHOWN | {name: (name.replace("latency_ms@", "ms@"), "{:.4f}") for name in further}
+    shown = {name: title for name, title in SHOWN.items() if name in front}
+    shown |= {name: (name.replace("latency_ms@", "ms@"), "{:.4f}") for name in further}
     for title, _ in shown.values():
         table.add_column(title, justify="right", no_wrap="@" not in title)
     for _, row in front.iterrows():
