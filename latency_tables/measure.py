@@ -9,7 +9,7 @@ from latency_tables.backends import BACKENDS, Runner
 from latency_tables.device import Device
 from latency_tables.journal import Journal
 from latency_tables.pricing import empty_graph
-from latency_tables.timing import Known, Protocol, Timings, time_model, time_models, watching
+from latency_tables.timing import Known, Measurement, Protocol, Timings, time_model, time_models, watching
 from search_spaces.graph import Graph
 from search_spaces.lowering import lower
 
@@ -50,6 +50,24 @@ def measure_graphs(
     process = BACKENDS.get(device.backend).process
     with watching(_reference(reference, device), threads=device.threads, process=process) as watch:
         return time_models(builders, watch, protocol, reference_ms=reference_ms, known=known, on_timed=keep)
+
+
+def measure_model(model: bytes, device: Device, protocol: Protocol) -> Measurement:
+    """Time one ONNX file on a device, watched by a second instance of itself on one thread.
+
+    Args:
+        model: Serialized, with fixed shapes.
+        device: Where; its batch is that of the model.
+        protocol: How.
+    """
+    backend = BACKENDS.get(device.backend)
+
+    def build() -> Runner:
+        return backend.build(model, threads=device.threads, options=device.options)
+
+    reference = backend.build(model, threads=1, options=device.options)
+    with watching(reference, threads=device.threads, process=backend.process) as watch:
+        return time_models({"model": build}, watch, protocol).measurements["model"]
 
 
 def seconds_per_model(reference: Graph, device: Device, protocol: Protocol) -> float:

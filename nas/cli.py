@@ -1,7 +1,6 @@
 """The command `hwnas`: verbs to functions, no logic. Heavy imports happen inside the verbs, so that help is quick."""
 
 import argparse
-import importlib.metadata
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,17 +8,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.parser import build_parser
 from search_spaces.errors import InvalidInput
 
 if TYPE_CHECKING:
     from nas.pipeline import Pipeline
-
-EXAMPLE = """\
-example:
-  hwnas run experiments/digits.yaml --out runs/digits
-  hwnas front runs/digits --max latency_ms=0.05 --best error_val
-  hwnas export runs/digits ID --to my_model
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     try:
-        code = int(options.verb(options))
+        code = int(VERBS[options.verb](options))
         sys.stdout.flush()
         return code
     except InvalidInput as error:
@@ -42,130 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("hwnas: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all verbs."""
-    parser = argparse.ArgumentParser(
-        prog="hwnas",
-        description="Finds, for the device you will deploy on, the quantized networks that nothing else in the space beats.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"hwnas {importlib.metadata.version('hwnas')}")
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-
-    run = verbs.add_parser("run", help="measure, train, search, print the front and export its best network")
-    _add_source(run)
-    _add_search(run)
-    _add_require_valid(run)
-    run.set_defaults(verb=_run)
-
-    train = verbs.add_parser("train", help="train the supernet of an experiment; goes on after an interruption")
-    _add_source(train)
-    train.set_defaults(verb=_train)
-
-    measure = verbs.add_parser("measure", help="measure a latency table, here or, by a kit, on a device elsewhere")
-    _add_source(measure, optional=True)
-    measure.add_argument("--space", help="measure this search space by itself, outside a run")
-    text = "with --space: YAML file of a device, or the name of a runtime (default: onnxruntime, 1 thread)"
-    measure.add_argument("--device", help=text)
-    measure.add_argument("--tables", metavar="DIR", help="with --space: where tables lie (default: the user's data folder)")
-    text = "with --space: estimate the blocks that cannot be timed in so many minutes"
-    measure.add_argument("--minutes", type=float, default=0, help=text)
-    text = "with --space: rounds over everything that is timed (default 20)"
-    measure.add_argument("--rounds", type=int, default=20, help=text)
-    measure.add_argument("--again", action="store_true", help="measure even if there is a table")
-    elsewhere = measure.add_mutually_exclusive_group()
-    text = "measure nothing: write one file that measures on a device elsewhere, by `python KIT`"
-    elsewhere.add_argument("--pack", metavar="KIT", help=text)
-    elsewhere.add_argument("--from", dest="result", metavar="RESULT", help="make the table of what such a kit has measured")
-    _add_require_valid(measure)
-    measure.set_defaults(verb=_measure)
-
-    search = verbs.add_parser("search", help="search with a trained supernet and a table, and measure the front")
-    _add_source(search)
-    _add_search(search)
-    _add_require_valid(search)
-    search.set_defaults(verb=_search)
-
-    front = verbs.add_parser("front", help="query the measured front of a run")
-    front.epilog = (
-        "NAME is one of error_val, error_test, latency_ms, latency_spread, latency_ms_predicted, size_bytes, macs; "
-        "docs/run-folder.md explains them"
-    )
-    front.add_argument("run", help="run folder")
-    front.add_argument(
-        "--max", action="append", default=[], metavar="NAME=VALUE", help="keep rows up to this; may be repeated"
-    )
-    front.add_argument(
-        "--min", action="append", default=[], metavar="NAME=VALUE", help="keep rows from this; may be repeated"
-    )
-    front.add_argument("--sort", default="", metavar="NAME", help="sort by this column, from the least value")
-    one = front.add_mutually_exclusive_group()
-    one.add_argument("--best", default="", metavar="NAME", help="only the row with the least value of this column")
-    one.add_argument("--knee", action="store_true", help="only the row behind which all objectives cost most of each other")
-    text = "columns to print, separated by commas, such as id,error_val,latency_ms"
-    front.add_argument("--columns", default="", metavar="NAMES", help=text)
-    front.add_argument("--against", default="", metavar="RUN", help="another run: say which front beats which networks")
-    text = "another device, by name or file of its latency table: score all measured networks by its predictions"
-    front.add_argument("--device", default="", metavar="OTHER", help=text)
-    front.add_argument("--format", choices=("table", "csv", "json"), default="table", help="how to print (default table)")
-    front.set_defaults(verb=_front)
-
-    report = verbs.add_parser("report", help="write a run's report.html: one page that needs no network")
-    report.add_argument("run", help="run folder")
-    report.set_defaults(verb=_report)
-
-    export = verbs.add_parser("export", help="write a subnet as ONNX, with proof that it computes what was trained")
-    export.add_argument("run", help="run folder")
-    export.add_argument("id", help="id of the subnet, as `hwnas front` prints it")
-    export.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/export/ID)")
-    export.set_defaults(verb=_export)
-
-    finetune = verbs.add_parser("finetune", help="train one subnet on by itself, briefly, and export it")
-    finetune.add_argument("run", help="run folder")
-    finetune.add_argument("id", help="id of the subnet, as `hwnas front` prints it")
-    finetune.add_argument("--epochs", type=int, default=3, help="passes over the training images (default 3)")
-    finetune.add_argument("--rate", type=float, default=0.01, help="greatest learning rate (default 0.01)")
-    finetune.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/finetuned/ID)")
-    finetune.set_defaults(verb=_finetune)
-
-    verify = verbs.add_parser("verify", help="prove an exported folder again; exit code 1 if something differs")
-    verify.add_argument("folder", help="what `hwnas export` wrote")
-    verify.add_argument("--data", metavar="PATH", help="file or folder of the data, where it has no fixed place")
-    verify.set_defaults(verb=_verify)
-
-    spaces = verbs.add_parser("spaces", help="list the search spaces")
-    spaces.set_defaults(verb=_spaces)
-
-    devices = verbs.add_parser("devices", help="list runtimes found here and tables at hand")
-    devices.add_argument("--tables", metavar="DIR", help="where tables lie (default: the user's data folder)")
-    devices.set_defaults(verb=_devices)
-    return parser
-
-
-def _add_source(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    text = "experiment (YAML file), or the folder of a run that was begun"
-    parser.add_argument("source", nargs="?" if optional else None, help=text)
-    parser.add_argument("--out", metavar="RUN", help="run folder of a YAML file (default: runs/NAME)")
-    text = "set a key of the experiment, as training.float_epochs=2 (all keys: docs/experiment.md); may be repeated"
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
-
-
-def _add_search(parser: argparse.ArgumentParser) -> None:
-    text = "networks must keep this limit, as latency_ms=0.05; may be repeated; the same as --set search.{}.NAME=VALUE"
-    parser.add_argument("--max", action="append", default=[], metavar="NAME=VALUE", help=text.format("max"))
-    parser.add_argument("--min", action="append", default=[], metavar="NAME=VALUE", help=text.format("min"))
-    parser.add_argument("--workers", type=int, default=1, help="networks to measure at once (default 1)")
-    text = "what measures them: processes here, or a Dask cluster that is there (default loky)"
-    parser.add_argument("--backend", choices=("loky", "dask"), default="loky", help=text)
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask cluster, as tcp://127.0.0.1:8786")
-
-
-def _add_require_valid(parser: argparse.ArgumentParser) -> None:
-    text = "stop with exit code 1 when the latency table fails its check"
-    parser.add_argument("--require-valid-table", action="store_true", help=text)
 
 
 def _pipeline(options: argparse.Namespace) -> "Pipeline":
@@ -330,6 +199,14 @@ def _verify(options: argparse.Namespace) -> int:
     return 1 if found.reasons else 0
 
 
+def _bench(options: argparse.Namespace) -> int:
+    from nas.export.bench import bench
+    from nas.tables import named_device
+
+    print(bench(Path(options.folder), named_device(options.device).to_device(), options.rounds))
+    return 0
+
+
 def _finetune(options: argparse.Namespace) -> int:
     from nas.export.bundle import ParityFailed
     from nas.opening import open_run
@@ -383,6 +260,22 @@ def _devices(options: argparse.Namespace) -> int:
 
     print_devices(tables_folder(options.tables))
     return 0
+
+
+VERBS = {
+    "run": _run,
+    "train": _train,
+    "measure": _measure,
+    "search": _search,
+    "front": _front,
+    "report": _report,
+    "export": _export,
+    "bench": _bench,
+    "finetune": _finetune,
+    "verify": _verify,
+    "spaces": _spaces,
+    "devices": _devices,
+}
 
 
 if __name__ == "__main__":

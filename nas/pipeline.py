@@ -252,7 +252,15 @@ class Pipeline:
                 facts = {k: v for k, v in named.items() if k not in self.space.gene and k != "id" and not pd.isna(v)}
         facts |= {**errors, "device": dict(self.latency.read().fingerprint)}
         with console.status(f"exporting {architecture.id} and proving parity"):
-            parity = export_bundle(evaluator, self.data, architecture, folder, seed=self.experiment.seed, facts=facts)
+            parity = export_bundle(
+                evaluator,
+                self.data,
+                architecture,
+                folder,
+                seed=self.experiment.seed,
+                facts=facts,
+                time_file=self.latency.time_file if self.latency.times_files else None,
+            )
         return parity.to_dict()
 
     def print_verdict(self) -> None:

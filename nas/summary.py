@@ -161,9 +161,8 @@ def importances(space: SearchSpace, genomes: Genomes, errors: np.ndarray) -> dic
     options = [space.architecture(genome).options for genome in genomes]
     columns = {choice.name: [str(chosen.get(choice.name, INACTIVE)) for chosen in options] for choice in space.choices}
     varied: dict[str, BaseDistribution] = {
-        name: CategoricalDistribution(tuple(sorted(set(column)))) for name, column in columns.items()
+        name: CategoricalDistribution(tuple(sorted(set(column)))) for name, column in columns.items() if len(set(column)) > 1
     }
-    varied = {name: distribution for name, distribution in varied.items() if len(distribution.choices) > 1}
     study = optuna.create_study()
     for i, error in enumerate(errors):
         params = {name: columns[name][i] for name in varied}

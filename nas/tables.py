@@ -12,7 +12,7 @@ from latency_tables.backends import BACKENDS
 from latency_tables.build import Plan, assemble, build_table, plan_table, reference_graph
 from latency_tables.device import Device
 from latency_tables.kit import pack_kit, read_result
-from latency_tables.measure import measure_graphs
+from latency_tables.measure import measure_graphs, measure_model
 from latency_tables.table import LatencyTable
 from latency_tables.timing import Measurement, Protocol
 from nas.config import DeviceConfig, TableConfig
@@ -156,6 +156,15 @@ class DeviceTable:
         journal.unlink(missing_ok=True)
         return timings.measurements
 
+    @property
+    def times_files(self) -> bool:
+        """Whether an exported file, which takes one image a call, can be timed on this device now."""
+        return not self.config.elsewhere and self.device.batch == 1
+
+    def time_file(self, model: bytes) -> Measurement:
+        """Time an exported file on this machine, in milliseconds of this moment."""
+        return measure_model(model, self.device, self.protocol)
+
     def ask_elsewhere(self, graphs: dict[str, Graph]) -> None:
         """Write the kit that times whole networks on a device elsewhere, and raise `InvalidInput` that says what to do."""
         kit = self.path.with_name(f"{self.device.name}.front.zip")
@@ -187,6 +196,15 @@ def tables_folder(folder: str | None = None) -> Path:
     return Path(folder) if folder else Path(platformdirs.user_data_dir("hwnas")) / "tables"
 
 
+def named_device(device: str | None) -> DeviceConfig:
+    """Return what a user names: a YAML file of a device, or a runtime for its defaults; None is the default device."""
+    if device is None:
+        return DeviceConfig()
+    if device in BACKENDS and not Path(device).exists():
+        return DeviceConfig(backend=device)
+    return DeviceConfig.from_yaml(Path(device))
+
+
 def table_of_space(space: str, device: str | None, measurement: TableConfig, folder: str | None) -> DeviceTable:
     """Return the table of a registered space, with its own image shape, outside a run.
 
@@ -197,9 +215,6 @@ def table_of_space(space: str, device: str | None, measurement: TableConfig, fol
         folder: Folder of tables; None is the user's data folder.
     """
     built = SPACES.get(space)()
-    if device is not None and device in BACKENDS and not Path(device).exists():
-        config = DeviceConfig(backend=device)
-    else:
-        config = DeviceConfig.from_yaml(Path(device)) if device is not None else DeviceConfig()
+    config = named_device(device)
     path = tables_folder(folder) / built.name / f"{config.name}.json"
     return DeviceTable(built, config, measurement, path, 0, f"--space {space}")

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from latency_tables.timing import Measurement
 from nas.data import Dataset, shift
 from nas.evaluation import Evaluator, predict
 from nas.export.card import PREDICT, card
@@ -38,6 +39,7 @@ def export_bundle(
     *,
     seed: int,
     facts: Mapping[str, Any] | None = None,
+    time_file: Callable[[bytes], Measurement] | None = None,
 ) -> Parity:
     """Write `model.onnx`, `subnet.json`, `parity.json`, a model card, a program that runs it and samples, all or nothing.
 
@@ -48,6 +50,7 @@ def export_bundle(
         folder: Must not exist, or be empty.
         seed: Of the moved images, and of the split of the data.
         facts: What is known of the subnet, such as its measured error; goes into `subnet.json`.
+        time_file: Times `model.onnx` on the device of the facts; None where that is elsewhere.
 
     Raises:
         InvalidInput: If the folder holds something or cannot be written.
@@ -65,6 +68,10 @@ def export_bundle(
     if parity.reasons:
         way_out = "train longer, or choose another subnet with `hwnas front`"
         raise ParityFailed(f"subnet {architecture.id} is not exported: {'; '.join(parity.reasons)}; {way_out}")
+    measured = dict(facts or {})
+    if time_file:
+        timed = time_file(model.SerializeToString())
+        measured |= {"file_latency_ms": timed.ms, "file_latency_spread": timed.spread}
     subnet = {
         "id": architecture.id,
         "architecture": json.loads(architecture.to_json()),
@@ -74,7 +81,7 @@ def export_bundle(
         "output": {"name": graph.output.name, "type": "float32", "shape": [1, data.n_classes], "values": "logits"},
         "onnx": {"opset": OPSET, "ir_version": IR_VERSION, "bytes": len(model.SerializeToString())},
         "costs": graph_costs(graph),
-        "measured": dict(facts or {}),
+        "measured": measured,
     }
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

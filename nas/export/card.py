@@ -91,10 +91,12 @@ def _latencies(measured: Mapping[str, Any]) -> list[str]:
     device = measured.get("device", {})
     own = ", ".join(f"{key} {device[key]}" for key in ("backend", "version", "cpu", "threads") if key in device)
     found = []
+    if (ms := measured.get("file_latency_ms")) is not None:
+        found.append(f"- {ms:.4f} ms, spread {100 * measured['file_latency_spread']:.1f} %: this file, {own}")
     for name in (key for key in measured if key.split("@")[0] == "latency_ms"):
         where = name.partition("@")[2] or own
         spread = measured.get(name.replace("latency_ms", "latency_spread"), 0.0)
-        found.append(f"- {measured[name]:.4f} ms, spread {100 * spread:.1f} %: {where}")
+        found.append(f"- {measured[name]:.4f} ms, spread {100 * spread:.1f} %: the search measured, {where}")
     return found or ["- latency not measured"]
 
 

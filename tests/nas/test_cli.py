@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 import nas
-from nas.cli import build_parser, main
+from nas.cli import main
+from nas.parser import build_parser
 from search_spaces import lower
 
 ROOT = Path(__file__).parents[2]
