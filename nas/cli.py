@@ -179,7 +179,7 @@ def _export(options: argparse.Namespace) -> int:
     from nas.opening import open_run
 
     pipeline = open_run(options.run)
-    code = _export_one(pipeline, options.id, options.to)
+    code = _export_one(pipeline, options.id, options.to, options.target)
     pipeline.print_verdict()
     return code
 
@@ -231,19 +231,23 @@ def _finetune(options: argparse.Namespace) -> int:
     return 0
 
 
-def _export_one(pipeline: "Pipeline", architecture_id: str, folder: str | None, *, keep: bool = False) -> int:
+def _export_one(
+    pipeline: "Pipeline", architecture_id: str, folder: str | None, target: str = "onnxruntime", *, keep: bool = False
+) -> int:
     from nas.export.bundle import ParityFailed
 
-    target = Path(folder) if folder else pipeline.run.export_path(architecture_id)
-    if keep and (target / "parity.json").exists():
+    path = Path(folder) if folder else pipeline.run.export_path(architecture_id)
+    if keep and (path / "parity.json").exists():
         return 0
     try:
-        parity = pipeline.export(architecture_id, target)
+        parity = pipeline.export(architecture_id, path, target)
     except ParityFailed as error:
         print(f"hwnas: {error}", file=sys.stderr)
         return 1
     integers = f"{parity['elements']} integers equal the reference" if parity["elements"] else "all float32, no integers"
-    print(f"{target}: {integers}, {parity['agreement']:.2f} % of {parity['images']} answers equal the supernet's")
+    if target != "onnxruntime":
+        print(f"{target}: {parity['target_agreement']:.2f} % of {parity['target_images']} answers equal the supernet's")
+    print(f"{path}: {integers}, {parity['agreement']:.2f} % of {parity['images']} answers equal the supernet's")
     return 0
 
 

@@ -88,6 +88,8 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("run", help="run folder")
     export.add_argument("id", help="id of the subnet, as `hwnas front` prints it")
     export.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/export/ID)")
+    text = "write it for this tool too, and check it there (default: onnxruntime, which is always written)"
+    export.add_argument("--target", choices=("onnxruntime", "openvino", "qonnx", "torch"), default="onnxruntime", help=text)
     export.set_defaults(verb="export")
 
     bench = verbs.add_parser("bench", help="time an exported folder's model by the protocol of the latency tables")

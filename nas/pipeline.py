@@ -206,14 +206,14 @@ class Pipeline:
         """Return the id of the front's network with the least validation error; of equals the quickest."""
         return str(self.run.front().sort_values(["error_val", "latency_ms"])["id"].iloc[0])
 
-    def export(self, architecture_id: str, folder: Path) -> dict[str, Any]:
+    def export(self, architecture_id: str, folder: Path, target: str = "onnxruntime") -> dict[str, Any]:
         """Export one subnet of the archive, with proof of parity; return what `parity.json` holds.
 
         Raises:
             InvalidInput: If the archive holds no such subnet, or the folder is in the way.
             ParityFailed: If parity fails; nothing is written then.
         """
-        return self._export(self.evaluator(), self._find(architecture_id), folder, {})
+        return self._export(self.evaluator(), self._find(architecture_id), folder, {}, target)
 
     def finetune(self, architecture_id: str, folder: Path, epochs: int, learning_rate: float) -> dict[str, Any]:
         """Train one subnet of the archive on by itself, and export it; return its errors and what `parity.json` holds.
@@ -243,7 +243,12 @@ class Pipeline:
         return errors | self._export(evaluator, architecture, folder, errors)
 
     def _export(
-        self, evaluator: Evaluator, architecture: Architecture, folder: Path, errors: Mapping[str, float]
+        self,
+        evaluator: Evaluator,
+        architecture: Architecture,
+        folder: Path,
+        errors: Mapping[str, float],
+        target: str = "onnxruntime",
     ) -> dict[str, Any]:
         facts: dict[str, Any] = {}
         for table in (self.run.baselines(), self.run.front()):
@@ -252,16 +257,16 @@ class Pipeline:
                 facts = {k: v for k, v in named.items() if k not in self.space.gene and k != "id" and not pd.isna(v)}
         facts |= {**errors, "device": dict(self.latency.read().fingerprint)}
         with console.status(f"exporting {architecture.id} and proving parity"):
-            parity = export_bundle(
+            return export_bundle(
                 evaluator,
                 self.data,
                 architecture,
                 folder,
                 seed=self.experiment.seed,
                 facts=facts,
+                target=target,
                 time_file=self.latency.time_file if self.latency.times_files else None,
             )
-        return parity.to_dict()
 
     def print_verdict(self) -> None:
         """Say how far the latency tables can be trusted, loudly if they cannot."""

@@ -94,7 +94,7 @@ def test_export_writes_a_file_that_answers(evaluator, digits, tmp_path):
     parity = export_bundle(evaluator, digits, architecture, tmp_path / "out", seed=0, facts={"error_val": 1.0})
     written = ["README.md", "model.onnx", "parity.json", "predict.py", "samples.npz", "subnet.json"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == written
-    assert json.loads((tmp_path / "out" / "parity.json").read_text())["agreement"] == parity.agreement
+    assert json.loads((tmp_path / "out" / "parity.json").read_text())["agreement"] == parity["agreement"]
     subnet = json.loads((tmp_path / "out" / "subnet.json").read_text())
     assert subnet["id"] == architecture.id
     assert subnet["measured"] == {"error_val": 1.0}
@@ -115,8 +115,8 @@ def test_the_bundle_explains_and_runs_itself(evaluator, digits, tmp_path):
     export_bundle(evaluator, digits, architecture, tmp_path / "out", seed=0, facts={**facts, "device": device})
     text = (tmp_path / "out" / "README.md").read_text()
     assert "- test: 10.00 % (95 % interval 7.31 to 13.53)" in text  # Wilson, 36 of 360
-    assert "- 0.5000 ms, spread 1.0 %: backend onnxruntime, version 1, cpu some processor, threads 1" in text
-    assert "- 2.0000 ms, spread 0.0 %: other" in text
+    assert "- 0.5000 ms, spread 1.0 %: the search measured, backend onnxruntime, version 1, cpu some processor, threads 1" in text
+    assert "- 2.0000 ms, spread 0.0 %: the search measured, other" in text
     assert "| stage1/block1/depthwise | int4 | 24x1x5x5 | int4 |" in text
     assert "| stem/conv | int8 | 8x1x3x3 | int8 |" in text
     assert "0 differ" in text

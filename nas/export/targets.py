@@ -1,0 +1,90 @@
+"""Further forms of an exported network, for other tools: each is written, run by its own tool, and refused if it differs."""
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from latency_tables.backends import BACKENDS
+from nas.export.parity import answers
+from nas.export.qonnx import run_qonnx, to_qonnx
+from nas.export.torch_module import module_source
+from search_spaces.graph import Graph
+from search_spaces.lowering import Weights
+from search_spaces.registry import Registry
+
+N_QONNX_IMAGES = 64  # its executor takes a tenth of a second for each
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """The network that a target writes.
+
+    Attributes:
+        graph: What it is.
+        weights: As `lower` takes them.
+        model: As onnxruntime runs it.
+        images: Raw pixels, shape `(n, *graph.input_shape)`.
+        expected: Logits of the trained network on them, shape `(n, classes)`.
+    """
+
+    graph: Graph
+    weights: Weights
+    model: onnx.ModelProto
+    images: NDArray[np.float32]
+    expected: NDArray[np.float32]
+
+
+Target = Callable[[Shipped, Path], NDArray[np.float32]]
+"""Writes files into a folder and returns the logits that its own tool computes from them on the first images."""
+
+TARGETS: Registry[Target] = Registry("export target")
+
+
+@TARGETS.register("torch")
+def write_torch(shipped: Shipped, folder: Path) -> NDArray[np.float32]:
+    """Write `model.py`, a torch module that needs torch and safetensors alone, and `model.safetensors`."""
+    (folder / "model.py").write_text(module_source(shipped.graph))
+    save_file({name: np.ascontiguousarray(array) for name, array in shipped.weights.items()}, folder / "model.safetensors")
+    spec = importlib.util.spec_from_file_location("hwnas_exported_model", folder / "model.py")
+    assert spec is not None and spec.loader is not None  # noqa: PT018
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with torch.no_grad():
+        parts = [module.load()(part) for part in torch.split(torch.from_numpy(shipped.images), 512)]
+    logits: NDArray[np.float32] = torch.cat(parts).numpy()
+    return logits
+
+
+@TARGETS.register("qonnx")
+def write_qonnx(shipped: Shipped, folder: Path) -> NDArray[np.float32]:
+    """Write `model.qonnx.onnx` with Quant operators that say how many bits a tensor has, for FPGA flows."""
+    model = to_qonnx(shipped.model, shipped.graph, shipped.weights)
+    onnx.save(model, folder / "model.qonnx.onnx")
+    return run_qonnx(model, shipped.images[:N_QONNX_IMAGES])
+
+
+@TARGETS.register("openvino")
+def write_openvino(shipped: Shipped, folder: Path) -> NDArray[np.float32]:
+    """Write OpenVINO's own form, `model.xml` and `model.bin`."""
+    BACKENDS.get("openvino").version()  # says how to install it where it is missing
+    openvino: Any = importlib.import_module("openvino")
+    core = openvino.Core()
+    openvino.save_model(core.read_model(shipped.model.SerializeToString()), folder / "model.xml", compress_to_fp16=False)
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    compiled = core.compile_model(folder / "model.xml", "CPU", settings)
+    return np.concatenate([np.asarray(compiled(image[None])[0], np.float32) for image in shipped.images])
+
+
+@TARGETS.register("onnxruntime")
+def write_onnxruntime(shipped: Shipped, folder: Path) -> NDArray[np.float32]:  # noqa: ARG001
+    """Write nothing more: `model.onnx` is in every folder."""
+    return answers(shipped.model, shipped.images)
