@@ -29,7 +29,7 @@ class DataConfig:
     """Images and labels."""
 
     name: str = "digits"
-    """`digits`, `fashion_mnist` or `npz`."""
+    """`digits`, `fashion_mnist`, `npz` or `image_folder`."""
     path: str | None = None
     """File or folder of the data; `fashion_mnist` finds Debian's package by itself."""
     n_val: int = 0

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from nas.image_folder import read_image_folder
 from search_spaces.errors import InvalidInput
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts it
@@ -24,7 +26,15 @@ IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-
 
 MOST_CLASSES = 100_000
 
-Arrays = tuple[NDArray[np.generic], NDArray[np.generic], NDArray[np.generic], NDArray[np.generic]]
+
+class Splits(NamedTuple):
+    """What a loader gives: images and labels of the training and the test split, and the classes' names if it knows them."""
+
+    x: NDArray[np.generic]
+    y: NDArray[np.generic]
+    x_test: NDArray[np.generic]
+    y_test: NDArray[np.generic]
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +46,7 @@ class Dataset:
         x_train, x_val, x_test: float32, shape `(n, channels, height, width)`, raw pixels, as the exported model takes them.
         y_train, y_val, y_test: int64, shape `(n,)`, in `0..n_classes - 1`.
         n_classes: Number of classes.
+        classes: Their names in the order of the labels, where the data set has them.
     """
 
     name: str
@@ -46,6 +57,7 @@ class Dataset:
     x_test: NDArray[np.float32]
     y_test: NDArray[np.int64]
     n_classes: int
+    classes: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -73,7 +85,8 @@ def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: in
 
     Args:
         name: `digits` (scikit-learn's, inside the dependency), `fashion_mnist` (a folder with the four idx files, gzipped
-            or not) or `npz` (a file with x_train, y_train, x_test, y_test; images `(n, h, w)`, NHWC or NCHW).
+            or not), `npz` (a file with x_train, y_train, x_test, y_test; images `(n, h, w)`, NHWC or NCHW) or `image_folder`
+            (a folder with train/CLASS/FILE and test/CLASS/FILE).
         path: File or folder; `fashion_mnist` without one looks where Debian's package `dataset-fashion-mnist` puts it.
         n_val: Number of validation images; 0 means a sixth of the training images.
         seed: Of the split.
@@ -83,7 +96,7 @@ def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: in
     """
     if name not in LOADERS:
         raise InvalidInput(f"unknown data set '{name}'; known: {', '.join(LOADERS)}")
-    x, y, x_test, y_test = LOADERS[name](path)
+    x, y, x_test, y_test, classes = LOADERS[name](path)
     x, y = _checked(x, y, "training")
     x_test, y_test = _checked(x_test, y_test, "test")
     if x.shape[1:] != x_test.shape[1:]:
@@ -102,10 +115,10 @@ def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: in
         x_train, x_val, y_train, y_val = train_test_split(x, y, test_size=n_val, stratify=y, random_state=seed)
     except ValueError as error:
         raise InvalidInput(f"cannot take {n_val} validation images from the training images: {error}") from error
-    return Dataset(name, x_train, y_train, x_val, y_val, x_test, y_test, n_classes)
+    return Dataset(name, x_train, y_train, x_val, y_val, x_test, y_test, n_classes, classes)
 
 
-def _load_digits(path: str | None) -> Arrays:
+def _load_digits(path: str | None) -> Splits:
     from sklearn.datasets import load_digits
 
     if path is not None:
@@ -114,13 +127,13 @@ def _load_digits(path: str | None) -> Arrays:
     x, x_test, y, y_test = train_test_split(
         digits.images, digits.target, test_size=360, stratify=digits.target, random_state=0
     )
-    return x, y, x_test, y_test
+    return Splits(x, y, x_test, y_test)
 
 
-def _load_fashion_mnist(path: str | None) -> Arrays:
+def _load_fashion_mnist(path: str | None) -> Splits:
     folder = Path(path) if path is not None else DEBIAN_FASHION_MNIST
     x, y, x_test, y_test = (_read_idx(folder, name) for name in IDX_FILES)
-    return x, y, x_test, y_test
+    return Splits(x, y, x_test, y_test)
 
 
 def _read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
@@ -141,7 +154,7 @@ def _read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
         raise InvalidInput(f"'{file}' is damaged: {error}") from error
 
 
-def _load_npz(path: str | None) -> Arrays:
+def _load_npz(path: str | None) -> Splits:
     if path is None:
         raise InvalidInput("the data set 'npz' needs a path to a file with x_train, y_train, x_test, y_test")
     names = ("x_train", "y_train", "x_test", "y_test")
@@ -159,13 +172,21 @@ def _load_npz(path: str | None) -> Arrays:
         raise InvalidInput(f"cannot read '{path}' as npz: {reason}; write it with numpy.savez") from error
     except Exception as error:  # zipfile and zlib raise their own kinds for a damaged file
         raise InvalidInput(f"'{path}' is damaged: {error}") from error
-    return x, y, x_test, y_test
+    return Splits(x, y, x_test, y_test)
 
 
-LOADERS: dict[str, Callable[[str | None], Arrays]] = {
+def _load_image_folder(path: str | None) -> Splits:
+    if path is None:
+        raise InvalidInput("the data set 'image_folder' needs a path to a folder with train/CLASS/FILE and test/CLASS/FILE")
+    (x, y, x_test, y_test), classes = read_image_folder(Path(path))
+    return Splits(x, y, x_test, y_test, classes)
+
+
+LOADERS: dict[str, Callable[[str | None], Splits]] = {
     "digits": _load_digits,
     "fashion_mnist": _load_fashion_mnist,
     "npz": _load_npz,
+    "image_folder": _load_image_folder,
 }
 
 

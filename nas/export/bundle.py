@@ -85,7 +85,8 @@ def export_bundle(
         "formats": formats(supernet.space),
         "data": {"name": data.name, "digest": data.digest, "n_val": len(data.x_val), "seed": seed},
         "input": {"name": graph.nodes[0].name, "type": "float32", "shape": [1, *data.image_shape], "values": "raw pixels"},
-        "output": {"name": graph.output.name, "type": "float32", "shape": [1, data.n_classes], "values": "logits"},
+        "output": {"name": graph.output.name, "type": "float32", "shape": [1, data.n_classes], "values": "logits"}
+        | ({"classes": list(data.classes)} if data.classes else {}),
         "onnx": {"opset": OPSET, "ir_version": IR_VERSION, "bytes": len(model.SerializeToString())},
         "costs": graph_costs(graph),
         "measured": measured,

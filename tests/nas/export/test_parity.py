@@ -115,7 +115,10 @@ def test_the_bundle_explains_and_runs_itself(evaluator, digits, tmp_path):
     export_bundle(evaluator, digits, architecture, tmp_path / "out", seed=0, facts={**facts, "device": device})
     text = (tmp_path / "out" / "README.md").read_text()
     assert "- test: 10.00 % (95 % interval 7.31 to 13.53)" in text  # Wilson, 36 of 360
-    assert "- 0.5000 ms, spread 1.0 %: the search measured, backend onnxruntime, version 1, cpu some processor, threads 1" in text
+    assert (
+        "- 0.5000 ms, spread 1.0 %: the search measured, backend onnxruntime, version 1, cpu some processor, threads 1"
+        in text
+    )
     assert "- 2.0000 ms, spread 0.0 %: the search measured, other" in text
     assert "| stage1/block1/depthwise | int4 | 24x1x5x5 | int4 |" in text
     assert "| stem/conv | int8 | 8x1x3x3 | int8 |" in text

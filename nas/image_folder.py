@@ -1,0 +1,87 @@
+"""Images in folders: `train/CLASS/FILE` and `test/CLASS/FILE`."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from search_spaces.errors import InvalidInput
+
+SPLITS = ("train", "test")
+GREY = ("1", "L", "LA")
+
+
+def read_image_folder(folder: Path) -> tuple[list[NDArray[np.generic]], tuple[str, ...]]:
+    """Read all images of both splits.
+
+    Hidden files are passed over. Images are grey if every one of them is, otherwise RGB; transparency is dropped.
+
+    Args:
+        folder: Holds `train` and `test`, each with a folder for each class.
+
+    Returns:
+        Images and labels of the training, then of the test split, images uint8 of shape `(n, channels, height, width)`; and
+        the names of the classes, sorted, in the order of the labels.
+
+    Raises:
+        InvalidInput: If a folder is missing or empty, a file is no image or damaged, or images differ in size.
+    """
+    found = {split: _files(folder / split) for split in SPLITS}
+    classes = tuple(sorted(found["train"]))
+    if unknown := sorted(set(found["test"]) - set(classes)):
+        raise InvalidInput(f"'{folder / 'test'}' has classes that '{folder / 'train'}' lacks: {', '.join(unknown[:5])}")
+    images, labels, first = {}, {}, None
+    for split in SPLITS:
+        files = [(file, label) for label, name in enumerate(classes) for file in found[split].get(name, [])]
+        images[split] = [_read(file) for file, _ in files]
+        labels[split] = np.array([label for _, label in files], np.int64)
+        for (file, _), image in zip(files, images[split], strict=True):
+            first = first or (file, image.size)
+            if image.size != first[1]:
+                raise InvalidInput(
+                    f"all images must be of one size: '{first[0]}' is {_size(first[1])}, '{file}' is {_size(image.size)}"
+                )
+    grey = all(image.mode in GREY for split in SPLITS for image in images[split])
+    arrays: list[NDArray[np.generic]] = []
+    for split in SPLITS:
+        stacked = np.stack([np.asarray(image.convert("L" if grey else "RGB")) for image in images[split]])
+        arrays += [stacked[:, None] if grey else stacked.transpose(0, 3, 1, 2), labels[split]]
+    return arrays, classes
+
+
+def _files(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of each class, sorted."""
+    if not folder.is_dir():
+        raise InvalidInput(f"there is no folder '{folder}': an image folder holds train/CLASS/FILE and test/CLASS/FILE")
+    found = {}
+    for inner in sorted(folder.iterdir()):
+        if inner.name.startswith("."):
+            continue
+        if not inner.is_dir():
+            raise InvalidInput(f"'{inner}' lies beside the folders of the classes; move it away")
+        found[inner.name] = sorted(file for file in inner.iterdir() if not file.name.startswith("."))
+        if not found[inner.name]:
+            raise InvalidInput(f"the class '{inner}' has no images")
+    if not found:
+        raise InvalidInput(f"'{folder}' has no folders of classes")
+    return found
+
+
+def _read(file: Path) -> Image.Image:
+    """Return an image, decoded; a decompression bomb is refused like a damaged file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                image.load()
+                return image.copy()
+    except UnidentifiedImageError as error:
+        raise InvalidInput(f"'{file}' is no image that can be read") from error
+    except Exception as error:  # decoders raise their own kinds for damaged files
+        raise InvalidInput(f"'{file}' is damaged: {error}") from error
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
