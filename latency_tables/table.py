@@ -1,6 +1,7 @@
 """LatencyTable: measured times of a space's parts on a device, and what whole networks will take there."""
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -154,7 +155,7 @@ class LatencyTable:
             "coefficients": list(self.coefficients),
             "report": asdict(self.report),
         }
-        return json.dumps(content, indent=1)
+        return json.dumps({**content, "digest": _digest(content)}, indent=1)
 
     def to_csv(self) -> str:
         """Return the parts as CSV text: part, milliseconds, spread (empty where estimated)."""
@@ -209,8 +210,16 @@ class LatencyTable:
             if any(len(m.rounds) != len(m.undisturbed) for m in table.measurements.values()):
                 raise InvalidInput(f"'{origin}' is damaged: rounds and marks differ in number; measure anew")
             dict(table.fingerprint), table.parts
+            if content.pop("digest", None) not in (None, _digest(json.loads(text))):
+                raise InvalidInput(f"'{origin}' is damaged: its content is not what was written; measure anew")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, InvalidInput):
                 raise
             raise InvalidInput(f"'{origin}' is damaged ({error!r}); delete it and measure anew") from error
         return table
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a table's content without its digest, by which damage is known, 16 hexadecimal digits."""
+    rest = {key: value for key, value in content.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:16]

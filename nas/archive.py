@@ -1,5 +1,6 @@
 """Archive: every measured network, as trials of an Optuna study, so that Optuna's tools and dashboards can read it."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -82,6 +83,7 @@ class Archive:
                 user_attrs={
                     "id": architecture.id,
                     "genes": self._text(genome),
+                    "check": _check(self._text(genome), [float(values[name][i]) for name in self.names]),
                     **{name: float(values[name][i]) for name in self.names[1:]},
                 },
             )
@@ -144,12 +146,19 @@ class Archive:
         """Return the genes that a trial was stored under, after a check that they and its values are whole."""
         genes = str(trial.user_attrs["genes"])
         self.space.canonicalize(np.array([[int(gene) for gene in genes.split()]]))
-        self._values(trial)
+        values = self._values(trial)
+        if trial.user_attrs["check"] != _check(genes, [values[name] for name in self.names]):
+            raise ValueError(f"trial {trial.number} is not what was written")
         return genes
 
     @staticmethod
     def _text(genome: Genomes) -> str:
         return " ".join(str(int(gene)) for gene in genome)
+
+
+def _check(genes: str, values: list[float]) -> str:
+    """Return what tells whether a trial still holds what was written."""
+    return hashlib.sha256(f"{genes} {values!r}".encode()).hexdigest()[:8]
 
 
 def _open_study(name: str, url: str, identity: dict[str, str]) -> tuple[optuna.Study, dict[str, str]]:

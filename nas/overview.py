@@ -41,9 +41,12 @@ def rescored(pipeline: Pipeline, table: LatencyTable) -> Scores:
         decides. Column `latency_ms_predicted` is of that device; there is no measured latency.
 
     Raises:
-        InvalidInput: If the table is of another space.
+        InvalidInput: If the table is of another space, or nothing was measured.
     """
     genomes = pipeline.errors.genomes()
+    if not len(genomes):
+        path = pipeline.run.path
+        raise InvalidInput(f"'{path}' has measured no networks yet; measure some with `hwnas search {path}`")
     costs = {**pipeline.static_costs(), "latency_ms": table.factor_table(pipeline.space)}
     errors = pipeline.errors.frame()["error"].to_numpy()
     networks = describe_networks(pipeline.space, genomes, errors, {"error_test": _test_errors(pipeline, genomes)}, costs)

@@ -377,8 +377,7 @@ class Pipeline:
         )
         picture = front_png(front, networks, uniform, f"{self.experiment.name}: {describe(self.latency.read())}")
         write_atomically(self.run.front_png, picture)
-        write_atomically(self.run.baselines_csv, uniform.to_csv(index=False).encode())
-        write_atomically(self.run.front_csv, front.to_csv(index=False).encode())
+        self.run.write_front(front, uniform)
 
     @cached_property
     def errors(self) -> Archive:

@@ -42,6 +42,7 @@ class RunFolder:
         self.archive = path / "archive.db"
         self.front_csv = path / "front.csv"
         self.baselines_csv = path / "baselines.csv"
+        self.front_sums = path / "front.sha256"
         self.front_png = path / "front.png"
         self.report = path / "report.html"
 
@@ -93,8 +94,8 @@ class RunFolder:
             ) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InvalidInput(f"'{file}' is damaged: {' '.join(str(error).split())}") from error
-        if not isinstance(content, dict) or "experiment" not in content:
-            raise InvalidInput(f"'{file}' is damaged: it holds no experiment")
+        if not isinstance(content, dict) or not {"experiment", "made_with"} <= set(content):
+            raise InvalidInput(f"'{file}' is damaged: it must hold `experiment`, then `made_with`")
         return cls(path, Experiment.from_dict(content["experiment"], str(file)))
 
     def with_search(self, overrides: Sequence[str]) -> "RunFolder":
@@ -170,11 +171,41 @@ class RunFolder:
         Raises:
             InvalidInput: If there is no front yet, it is damaged, or a column does not exist or holds no numbers.
         """
-        return select(_read_csv(self.front_csv, self.path), max or {}, min or {})
+        return select(self._read_csv(self.front_csv), max or {}, min or {})
 
     def baselines(self) -> pd.DataFrame:
         """Return the measured baselines, with their names in column `baseline`."""
-        return _read_csv(self.baselines_csv, self.path)
+        return self._read_csv(self.baselines_csv)
+
+    def write_front(self, front: pd.DataFrame, baselines: pd.DataFrame) -> None:
+        """Write the measured front and the baselines, and the sums by which damage is known; `sha256sum -c` reads them."""
+        files = {self.baselines_csv: baselines, self.front_csv: front}
+        content = {path: table.to_csv(index=False).encode() for path, table in files.items()}
+        sums = [f"{hashlib.sha256(text).hexdigest()}  {path.name}\n" for path, text in content.items()]
+        for path, text in content.items():
+            write_atomically(path, text)
+        write_atomically(self.front_sums, "".join(sums).encode())
+
+    def _read_csv(self, path: Path) -> pd.DataFrame:
+        if not path.exists():
+            raise InvalidInput(f"'{self.path}' has no {path.name} yet; make it with `hwnas search {self.path}`")
+        remedy = f"make it anew with `hwnas search {self.path}`"
+        try:
+            text = path.read_text()
+            table = pd.read_csv(io.StringIO(text), dtype={"id": str, "baseline": str})
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"'{path}' is damaged ({' '.join(str(error).split())}); {remedy}") from error
+        needed = ["id", "baseline"] if path.name == "baselines.csv" else ["id"]
+        broken = [
+            name for name in NUMBERS if name not in table or table[name].dtype.kind not in "if" or table[name].isna().any()
+        ]
+        broken += [name for name in needed if name not in table or table[name].isna().any()]
+        known = self.front_sums.read_text(errors="replace") if self.front_sums.exists() else ""
+        if not broken and f"{hashlib.sha256(text.encode()).hexdigest()}  {path.name}\n" not in known:
+            raise InvalidInput(f"'{path}' is not what was written, by '{self.front_sums.name}'; {remedy}")
+        if broken or not text.endswith("\n"):
+            raise InvalidInput(f"'{path}' is damaged: it is cut off, or {broken} are not whole; {remedy}")
+        return table
 
 
 def read_table(path: Path) -> LatencyTable:
@@ -218,25 +249,6 @@ def select(table: pd.DataFrame, greatest: Mapping[str, float], least: Mapping[st
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, 16 hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def _read_csv(path: Path, run: Path) -> pd.DataFrame:
-    if not path.exists():
-        raise InvalidInput(f"'{run}' has no {path.name} yet; make it with `hwnas search {run}`")
-    remedy = f"make it anew with `hwnas search {run}`"
-    try:
-        text = path.read_text()
-        table = pd.read_csv(io.StringIO(text), dtype={"id": str, "baseline": str})
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"'{path}' is damaged ({' '.join(str(error).split())}); {remedy}") from error
-    needed = ["id", "baseline"] if path.name == "baselines.csv" else ["id"]
-    broken = [
-        name for name in NUMBERS if name not in table or table[name].dtype.kind not in "if" or table[name].isna().any()
-    ]
-    broken += [name for name in needed if name not in table or table[name].isna().any()]
-    if broken or not text.endswith("\n"):
-        raise InvalidInput(f"'{path}' is damaged: it is cut off, or {broken} are not whole; {remedy}")
-    return table
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

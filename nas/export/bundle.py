@@ -1,5 +1,6 @@
 """The exported folder: the model, what it is, and the proof that it computes what was trained."""
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 
@@ -18,6 +18,7 @@ from nas.evaluation import Evaluator, predict
 from nas.export.card import PREDICT, card
 from nas.export.parity import Parity, answers, check_parity
 from nas.export.targets import TARGETS, Shipped
+from nas.export.verify import SUMS
 from search_spaces.architecture import Architecture
 from search_spaces.baselines import formats
 from search_spaces.costs import graph_costs
@@ -75,9 +76,9 @@ def export_bundle(
     if parity.reasons:
         way_out = "train longer, or choose another subnet with `hwnas front`"
         raise ParityFailed(f"subnet {architecture.id} is not exported: {'; '.join(parity.reasons)}; {way_out}")
-    measured = dict(facts or {})
+    measured, content = dict(facts or {}), model.SerializeToString()
     if time_file:
-        timed = time_file(model.SerializeToString())
+        timed = time_file(content)
         measured |= {"file_latency_ms": timed.ms, "file_latency_spread": timed.spread}
     subnet = {
         "id": architecture.id,
@@ -87,7 +88,7 @@ def export_bundle(
         "input": {"name": graph.nodes[0].name, "type": "float32", "shape": [1, *data.image_shape], "values": "raw pixels"},
         "output": {"name": graph.output.name, "type": "float32", "shape": [1, data.n_classes], "values": "logits"}
         | ({"classes": list(data.classes)} if data.classes else {}),
-        "onnx": {"opset": OPSET, "ir_version": IR_VERSION, "bytes": len(model.SerializeToString())},
+        "onnx": {"opset": OPSET, "ir_version": IR_VERSION, "bytes": len(content)},
         "costs": graph_costs(graph),
         "measured": measured,
     }
@@ -97,7 +98,7 @@ def export_bundle(
     except OSError as error:
         raise InvalidInput(f"cannot write to '{folder}': {error.strerror}") from error
     try:
-        onnx.save(model, draft / "model.onnx")
+        (draft / "model.onnx").write_bytes(content)
         shipped = Shipped(graph, weights, model, images, expected)
         proof = parity.to_dict() | {"target": target} | _agreement(write_target(shipped, draft), expected, parity, target)
         (draft / "subnet.json").write_text(json.dumps(subnet, indent=1) + "\n")
@@ -105,6 +106,8 @@ def export_bundle(
         (draft / "README.md").write_text(card(subnet, graph, parity, data))
         (draft / "predict.py").write_text(PREDICT)
         np.savez(draft / "samples.npz", images=images[:N_SAMPLES], logits=answers(model, images[:N_SAMPLES]))
+        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(draft.iterdir())}
+        (draft / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
         draft.chmod(0o755)
         draft.rename(folder)
     finally:

@@ -1,5 +1,6 @@
 """Proves an exported folder again, from its files alone and the data set it names."""
 
+import hashlib
 import io
 import json
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import InvalidInput
 from search_spaces.graph import Conv, Graph, Linear, Normalize, Quantize
 
+SUMS = "SHA256SUMS"  # of all other files of the folder, as `sha256sum -c` takes it
 ERROR_TOLERANCE = 0.5  # percent of test images by which an error may differ from the one that was recorded
 
 
@@ -79,10 +81,11 @@ def verify(folder: Path, subnet: dict[str, Any], data: Dataset) -> Verification:
         weights = weights_of(model, graph)
         with np.load(io.BytesIO((folder / "samples.npz").read_bytes())) as samples:
             images, logits = samples["images"], samples["logits"]
-    except (OSError, DecodeError, BadZipFile, KeyError, ValueError) as error:
+    except (OSError, EOFError, DecodeError, BadZipFile, KeyError, ValueError) as error:
         raise InvalidInput(f"'{folder}' lacks a file or holds a damaged one; export the subnet again") from error
     parity = check_parity(model, graph, weights, images, logits)
     reasons = list(parity.reasons)
+    reasons += [f"{name} is not the file that was exported: its SHA-256 differs" for name in changed_files(folder)]
     if not np.allclose(answers(model, images), logits, atol=1e-3 * np.abs(logits).max()):
         reasons.append("the logits of the samples differ from those that were recorded")
     measured = 100 * float(np.mean(answers(model, data.x_test).argmax(axis=1) != data.y_test))
@@ -90,6 +93,23 @@ def verify(folder: Path, subnet: dict[str, Any], data: Dataset) -> Verification:
     if recorded is not None and abs(measured - recorded) > ERROR_TOLERANCE:
         reasons.append(f"the test error is {measured:.2f} %, but {recorded:.2f} % was recorded")
     return Verification(parity.elements, len(images), measured, tuple(reasons))
+
+
+def changed_files(folder: Path) -> list[str]:
+    """Return the files of an exported folder that are missing or not as they were written.
+
+    Raises:
+        InvalidInput: If the list of what was written is missing or damaged.
+    """
+    try:
+        lines = [line.split("  ", 1) for line in (folder / SUMS).read_text().splitlines()]
+        sums = {name: digest for digest, name in lines}
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"'{folder}' lacks {SUMS} or holds a damaged one; export the subnet again") from error
+    if not {"model.onnx", "subnet.json", "samples.npz"} <= set(sums):
+        raise InvalidInput(f"'{folder / SUMS}' is damaged: it does not name every file; export the subnet again")
+    files = {name: folder / name for name in sums}
+    return [n for n, file in files.items() if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != sums[n]]
 
 
 def weights_of(model: onnx.ModelProto, graph: Graph) -> dict[str, NDArray[Any]]:

@@ -1,5 +1,6 @@
 """Tensors and JSON in one safetensors file, written whole or not at all."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -28,9 +29,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write tensors, and facts as JSON into the header."""
-    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save(contiguous, metadata={"hwnas": json.dumps(facts)}))
+    """Write tensors, and facts as JSON into the header, with a digest of both."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(facts)
+    write_atomically(path, save(contiguous, metadata={"hwnas": text, "digest": _digest(contiguous, text)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -41,7 +43,18 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})["hwnas"])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata["digest"] != _digest(tensors, metadata["hwnas"]):
+            raise ValueError("its content is not what was written")
+        return tensors, json.loads(metadata["hwnas"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise InvalidInput(f"'{path}' is damaged or not of hwnas ({error}); delete it to start that stage anew") from error
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    content = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        content.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
+        content.update(tensors[name].numpy().tobytes())
+    return content.hexdigest()[:16]

@@ -92,7 +92,7 @@ def test_export_writes_a_file_that_answers(evaluator, digits, tmp_path):
     space = evaluator.supernet.space
     architecture = space.architecture(baselines(space)["w8a8 largest"])
     parity = export_bundle(evaluator, digits, architecture, tmp_path / "out", seed=0, facts={"error_val": 1.0})
-    written = ["README.md", "model.onnx", "parity.json", "predict.py", "samples.npz", "subnet.json"]
+    written = ["README.md", "SHA256SUMS", "model.onnx", "parity.json", "predict.py", "samples.npz", "subnet.json"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == written
     assert json.loads((tmp_path / "out" / "parity.json").read_text())["agreement"] == parity["agreement"]
     subnet = json.loads((tmp_path / "out" / "subnet.json").read_text())
