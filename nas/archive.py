@@ -165,7 +165,9 @@ def _open_study(name: str, url: str, identity: dict[str, str]) -> tuple[optuna.S
     """Return the study and its identity; made if it is not there, also where two processes make it at the same moment."""
     for attempt in range(N_ATTEMPTS):
         try:
-            study = optuna.create_study(study_name=name, storage=_storage(url), directions=["minimize"], load_if_exists=True)
+            study = optuna.create_study(
+                study_name=name, storage=open_storage(url), directions=["minimize"], load_if_exists=True
+            )
             if "identity" not in study.user_attrs:
                 study.set_user_attr("identity", identity)
             return study, study.user_attrs["identity"]
@@ -176,7 +178,7 @@ def _open_study(name: str, url: str, identity: dict[str, str]) -> tuple[optuna.S
     raise AssertionError("unreachable")
 
 
-def _storage(url: str) -> str | optuna.storages.RDBStorage:
+def open_storage(url: str) -> str | optuna.storages.RDBStorage:
     """Return what Optuna opens: for PostgreSQL by psycopg 3, and without connections that stay open between uses.
 
     Raises:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas.parser import build_parser
 from search_spaces.errors import InvalidInput
@@ -175,11 +175,19 @@ def _write_report(pipeline: "Pipeline") -> int:
     return 0
 
 
+def _dashboard(options: argparse.Namespace) -> int:
+    from nas.dashboard import serve
+    from nas.opening import open_run
+
+    serve(open_run(options.run).storage, options.port)
+    return 0
+
+
 def _export(options: argparse.Namespace) -> int:
     from nas.opening import open_run
 
     pipeline = open_run(options.run)
-    code = _export_one(pipeline, options.id, options.to, options.target)
+    code = _export_one(pipeline, options.id, options.to, target=options.target, dynamic_batch=options.dynamic_batch)
     pipeline.print_verdict()
     return code
 
@@ -232,7 +240,7 @@ def _finetune(options: argparse.Namespace) -> int:
 
 
 def _export_one(
-    pipeline: "Pipeline", architecture_id: str, folder: str | None, target: str = "onnxruntime", *, keep: bool = False
+    pipeline: "Pipeline", architecture_id: str, folder: str | None, *, keep: bool = False, **options: Any
 ) -> int:
     from nas.export.bundle import ParityFailed
 
@@ -240,13 +248,14 @@ def _export_one(
     if keep and (path / "parity.json").exists():
         return 0
     try:
-        parity = pipeline.export(architecture_id, path, target)
+        parity = pipeline.export(architecture_id, path, **options)
     except ParityFailed as error:
         print(f"hwnas: {error}", file=sys.stderr)
         return 1
     integers = f"{parity['elements']} integers equal the reference" if parity["elements"] else "all float32, no integers"
-    if target != "onnxruntime":
-        print(f"{target}: {parity['target_agreement']:.2f} % of {parity['target_images']} answers equal the supernet's")
+    if parity["target"] != "onnxruntime":
+        same = f"{parity['target_agreement']:.2f} % of {parity['target_images']} answers"
+        print(f"{parity['target']}: {same} equal the supernet's")
     print(f"{path}: {integers}, {parity['agreement']:.2f} % of {parity['images']} answers equal the supernet's")
     return 0
 
@@ -273,6 +282,7 @@ VERBS = {
     "search": _search,
     "front": _front,
     "report": _report,
+    "dashboard": _dashboard,
     "export": _export,
     "bench": _bench,
     "finetune": _finetune,

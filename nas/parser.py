@@ -84,12 +84,18 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("run", help="run folder")
     report.set_defaults(verb="report")
 
+    dashboard = verbs.add_parser("dashboard", help="show a run's archive in optuna-dashboard, on this machine alone")
+    dashboard.add_argument("run", help="run folder")
+    dashboard.add_argument("--port", type=int, default=8080, help="port on the loopback address (default 8080)")
+    dashboard.set_defaults(verb="dashboard")
+
     export = verbs.add_parser("export", help="write a subnet as ONNX, with proof that it computes what was trained")
     export.add_argument("run", help="run folder")
     export.add_argument("id", help="id of the subnet, as `hwnas front` prints it")
     export.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/export/ID)")
     text = "write it for this tool too, and check it there (default: onnxruntime, which is always written)"
     export.add_argument("--target", choices=("onnxruntime", "openvino", "qonnx", "torch"), default="onnxruntime", help=text)
+    export.add_argument("--dynamic-batch", action="store_true", help="model.onnx takes any number of images at once")
     export.set_defaults(verb="export")
 
     bench = verbs.add_parser("bench", help="time an exported folder's model by the protocol of the latency tables")

@@ -138,7 +138,7 @@ class Pipeline:
         Raises:
             InvalidInput: If no device of the run is elsewhere, or the file is no such result.
         """
-        elsewhere = [latencies for latencies in self.latencies if latencies.device.config.elsewhere] or [self.latencies[0]]
+        elsewhere = [each for each in self.latencies if each.device.config.elsewhere] or [self.latencies[0]]
         missing = [latencies for latencies in elsewhere if not latencies.device.path.exists()]
         genomes = self.errors.genomes() if not missing else np.empty((0, len(self.space.choices)), np.int16)
         return (missing or elsewhere)[0].take(genomes, file)
@@ -206,14 +206,14 @@ class Pipeline:
         """Return the id of the front's network with the least validation error; of equals the quickest."""
         return str(self.run.front().sort_values(["error_val", "latency_ms"])["id"].iloc[0])
 
-    def export(self, architecture_id: str, folder: Path, target: str = "onnxruntime") -> dict[str, Any]:
-        """Export one subnet of the archive, with proof of parity; return what `parity.json` holds.
+    def export(self, architecture_id: str, folder: Path, **options: Any) -> dict[str, Any]:
+        """Export one subnet of the archive, with proof of parity; return what `parity.json` holds; options: `export_bundle`.
 
         Raises:
             InvalidInput: If the archive holds no such subnet, or the folder is in the way.
             ParityFailed: If parity fails; nothing is written then.
         """
-        return self._export(self.evaluator(), self._find(architecture_id), folder, {}, target)
+        return self._export(self.evaluator(), self._find(architecture_id), folder, {}, **options)
 
     def finetune(self, architecture_id: str, folder: Path, epochs: int, learning_rate: float) -> dict[str, Any]:
         """Train one subnet of the archive on by itself, and export it; return its errors and what `parity.json` holds.
@@ -243,12 +243,7 @@ class Pipeline:
         return errors | self._export(evaluator, architecture, folder, errors)
 
     def _export(
-        self,
-        evaluator: Evaluator,
-        architecture: Architecture,
-        folder: Path,
-        errors: Mapping[str, float],
-        target: str = "onnxruntime",
+        self, evaluator: Evaluator, architecture: Architecture, folder: Path, errors: Mapping[str, float], **options: Any
     ) -> dict[str, Any]:
         facts: dict[str, Any] = {}
         for table in (self.run.baselines(), self.run.front()):
@@ -264,7 +259,7 @@ class Pipeline:
                 folder,
                 seed=self.experiment.seed,
                 facts=facts,
-                target=target,
+                **options,
                 time_file=self.latency.time_file if self.latency.times_files else None,
             )
 
@@ -317,9 +312,13 @@ class Pipeline:
 
     def _archive(self, study: str, names: tuple[str, ...], identity: Mapping[str, str]) -> Archive:
         """Return an archive of this run; in a database that runs share, studies are told apart by the run's name."""
-        shared = self.experiment.archive
-        study = f"{self.experiment.name}: {study}" if shared else study
-        return Archive(self.space, shared or self.run.storage, study, names, identity)
+        study = f"{self.experiment.name}: {study}" if self.experiment.archive else study
+        return Archive(self.space, self.storage, study, names, identity)
+
+    @property
+    def storage(self) -> str:
+        """URL of the database that holds the archive."""
+        return self.experiment.archive or self.run.storage
 
     @cached_property
     def _weights_and_calibration(self) -> dict[str, str]:

@@ -1,4 +1,7 @@
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +30,7 @@ def test_links_lead_somewhere(page):
 def test_own_data_as_documented(tmp_path, monkeypatch, capsys):
     """The page's array names and its YAML, on three classes of coloured images of 12 x 12 pixels."""
     text = (ROOT / "docs" / "own-data.md").read_text()
-    (yaml,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
+    _, yaml = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
     rng = np.random.default_rng(0)
     y_train, y_test = np.arange(120) % 3, np.arange(60) % 3
@@ -40,6 +43,26 @@ def test_own_data_as_documented(tmp_path, monkeypatch, capsys):
     words = ["train", "mine.yaml", "--out", "run", *(word for change in quick for word in ("--set", change))]
     assert main(words) == 0, capsys.readouterr().err
     assert (tmp_path / "run" / "supernet.safetensors").exists()
+
+
+def test_own_search_space_as_documented(tmp_path):
+    """The family of the page, through every stage, run as the page says."""
+    text = (ROOT / "docs" / "own-space.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    (experiment,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
+    assert len(code.splitlines()) < 100
+    (tmp_path / "plain.py").write_text(code)
+    (tmp_path / "mine.yaml").write_text(experiment)
+    changes = ["float_epochs=2", "quantized_epochs=1", "warmup_epochs=0", "compile=false"]
+    quick = [f"training.{change}" for change in changes] + ["threads=1", "search.n_measurements=12"]
+    quick += ["table.n_fit=12", "table.n_held_out=12", "table.rounds=2", "table.seconds=0.002", "table.patience=0"]
+    words = ["run", "mine.yaml", "--out", "run", *(word for change in quick for word in ("--set", change))]
+    ran = subprocess.run([sys.executable, "plain.py", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (exported,) = (tmp_path / "run" / "export").iterdir()
+    assert json.loads((exported / "parity.json").read_text())["integer_mismatches"] == 0
+    said = subprocess.run([sys.executable, "plain.py", "spaces"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "plain-digits" in said.stdout
 
 
 def test_own_evaluator_as_documented(capsys):

@@ -43,6 +43,7 @@ def export_bundle(
     seed: int,
     facts: Mapping[str, Any] | None = None,
     target: str = "onnxruntime",
+    dynamic_batch: bool = False,
     time_file: Callable[[bytes], Measurement] | None = None,
 ) -> dict[str, Any]:
     """Write `model.onnx`, `subnet.json`, `parity.json`, a model card, a program that runs it and samples, all or nothing.
@@ -57,6 +58,7 @@ def export_bundle(
         seed: Of the moved images, and of the split of the data.
         facts: What is known of the subnet, such as its measured error; goes into `subnet.json`.
         target: Of `nas.export.targets`: what else is written, for which tool.
+        dynamic_batch: Whether `model.onnx` takes any number of images at once.
         time_file: Times `model.onnx` on the device of the facts; None where that is elsewhere.
 
     Raises:
@@ -69,7 +71,8 @@ def export_bundle(
     graph = supernet.space.graph(architecture)
     calibration = evaluator.calibrate(graph)
     weights = supernet.extract(architecture, calibration)
-    model = lower(graph, weights)
+    batch = "batch" if dynamic_batch else 1
+    model = lower(graph, weights, batch=batch)
     images = parity_images(data, seed)
     expected = predict(supernet, graph, calibration, torch.from_numpy(images)).numpy()
     parity = check_parity(model, graph, weights, images, expected)
@@ -85,8 +88,13 @@ def export_bundle(
         "architecture": json.loads(architecture.to_json()),
         "formats": formats(supernet.space),
         "data": {"name": data.name, "digest": data.digest, "n_val": len(data.x_val), "seed": seed},
-        "input": {"name": graph.nodes[0].name, "type": "float32", "shape": [1, *data.image_shape], "values": "raw pixels"},
-        "output": {"name": graph.output.name, "type": "float32", "shape": [1, data.n_classes], "values": "logits"}
+        "input": {
+            "name": graph.nodes[0].name,
+            "type": "float32",
+            "shape": [batch, *data.image_shape],
+            "values": "raw pixels",
+        },
+        "output": {"name": graph.output.name, "type": "float32", "shape": [batch, data.n_classes], "values": "logits"}
         | ({"classes": list(data.classes)} if data.classes else {}),
         "onnx": {"opset": OPSET, "ir_version": IR_VERSION, "bytes": len(content)},
         "costs": graph_costs(graph),

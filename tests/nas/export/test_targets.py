@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
@@ -137,3 +138,16 @@ def test_a_missing_tool_is_named(monkeypatch, tmp_path):
     network = shipped("resnet-digits", "w8a8", n=1, level="smallest")
     with pytest.raises(ValueError, match=r"hwnas\[qonnx\]"):
         TARGETS.get("qonnx")(network, tmp_path)
+
+
+def test_a_dynamic_batch_answers_many_images_at_once(run, tmp_path):
+    (exported,) = (run / "export").iterdir()
+    folder = tmp_path / "model"
+    assert main(["export", str(run), exported.name, "--to", str(folder), "--dynamic-batch"]) == 0
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    samples = np.load(folder / "samples.npz")
+    (logits,) = session.run(None, {"images": samples["images"]})
+    np.testing.assert_allclose(logits, samples["logits"], atol=1e-3 * np.abs(logits).max())
+    assert json.loads((folder / "subnet.json").read_text())["input"]["shape"][0] == "batch"
+    assert main(["verify", str(folder)]) == 0
+    assert main(["bench", str(folder), "--rounds", "2"]) == 0
