@@ -130,7 +130,12 @@ class Archive:
         try:
             yield
         except (SQLAlchemyError, OptunaError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            root = _root(error)
+            reason = (str(root).splitlines() or [type(root).__name__])[0]
+            if "disk is full" in reason or "disk I/O" in reason:
+                raise InvalidInput(
+                    f"cannot write to the archive '{self._shown}' ({reason}); make room, and the same command goes on"
+                ) from error
             way_out = "move it away to start anew" if self._shown.startswith("sqlite") else "is the server there?"
             raise InvalidInput(f"the archive '{self._shown}' cannot be read ({reason}); {way_out}") from error
 
@@ -154,6 +159,13 @@ class Archive:
     @staticmethod
     def _text(genome: Genomes) -> str:
         return " ".join(str(int(gene)) for gene in genome)
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the error that caused an error: Optuna wraps those of the database."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _check(genes: str, values: list[float]) -> str:
