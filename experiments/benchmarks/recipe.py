@@ -29,6 +29,11 @@ OF_FLOAT_STAGE: dict[str, dict[str, float]] = {
     "without label smoothing": {"label_smoothing": 0.0},
     "shrinking from half": {"shrink_after": 0.5},
     "kurtosis 0.015": {"kurtosis": 0.015},
+    "batch 128": {"batch_size": 128},
+    "batch 16": {"batch_size": 16},
+    "rate 0.05": {"learning_rate": 0.05},
+    "rate 0.2": {"learning_rate": 0.2},
+    "four random networks": {"n_random": 4},
 }
 OF_QUANTIZED_STAGE: dict[str, dict[str, float]] = {
     "half of the random networks in one format": {"uniform_share": 0.5},
