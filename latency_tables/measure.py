@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
+
 from latency_tables.backends import BACKENDS, Runner
 from latency_tables.device import Device
 from latency_tables.journal import Journal
@@ -56,11 +58,14 @@ def measure_model(model: bytes, device: Device, protocol: Protocol) -> Measureme
     """Time one ONNX file on a device, watched by a second instance of itself on one thread.
 
     Args:
-        model: Serialized, with fixed shapes.
+        model: Serialized; an axis that is free counts as one image.
         device: Where; its batch is that of the model.
         protocol: How.
+
+    Raises:
+        DecodeError: If the model is none.
     """
-    backend = BACKENDS.get(device.backend)
+    backend, model = BACKENDS.get(device.backend), _with_fixed_shapes(model)
 
     def build() -> Runner:
         return backend.build(model, threads=device.threads, options=device.options)
@@ -83,6 +88,16 @@ def seconds_per_model(reference: Graph, device: Device, protocol: Protocol) -> f
         for _ in range(3):
             time_model(build(), watch, protocol.seconds, 0.0)
         return first + protocol.rounds * (time.perf_counter() - started) / 3
+
+
+def _with_fixed_shapes(model: bytes) -> bytes:
+    """Return a model whose inputs and outputs have 1 for every axis that is free."""
+    fixed = onnx.load_model_from_string(model)
+    for tensor in (*fixed.graph.input, *fixed.graph.output):
+        for axis in tensor.type.tensor_type.shape.dim:
+            if not axis.HasField("dim_value"):
+                axis.dim_value = 1
+    return bytes(fixed.SerializeToString())
 
 
 def _reference(graph: Graph, device: Device) -> Runner:

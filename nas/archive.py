@@ -53,10 +53,10 @@ class Archive:
         self.names = names
         mine = {"space": space.name, "n_genes": str(len(space.choices)), "formats": " ".join(formats(space))}
         mine |= identity or {}
-        self._shown = _without_password(storage)
+        self._shown = without_password(storage)
         self._known: dict[str, FrozenTrial] = {}
         self._n_read = 0
-        with self._explained():
+        with explained(self._shown):
             self._study, theirs = _open_study(study, storage, mine)
             differing = [key for key in mine if theirs.get(key) != mine[key]]
             if not differing:
@@ -67,7 +67,7 @@ class Archive:
 
     def lookup(self, genomes: Genomes) -> list[dict[str, float] | None]:
         """Return the measured values of each genome, or None where there are none; also what others have added meanwhile."""
-        with self._explained():
+        with explained(self._shown):
             self._read()
         trials = [self._known.get(self._text(genome)) for genome in genomes]
         return [self._values(trial) if trial else None for trial in trials]
@@ -87,7 +87,7 @@ class Archive:
                     **{name: float(values[name][i]) for name in self.names[1:]},
                 },
             )
-            with self._explained():
+            with explained(self._shown):
                 self._study.add_trial(trial)
             self._known.setdefault(self._text(genome), trial)
 
@@ -125,20 +125,6 @@ class Archive:
             self._known.setdefault(self._key(trial), trial)
         self._n_read = len(trials)
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (SQLAlchemyError, OptunaError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-            root = _root(error)
-            reason = (str(root).splitlines() or [type(root).__name__])[0]
-            if "disk is full" in reason or "disk I/O" in reason:
-                raise InvalidInput(
-                    f"cannot write to the archive '{self._shown}' ({reason}); make room, and the same command goes on"
-                ) from error
-            way_out = "move it away to start anew" if self._shown.startswith("sqlite") else "is the server there?"
-            raise InvalidInput(f"the archive '{self._shown}' cannot be read ({reason}); {way_out}") from error
-
     @cached_property
     def _distributions(self) -> dict[str, CategoricalDistribution]:
         return {choice.name: CategoricalDistribution(choice.options) for choice in self.space.choices}
@@ -159,6 +145,28 @@ class Archive:
     @staticmethod
     def _text(genome: Genomes) -> str:
         return " ".join(str(int(gene)) for gene in genome)
+
+
+@contextmanager
+def explained(shown: str) -> Iterator[None]:
+    """Turn what a database raises into one sentence.
+
+    Args:
+        shown: Its URL, without a password.
+    """
+    try:
+        yield
+    except InvalidInput:
+        raise
+    except (SQLAlchemyError, OptunaError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        root = _root(error)
+        reason = (str(root).splitlines() or [type(root).__name__])[0]
+        if "disk is full" in reason or "disk I/O" in reason:
+            raise InvalidInput(
+                f"cannot write to the archive '{shown}' ({reason}); make room, and the same command goes on"
+            ) from error
+        way_out = "move it away to start anew" if shown.startswith("sqlite") else "is the server there?"
+        raise InvalidInput(f"the archive '{shown}' cannot be read ({reason}); {way_out}") from error
 
 
 def _root(error: BaseException) -> BaseException:
@@ -204,7 +212,8 @@ def open_storage(url: str) -> str | optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool})
 
 
-def _without_password(storage: str) -> str:
+def without_password(storage: str) -> str:
+    """Return a database URL as it may be shown."""
     try:
         return make_url(storage).render_as_string(hide_password=True)
     except (ArgumentError, ValueError):

@@ -147,6 +147,8 @@ def _front(options: argparse.Namespace) -> int:
         columns=options.columns.split(",") if options.columns else (),
         against=options.against,
     )
+    if options.device and options.against:
+        raise InvalidInput("--device and --against cannot be combined: the other run has latencies of its own device")
     if options.device:
         from nas.opening import open_run
         from nas.overview import find_table, rescored
@@ -179,7 +181,9 @@ def _dashboard(options: argparse.Namespace) -> int:
     from nas.dashboard import serve
     from nas.opening import open_run
 
-    serve(open_run(options.run).storage, options.port)
+    pipeline = open_run(options.run)
+    _ = pipeline.errors  # of a run that was searched; a damaged archive is named
+    serve(pipeline.storage, options.port)
     return 0
 
 
@@ -203,7 +207,8 @@ def _verify(options: argparse.Namespace) -> int:
     found = verify(folder, subnet, data)
     for reason in found.reasons:
         print(f"hwnas: {reason}", file=sys.stderr)
-    print(f"{folder}: {found.elements} integers, {found.samples} samples, test error {found.error_test:.2f} %")
+    if found.samples:
+        print(f"{folder}: {found.elements} integers, {found.samples} samples, test error {found.error_test:.2f} %")
     return 1 if found.reasons else 0
 
 
@@ -211,7 +216,10 @@ def _bench(options: argparse.Namespace) -> int:
     from nas.export.bench import bench
     from nas.tables import named_device
 
-    print(bench(Path(options.folder), named_device(options.device).to_device(), options.rounds))
+    config = named_device(options.device)
+    if config.elsewhere:
+        raise InvalidInput(f"the device '{config.name}' is elsewhere; `hwnas bench` times on this machine")
+    print(bench(Path(options.folder), config.to_device(), options.rounds))
     return 0
 
 

@@ -2,18 +2,35 @@
 
 import importlib
 from contextlib import suppress
+from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from nas.archive import open_storage
+from nas.archive import explained, open_storage, without_password
 from nas.progress import console
 from search_spaces.errors import InvalidInput
 
 LOOPBACK = "127.0.0.1"
 
 
-class _Silent(WSGIRequestHandler):
-    """Says nothing of each request."""
+class _Server(ThreadingMixIn, WSGIServer):
+    """Answers several requests at once: a browser may open a connection ahead of use."""
+
+    daemon_threads = True
+
+
+class _Local(WSGIRequestHandler):
+    """Answers only those who ask for this machine by its own name, and says nothing of each request."""
+
+    def parse_request(self) -> bool:
+        """Refuse a page elsewhere whose name was made to point here."""
+        if not super().parse_request():
+            return False
+        host = self.headers.get("Host", "").rsplit(":", 1)[0]
+        if host not in (LOOPBACK, "localhost"):
+            self.send_error(403, "only this machine may ask")
+            return False
+        return True
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
@@ -37,7 +54,9 @@ def serve(url: str, port: int) -> None:
         way_out = "install it with `pip install 'hwnas[dashboard]'`"
         raise InvalidInput(f"optuna-dashboard is not installed; {way_out}") from error
     try:
-        server = make_server(LOOPBACK, port, dashboard.wsgi(open_storage(url)), handler_class=_Silent)
+        with explained(without_password(url)):
+            application = dashboard.wsgi(open_storage(url))
+        server = make_server(LOOPBACK, port, application, server_class=_Server, handler_class=_Local)
     except OSError as error:
         raise InvalidInput(f"port {port} cannot be taken: {error.strerror}; choose another with --port") from error
     with server, suppress(KeyboardInterrupt):

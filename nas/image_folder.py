@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from search_spaces.errors import InvalidInput
 
 SPLITS = ("train", "test")
-GREY = ("1", "L", "LA")
+GREY = ("1", "L", "LA", "La")
+COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
 
 
 def read_image_folder(folder: Path) -> tuple[list[NDArray[np.generic]], tuple[str, ...]]:
@@ -70,17 +71,22 @@ def _files(folder: Path) -> dict[str, list[Path]]:
 
 
 def _read(file: Path) -> Image.Image:
-    """Return an image, decoded; a decompression bomb is refused like a damaged file."""
+    """Return an image, decoded and upright; a decompression bomb is refused like a damaged file."""
+    if not file.is_file():
+        raise InvalidInput(f"'{file}' is no image that can be read")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
                 image.load()
-                return image.copy()
+                found = ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
         raise InvalidInput(f"'{file}' is no image that can be read") from error
     except Exception as error:  # decoders raise their own kinds for damaged files
         raise InvalidInput(f"'{file}' is damaged: {error}") from error
+    if found.mode not in GREY + COLOUR:
+        raise InvalidInput(f"'{file}' has more than 8 bits a channel ({found.mode}); save such images as npz")
+    return found
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -38,7 +38,7 @@ def rescored(pipeline: Pipeline, table: LatencyTable) -> Scores:
 
     Returns:
         The front by validation error, latency as that table predicts it, and the other objectives of the run that no device
-        decides. Column `latency_ms_predicted` is of that device; there is no measured latency.
+        decides. Column `latency_ms_predicted` is of that device; there is no measured latency and no test error.
 
     Raises:
         InvalidInput: If the table is of another space, or nothing was measured.
@@ -49,7 +49,7 @@ def rescored(pipeline: Pipeline, table: LatencyTable) -> Scores:
         raise InvalidInput(f"'{path}' has measured no networks yet; measure some with `hwnas search {path}`")
     costs = {**pipeline.static_costs(), "latency_ms": table.factor_table(pipeline.space)}
     errors = pipeline.errors.frame()["error"].to_numpy()
-    networks = describe_networks(pipeline.space, genomes, errors, {"error_test": _test_errors(pipeline, genomes)}, costs)
+    networks = describe_networks(pipeline.space, genomes, errors, {}, costs).drop(columns="error_test")
     names = ["error_val", "latency_ms_predicted"]
     names += [name for name in pipeline.experiment.search.objectives if name in pipeline.static_costs()]
     front = networks[non_dominated(networks[names].to_numpy(float))].sort_values([*names, "id"], ignore_index=True)
@@ -68,6 +68,8 @@ def find_table(pipeline: Pipeline, device: str) -> LatencyTable:
     """
     folders = (pipeline.run.table_path(device).parent, tables_folder() / pipeline.space.name)
     for path in (Path(device), *(folder / f"{device}.json" for folder in folders)):
+        if path.is_file() and path.suffix != ".json":
+            raise InvalidInput(f"'{path}' is no latency table: those are JSON files, as RUN/latency/DEVICE.json")
         if path.is_file():
             return read_table(path)
     known = sorted(path.stem for folder in folders for path in folder.glob("*.json"))

@@ -1,6 +1,7 @@
 """What the report shows of a run: everything measured, and how far it can be trusted."""
 
 import os
+import shlex
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
+from nas.archive import without_password
 from nas.overview import measured_networks
 from nas.pipeline import Pipeline
 from nas.report.table import gains, verdict
@@ -53,7 +55,7 @@ def summarize(pipeline: Pipeline) -> dict[str, Any]:
     columns = numbers(networks)
     return {
         "title": f"{config.name}: networks for {pipeline.latency.device.name}",
-        "folder": str(run.path),
+        "folder": shlex.quote(str(run.path)),
         "columns": [{"name": name, **_label(name)} for name in columns],
         "limits": list(
             dict.fromkeys([*objectives, *(n for n in ("error_val", "latency_ms", "size_bytes") if n in columns)])
@@ -66,8 +68,14 @@ def summarize(pipeline: Pipeline) -> dict[str, Any]:
         "training": load_tensors(run.supernet)[1]["records"],
         "importances": importances(space, genomes, networks["error_val"].to_numpy(float)),
         "hypervolume": _hypervolume(networks, objectives),
-        "configuration": (run.path / "experiment.yaml").read_text(),
+        "configuration": _shown(pipeline),
     }
+
+
+def _shown(pipeline: Pipeline) -> str:
+    """Return the resolved experiment; a password of the database is masked, since the page is passed on."""
+    text, url = (pipeline.run.path / "experiment.yaml").read_text(), pipeline.experiment.archive
+    return text.replace(url, without_password(url)) if url else text
 
 
 def _label(column: str) -> dict[str, Any]:

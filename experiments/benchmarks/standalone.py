@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from fashion_subset import add_options, fit, prepare
+from filelock import FileLock
 from scipy.stats import kendalltau, t
 
 from nas.data import Dataset
@@ -117,13 +118,16 @@ def main() -> None:
     genomes = networks(space)
     raw = options.folder / "errors.csv"
     options.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(options.folder / ".lock")
 
     def keep(row: dict[str, Any]) -> None:
-        pd.DataFrame([row]).to_csv(raw, mode="a", header=not raw.exists(), index=False)
+        with lock:
+            pd.DataFrame([row]).to_csv(raw, mode="a", header=not raw.exists(), index=False)
         print(row, flush=True)
 
     def find(**wanted: Any) -> list[dict[str, Any]]:
-        rows = pd.read_csv(raw).to_dict("records") if raw.exists() else []
+        with lock:
+            rows = pd.read_csv(raw).to_dict("records") if raw.exists() else []
         return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
     if "supernet" in options.parts and not find(kind="supernet"):

@@ -1,7 +1,7 @@
 """onnxruntime on the CPU."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import onnxruntime
@@ -28,11 +28,11 @@ class OnnxRuntime:
         """See `Backend`; `options` are entries of onnxruntime's session configuration."""
         session = open_session(model, threads=threads, options=options)
         (taken,) = session.get_inputs()
-        images = np.random.default_rng(0).standard_normal(_fixed(taken.shape)).astype(np.float32)
+        images = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
         binding = session.io_binding()
         binding.bind_ortvalue_input(taken.name, onnxruntime.OrtValue.ortvalue_from_numpy(images))
         for given in session.get_outputs():
-            value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(_fixed(given.shape), np.float32)
+            value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(given.shape, np.float32)
             binding.bind_ortvalue_output(given.name, value)
 
         return timed(session.run_with_iobinding, binding)
@@ -42,11 +42,6 @@ class OnnxRuntime:
         session = open_session(model)
         (answers,) = session.run(None, {session.get_inputs()[0].name: images})
         return np.asarray(answers, dtype=np.float32)
-
-
-def _fixed(shape: Sequence[int | str]) -> list[int]:
-    """Return a shape with 1 for an axis that is free."""
-    return [axis if isinstance(axis, int) else 1 for axis in shape]
 
 
 def open_session(

@@ -5,10 +5,8 @@ from pathlib import Path
 from latency_tables.device import Device
 from latency_tables.measure import measure_model
 from latency_tables.timing import Protocol
-from nas.export.verify import read_subnet
+from nas.export.verify import changed_files, read_subnet
 from search_spaces.errors import InvalidInput
-
-SAME = ("cpu", "backend", "version", "threads")  # what the device of the export must share for its time to be set beside
 
 
 def bench(folder: Path, device: Device, rounds: int) -> str:
@@ -29,6 +27,8 @@ def bench(folder: Path, device: Device, rounds: int) -> str:
         model = (folder / "model.onnx").read_bytes()
     except OSError as error:
         raise InvalidInput(f"'{folder}' lacks model.onnx; export the subnet again") from error
+    if "model.onnx" in changed_files(folder):
+        raise InvalidInput(f"'{folder / 'model.onnx'}' is not the file that was exported; export the subnet again")
     fingerprint = device.fingerprint()
     try:
         found = measure_model(model, device, Protocol(rounds=rounds))
@@ -39,7 +39,7 @@ def bench(folder: Path, device: Device, rounds: int) -> str:
     text = f"{folder}: {found.ms:.4f} ms, spread {100 * found.spread:.1f} %, on {device.name}, {fingerprint['cpu']}"
     there = recorded.get("device", {})
     before = recorded.get("file_latency_ms", recorded.get("latency_ms"))
-    if before is None or any(there.get(key) != fingerprint[key] for key in SAME):
+    if before is None or dict(there) != fingerprint:
         return f"{text}; its export recorded none on this device"
     return f"{text}; its export recorded {before:.4f} ms, {100 * (found.ms / before - 1):+.1f} %"
 

@@ -17,7 +17,7 @@ from nas.data import Dataset, shift
 from nas.evaluation import Evaluator, predict
 from nas.export.card import PREDICT, card
 from nas.export.parity import Parity, answers, check_parity
-from nas.export.targets import TARGETS, Shipped
+from nas.export.targets import DEFAULT, TARGETS, Shipped
 from nas.export.verify import SUMS
 from search_spaces.architecture import Architecture
 from search_spaces.baselines import formats
@@ -42,7 +42,7 @@ def export_bundle(
     *,
     seed: int,
     facts: Mapping[str, Any] | None = None,
-    target: str = "onnxruntime",
+    target: str = DEFAULT,
     dynamic_batch: bool = False,
     time_file: Callable[[bytes], Measurement] | None = None,
 ) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def export_bundle(
         ParityFailed: If parity fails; the message says why.
     """
     check_folder(folder)
-    write_target = TARGETS.get(target)
+    write_target = None if target == DEFAULT else TARGETS.get(target)
     supernet = evaluator.supernet
     graph = supernet.space.graph(architecture)
     calibration = evaluator.calibrate(graph)
@@ -107,8 +107,10 @@ def export_bundle(
         raise InvalidInput(f"cannot write to '{folder}': {error.strerror}") from error
     try:
         (draft / "model.onnx").write_bytes(content)
-        shipped = Shipped(graph, weights, model, images, expected)
-        proof = parity.to_dict() | {"target": target} | _agreement(write_target(shipped, draft), expected, parity, target)
+        proof = parity.to_dict() | {"target": target}
+        if write_target:
+            shipped = Shipped(graph, weights, lower(graph, weights), images, expected)
+            proof |= _agreement(write_target(shipped, draft), expected, parity, target)
         (draft / "subnet.json").write_text(json.dumps(subnet, indent=1) + "\n")
         (draft / "parity.json").write_text(json.dumps(proof, indent=1) + "\n")
         (draft / "README.md").write_text(card(subnet, graph, parity, data))

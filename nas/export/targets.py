@@ -1,7 +1,6 @@
 """Further forms of an exported network, for other tools: each is written, run by its own tool, and refused if it differs."""
 
 import importlib
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from latency_tables.backends import BACKENDS
-from nas.export.parity import answers
 from nas.export.qonnx import run_qonnx, to_qonnx
 from nas.export.torch_module import module_source
 from search_spaces.graph import Graph
@@ -31,7 +29,7 @@ class Shipped:
     Attributes:
         graph: What it is.
         weights: As `lower` takes them.
-        model: As onnxruntime runs it.
+        model: As onnxruntime runs it, with a batch of one.
         images: Raw pixels, shape `(n, *graph.input_shape)`.
         expected: Logits of the trained network on them, shape `(n, classes)`.
     """
@@ -47,20 +45,21 @@ Target = Callable[[Shipped, Path], NDArray[np.float32]]
 """Writes files into a folder and returns the logits that its own tool computes from them on the first images."""
 
 TARGETS: Registry[Target] = Registry("export target")
+DEFAULT = "onnxruntime"  # nothing more is written: model.onnx is in every folder
 
 
 @TARGETS.register("torch")
 def write_torch(shipped: Shipped, folder: Path) -> NDArray[np.float32]:
     """Write `model.py`, a torch module that needs torch and safetensors alone, and `model.safetensors`."""
     (folder / "model.py").write_text(module_source(shipped.graph))
+    images = torch.from_numpy(shipped.images)
     save_file({name: np.ascontiguousarray(array) for name, array in shipped.weights.items()}, folder / "model.safetensors")
-    spec = importlib.util.spec_from_file_location("hwnas_exported_model", folder / "model.py")
-    assert spec is not None and spec.loader is not None  # noqa: PT018
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    source = folder / "model.py"
+    names = {"__file__": str(source), "__name__": "hwnas_exported_model"}  # not imported: that would leave a __pycache__
+    exec(compile(source.read_text(), str(source), "exec"), names)
+    module = names["load"]()  # type: ignore[operator]
     with torch.no_grad():
-        parts = [module.load()(part) for part in torch.split(torch.from_numpy(shipped.images), 512)]
-    logits: NDArray[np.float32] = torch.cat(parts).numpy()
+        logits: NDArray[np.float32] = torch.cat([module(part) for part in torch.split(images, 512)]).numpy()
     return logits
 
 
@@ -82,9 +81,3 @@ def write_openvino(shipped: Shipped, folder: Path) -> NDArray[np.float32]:
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     compiled = core.compile_model(folder / "model.xml", "CPU", settings)
     return np.concatenate([np.asarray(compiled(image[None])[0], np.float32) for image in shipped.images])
-
-
-@TARGETS.register("onnxruntime")
-def write_onnxruntime(shipped: Shipped, folder: Path) -> NDArray[np.float32]:  # noqa: ARG001
-    """Write nothing more: `model.onnx` is in every folder."""
-    return answers(shipped.model, shipped.images)

@@ -92,12 +92,11 @@ def _init(node: Node) -> list[str]:
     """Return the lines that take a node's tensors in."""
     name = node.name
     if isinstance(node, Normalize):
-        return [
-            f"self.s[{f'{name}/{part}'!r}] = tensors[{f'{name}/{part}'!r}].reshape(-1, 1, 1)" for part in ("mean", "std")
-        ]
+        keys = [f"{name}/{part}" for part in ("mean", "std")]
+        return [f"self.s[{_key(key)!r}] = tensors[{key!r}].reshape(-1, 1, 1)" for key in keys]
     if isinstance(node, Quantize):
         parts = ["scale", "zero_point"] if node.format.asymmetric else ["scale"]
-        return [f"self.s[{f'{name}/{part}'!r}] = tensors[{f'{name}/{part}'!r}].float()" for part in parts]
+        return [f"self.s[{_key(f'{name}/{part}')!r}] = tensors[{f'{name}/{part}'!r}].float()" for part in parts]
     if not isinstance(node, Conv | Linear):
         return []
     weight, bias = f"{name}/weight", f"{name}/bias"
@@ -112,8 +111,8 @@ def _init(node: Node) -> list[str]:
 
 
 def _key(name: str) -> str:
-    """Return a name that a `ParameterDict` takes."""
-    return name.replace(".", "_")
+    """Return a name that a `ParameterDict` takes, another one for each name."""
+    return name.replace("_", "__").replace(".", "_dot_")
 
 
 @singledispatch
@@ -132,7 +131,8 @@ def _weights(node: Node) -> str:
 
 @_expression.register
 def _(node: Normalize) -> str:
-    return f"({_inputs(node)[0]} - s[{f'{node.name}/mean'!r}]) / s[{f'{node.name}/std'!r}]"
+    mean, std = (f"s[{_key(f'{node.name}/{part}')!r}]" for part in ("mean", "std"))
+    return f"({_inputs(node)[0]} - {mean}) / {std}"
 
 
 @_expression.register
@@ -148,10 +148,10 @@ def _(node: Linear) -> str:
 
 @_expression.register
 def _(node: Quantize) -> str:
-    scale = f"s[{f'{node.name}/scale'!r}]"
+    scale = f"s[{_key(f'{node.name}/scale')!r}]"
     low, high = str(node.format.low), str(node.format.high)
     if node.format.asymmetric:
-        zero = f"s[{f'{node.name}/zero_point'!r}]"
+        zero = f"s[{_key(f'{node.name}/zero_point')!r}]"
         low, high = f"-{zero}", f"{node.format.levels} - {zero}"
     return f"quantize({_inputs(node)[0]}, {scale}, {low}, {high})"
 

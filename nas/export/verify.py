@@ -32,7 +32,7 @@ class Verification:
     Attributes:
         elements: Integers compared with the reference.
         samples: Sample images whose logits were compared.
-        error_test: Percent of wrong answers on the test images.
+        error_test: Percent of wrong answers on the test images; NaN where a file is not the one that was exported.
         reasons: What failed, one sentence each; empty when everything holds.
     """
 
@@ -51,11 +51,16 @@ def read_subnet(folder: Path) -> dict[str, Any]:
     path = folder / "subnet.json"
     try:
         subnet: dict[str, Any] = json.loads(path.read_text())
-        _ = (subnet["architecture"]["space"], subnet["formats"], subnet["measured"])
-        _ = [subnet["data"][key] for key in ("name", "digest", "n_val", "seed")]
     except OSError as error:
         raise InvalidInput(f"'{folder}' is no exported folder: it holds no subnet.json") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
+        raise InvalidInput(f"'{path}' is damaged; export the subnet again") from error
+    if "subnet.json" in changed_files(folder):
+        raise InvalidInput(f"'{path}' is damaged: it is not what was exported; export the subnet again")
+    try:
+        _ = (subnet["architecture"]["space"], subnet["formats"], subnet["measured"])
+        _ = [subnet["data"][key] for key in ("name", "digest", "n_val", "seed")]
+    except (KeyError, TypeError) as error:
         raise InvalidInput(f"'{path}' is damaged; export the subnet again") from error
     return subnet
 
@@ -73,6 +78,9 @@ def verify(folder: Path, subnet: dict[str, Any], data: Dataset) -> Verification:
     """
     if data.digest != subnet["data"]["digest"]:
         raise InvalidInput(f"the data set '{data.name}' is not the one that '{folder}' was made with: its content differs")
+    if changed := changed_files(folder):
+        differing = tuple(f"{name} is not the file that was exported: its SHA-256 differs" for name in changed)
+        return Verification(0, 0, float("nan"), differing)
     build = SPACES.get(subnet["architecture"]["space"])
     space = build(input_shape=data.image_shape, n_classes=data.n_classes, formats=tuple(subnet["formats"]))
     graph = space.graph(Architecture.from_json(json.dumps(subnet["architecture"])))
@@ -85,7 +93,6 @@ def verify(folder: Path, subnet: dict[str, Any], data: Dataset) -> Verification:
         raise InvalidInput(f"'{folder}' lacks a file or holds a damaged one; export the subnet again") from error
     parity = check_parity(model, graph, weights, images, logits)
     reasons = list(parity.reasons)
-    reasons += [f"{name} is not the file that was exported: its SHA-256 differs" for name in changed_files(folder)]
     if not np.allclose(answers(model, images), logits, atol=1e-3 * np.abs(logits).max()):
         reasons.append("the logits of the samples differ from those that were recorded")
     measured = 100 * float(np.mean(answers(model, data.x_test).argmax(axis=1) != data.y_test))
@@ -106,7 +113,7 @@ def changed_files(folder: Path) -> list[str]:
         sums = {name: digest for digest, name in lines}
     except (OSError, ValueError) as error:
         raise InvalidInput(f"'{folder}' lacks {SUMS} or holds a damaged one; export the subnet again") from error
-    if not {"model.onnx", "subnet.json", "samples.npz"} <= set(sums):
+    if not {"model.onnx", "subnet.json", "samples.npz"} <= set(sums) or any(Path(name).name != name for name in sums):
         raise InvalidInput(f"'{folder / SUMS}' is damaged: it does not name every file; export the subnet again")
     files = {name: folder / name for name in sums}
     return [n for n, file in files.items() if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != sums[n]]

@@ -76,7 +76,7 @@ def truncate(folder):
         (truncate, r"0.png' is damaged"),
         (lambda f: (f / "train/cat/note.txt").write_text("x"), r"note.txt' is no image"),
         (lambda f: (f / "train/cat/9.png").write_bytes(b""), r"9.png' is no image"),
-        (lambda f: (f / "train/cat/inner").mkdir(), r"inner' is damaged|inner' is no image"),
+        (lambda f: (f / "train/cat/inner").mkdir(), r"inner' is no image"),
         (lambda f: Image.new("L", (9, 9)).save(f / "test/dog/7.png"), r"of one size: .* is 8x10, .*7.png' is 9x9"),
         (lambda f: shutil.rmtree(f / "test"), r"no folder .*test'"),
         (lambda f: shutil.rmtree(f / "train"), r"no folder .*train'"),
@@ -90,6 +90,12 @@ def truncate(folder):
 def test_what_is_wrong_is_named(images, spoil, message):
     spoil(images)
     with pytest.raises(InvalidInput, match=message):
+        load(images)
+
+
+def test_more_than_eight_bits_are_refused_not_clipped(images):
+    Image.fromarray(np.full((10, 8), 40_000, np.uint16)).save(images / "train/cat/0.png")
+    with pytest.raises(InvalidInput, match="more than 8 bits"):
         load(images)
 
 

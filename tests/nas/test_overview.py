@@ -75,6 +75,16 @@ def test_an_unknown_table_is_refused(finished, device, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_another_run_cannot_be_set_beside_it(finished, other, capsys):
+    assert main(["front", str(finished), "--device", str(other), "--against", str(finished)]) == 2
+    assert "cannot be combined" in capsys.readouterr().err
+
+
+def test_an_experiment_is_no_table(finished, capsys):
+    assert main(["front", str(finished), "--device", str(finished / "experiment.yaml")]) == 2
+    assert "is no latency table" in capsys.readouterr().err
+
+
 def test_a_table_of_another_space_is_refused(finished, other, capsys):
     table = json.loads(other.read_text())
     other.write_text(json.dumps(table | {"space": "another"}))

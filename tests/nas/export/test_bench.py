@@ -37,7 +37,7 @@ def test_another_device_has_no_recorded_time(exported, tmp_path, capsys):
     ("spoil", "message"),
     [
         (lambda folder: (folder / "model.onnx").unlink(), "lacks model.onnx"),
-        (lambda folder: (folder / "model.onnx").write_bytes(b"no model"), "cannot run"),
+        (lambda folder: (folder / "model.onnx").write_bytes(b"no model"), "is not the file that was exported"),
         (lambda folder: (folder / "subnet.json").unlink(), "holds no subnet.json"),
     ],
 )
@@ -45,6 +45,13 @@ def test_what_cannot_be_timed_is_refused(exported, spoil, message, capsys):
     spoil(exported)
     assert main(["bench", str(exported)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_device_elsewhere_is_refused(exported, tmp_path, capsys):
+    device = tmp_path / "device.yaml"
+    device.write_text("label: raspberry-pi-5\nelsewhere: true\n")
+    assert main(["bench", str(exported), "--device", str(device)]) == 2
+    assert "is elsewhere" in capsys.readouterr().err
 
 
 def test_batches_are_refused(exported, tmp_path, capsys):

@@ -16,9 +16,10 @@ import torch
 from nas.cli import main
 from nas.export.bundle import ParityFailed, _agreement
 from nas.export.parity import answers
-from nas.export.targets import TARGETS, Shipped
+from nas.export.targets import DEFAULT, TARGETS, Shipped
 from nas.folded import FoldedLayers
 from nas.operators import run as run_graph
+from nas.parser import build_parser
 from search_spaces import SPACES, lower
 from search_spaces.baselines import uniform_genome
 from search_spaces.lowering import random_weights
@@ -130,6 +131,18 @@ def test_a_target_that_answers_otherwise_is_refused():
     assert _agreement(one_differs, expected, parity, "qonnx") == {"target_images": 10, "target_agreement": 90.0}
     with pytest.raises(ParityFailed, match="by qonnx"):
         _agreement(two_differ, expected, parity, "qonnx")
+
+
+def test_nothing_but_its_files_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    TARGETS.get("torch")(shipped("resnet-digits", "w8a8", n=1, level="smallest"), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"model.py", "model.safetensors"}
+
+
+def test_the_command_knows_every_target():
+    parser = build_parser()
+    for target in (DEFAULT, *TARGETS):
+        assert parser.parse_args(["export", "run", "id", "--target", target]).target == target
 
 
 def test_a_missing_tool_is_named(monkeypatch, tmp_path):

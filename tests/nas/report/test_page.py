@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import yaml
 from nas.cli import main
 from nas.opening import open_run
 from nas.report.page import render, to_script
-from nas.summary import describe_blocks, summarize
+from nas.summary import _shown, describe_blocks, summarize
 
 HOSTILE = "<img src=x onerror=alert(1)></script><b>&amp;"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -133,6 +134,16 @@ def test_names_from_users_are_only_text(opened, content):
     page.click("#tab-latency")
     assert page.inner_text("#latency h2") == HOSTILE
     assert page.locator("img").count() == 0
+
+
+def test_a_password_is_not_passed_on(finished, monkeypatch):
+    pipeline = open_run(str(finished))
+    url = "postgresql://me:SECRET@server/archive"
+    text = (finished / "experiment.yaml").read_text().replace("archive: ''", f"archive: {url}")
+    monkeypatch.setattr(Path, "read_text", lambda path: text)
+    monkeypatch.setattr(pipeline, "experiment", replace(pipeline.experiment, archive=url))
+    assert "SECRET" not in _shown(pipeline)
+    assert "me:***@server" in _shown(pipeline)
 
 
 def test_what_is_no_number_becomes_null():
