@@ -1,5 +1,6 @@
 """An exported folder proves itself again; whatever is changed in it is found."""
 
+import hashlib
 import shutil
 
 import onnx
@@ -8,6 +9,7 @@ import pytest
 from onnx import numpy_helper
 
 from nas.cli import main
+from nas.export.verify import SUMS
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +23,12 @@ def exported(finished, tmp_path_factory):
 @pytest.fixture
 def folder(exported, tmp_path):
     return shutil.copytree(exported, tmp_path / "model")
+
+
+def sum_again(folder):
+    """Write the sums of what is there, as one would who wants to deceive."""
+    files = [path for path in sorted(folder.iterdir()) if path.name != SUMS]
+    (folder / SUMS).write_text("".join(f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}\n" for f in files))
 
 
 def test_an_untouched_folder_holds(folder, capsys):
@@ -40,6 +48,9 @@ def test_a_changed_model_is_found(folder, name, reason, capsys):
             tensor.CopyFrom(numpy_helper.from_array((array * 3).astype(array.dtype), name))
     onnx.save(model, folder / "model.onnx")
     assert main(["verify", str(folder)]) == 1
+    assert "model.onnx is not the file that was exported" in capsys.readouterr().err
+    sum_again(folder)
+    assert main(["verify", str(folder)]) == 1
     said = capsys.readouterr().err
     assert "samples differ from those that were recorded" in " ".join(said.split())
 
@@ -53,13 +64,25 @@ def test_a_spoiled_folder_is_refused(folder, file, spoil, capsys):
         path.unlink()
     else:
         path.write_bytes(content[: len(content) // 2] if spoil == "cut off" else b"{}")
+    assert main(["verify", str(folder)]) in (1, 2)
+    assert len([line for line in capsys.readouterr().err.splitlines() if line.startswith("hwnas: ")]) == 1
+    sum_again(folder)
     assert main(["verify", str(folder)]) == 2
     assert "hwnas: '" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../model/model.onnx", "/etc/passwd"])
+def test_sums_name_files_of_the_folder_alone(folder, name, capsys):
+    with (folder / SUMS).open("a") as file:
+        file.write(f"{'0' * 64}  {name}\n")
+    assert main(["verify", str(folder)]) == 2
+    assert "is damaged" in capsys.readouterr().err
 
 
 def test_other_data_is_refused(folder, capsys):
     text = (folder / "subnet.json").read_text()
     digest = text.split('"digest": "')[1][:16]
     (folder / "subnet.json").write_text(text.replace(digest, "0" * 16))
+    sum_again(folder)
     assert main(["verify", str(folder)]) == 2
     assert "the data set 'digits' is not the one" in capsys.readouterr().err
