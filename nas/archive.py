@@ -136,7 +136,10 @@ class Archive:
     def _key(self, trial: FrozenTrial) -> str:
         """Return the genes that a trial was stored under, after a check that they and its values are whole."""
         genes = str(trial.user_attrs["genes"])
-        self.space.canonicalize(np.array([[int(gene) for gene in genes.split()]]))
+        try:
+            self.space.canonicalize(np.array([[int(gene) for gene in genes.split()]]))
+        except InvalidInput as error:
+            raise ValueError(str(error)) from error
         values = self._values(trial)
         if trial.user_attrs["check"] != _check(genes, [values[name] for name in self.names]):
             raise ValueError(f"trial {trial.number} is not what was written")
