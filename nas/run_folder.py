@@ -200,11 +200,11 @@ class RunFolder:
             name for name in NUMBERS if name not in table or table[name].dtype.kind not in "if" or table[name].isna().any()
         ]
         broken += [name for name in needed if name not in table or table[name].isna().any()]
-        known = self.front_sums.read_text(errors="replace") if self.front_sums.exists() else ""
-        if not broken and f"{hashlib.sha256(text.encode()).hexdigest()}  {path.name}\n" not in known:
-            raise InvalidInput(f"'{path}' is not what was written, by '{self.front_sums.name}'; {remedy}")
         if broken or not text.endswith("\n"):
             raise InvalidInput(f"'{path}' is damaged: it is cut off, or {broken} are not whole; {remedy}")
+        known = self.front_sums.read_text(errors="replace") if self.front_sums.exists() else ""
+        if f"{hashlib.sha256(text.encode()).hexdigest()}  {path.name}\n" not in known:
+            raise InvalidInput(f"'{path}' is not what was written, by '{self.front_sums.name}'; {remedy}")
         return table
 
 
