@@ -58,9 +58,7 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("yaml") / "experiment.yaml"
 
 
-common = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
+common = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 @common
