@@ -341,7 +341,7 @@ def _build(kind: Any, content: Any, origin: str) -> Any:
     try:
         return parser.instantiate(parser.parse_object({what: content}))[what]
     except InvalidInput as error:
-        raise InvalidInput(f"'{origin}': {error}") from error
+        raise InvalidInput(f"'{origin}': {' '.join(str(error).split())}") from error
     except (ArgumentError, TypeError, ValueError, KeyError) as error:
         raise InvalidInput(f"'{origin}': {_first_sentence(error, what)}") from error
 
@@ -353,7 +353,8 @@ def _check_keys(content: dict[str, Any], kind: Any, prefix: str, origin: str) ->
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f" (did you mean '{prefix}{near[0]}'?)" if near else ""
-            raise InvalidInput(f"'{origin}': unknown key '{prefix}{key}'{hint}; known: {', '.join(known)}")
+            shown = repr(str(key))[1:-1]  # on one line
+            raise InvalidInput(f"'{origin}': unknown key '{prefix}{shown}'{hint}; known: {', '.join(known)}")
         if value is None and key != "path":
             raise InvalidInput(f"'{origin}': the key '{prefix}{key}' has no value; give one or leave it out")
         if is_dataclass(known[key]):
