@@ -140,8 +140,8 @@ def test_failed_parity_leaves_nothing(evaluator, digits, tmp_path, monkeypatch):
     space = evaluator.supernet.space
     architecture = space.architecture(baselines(space)["w8a8 middle"])
 
-    def broken(graph, weights):
-        return damage(lower(graph, weights), "head/linear/weight/integers", lambda w: -w)
+    def broken(graph, weights, **settings):
+        return damage(lower(graph, weights, **settings), "head/linear/weight/integers", lambda w: -w)
 
     monkeypatch.setattr(bundle, "lower", broken)
     with pytest.raises(
