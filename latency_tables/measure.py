@@ -65,14 +65,10 @@ def measure_model(model: bytes, device: Device, protocol: Protocol) -> Measureme
     Raises:
         DecodeError: If the model is none.
     """
-    backend, model = BACKENDS.get(device.backend), _with_fixed_shapes(model)
-
-    def build() -> Runner:
-        return backend.build(model, threads=device.threads, options=device.options)
-
-    reference = backend.build(model, threads=1, options=device.options)
-    with watching(reference, threads=device.threads, process=backend.process) as watch:
-        return time_models({"model": build}, watch, protocol).measurements["model"]
+    model = _with_fixed_shapes(model)
+    reference = _build(model, replace(device, threads=1))
+    with watching(reference, threads=device.threads, process=BACKENDS.get(device.backend).process) as watch:
+        return time_models({"model": lambda: _build(model, device)}, watch, protocol).measurements["model"]
 
 
 def seconds_per_model(reference: Graph, device: Device, protocol: Protocol) -> float:
@@ -106,10 +102,8 @@ def _reference(graph: Graph, device: Device) -> Runner:
 
 
 def _builder(graph: Graph, device: Device) -> Callable[[], Runner]:
-    backend = BACKENDS.get(device.backend)
+    return lambda: _build(lower(graph, batch=device.batch).SerializeToString(), device)
 
-    def build() -> Runner:
-        model = lower(graph, batch=device.batch).SerializeToString()
-        return backend.build(model, threads=device.threads, options=device.options)
 
-    return build
+def _build(model: bytes, device: Device) -> Runner:
+    return BACKENDS.get(device.backend).build(model, threads=device.threads, options=device.options)

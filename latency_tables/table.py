@@ -182,6 +182,7 @@ class LatencyTable:
             content = json.loads(text)
             if content["format"] != "hwnas latency table" or content["version"] != FORMAT_VERSION:
                 raise InvalidInput(f"'{origin}' is no latency table of version {FORMAT_VERSION}; measure anew")
+            digest = _digest(content)
             if content["unit"] != "ms":
                 raise InvalidInput(f"'{origin}' must be in ms, got {content['unit']!r}")
             report = content["report"]
@@ -210,7 +211,7 @@ class LatencyTable:
             if any(len(m.rounds) != len(m.undisturbed) for m in table.measurements.values()):
                 raise InvalidInput(f"'{origin}' is damaged: rounds and marks differ in number; measure anew")
             dict(table.fingerprint), table.parts
-            if content.pop("digest", None) not in (None, _digest(json.loads(text))):
+            if content.get("digest") not in (None, digest):
                 raise InvalidInput(f"'{origin}' is damaged: its content is not what was written; measure anew")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, InvalidInput):

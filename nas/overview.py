@@ -47,11 +47,12 @@ def rescored(pipeline: Pipeline, table: LatencyTable) -> Scores:
     if not len(genomes):
         path = pipeline.run.path
         raise InvalidInput(f"'{path}' has measured no networks yet; measure some with `hwnas search {path}`")
-    costs = {**pipeline.static_costs(), "latency_ms": table.factor_table(pipeline.space)}
+    static = pipeline.static_costs()
+    costs = {**static, "latency_ms": table.factor_table(pipeline.space)}
     errors = pipeline.errors.frame()["error"].to_numpy()
     networks = describe_networks(pipeline.space, genomes, errors, {}, costs).drop(columns="error_test")
     names = ["error_val", "latency_ms_predicted"]
-    names += [name for name in pipeline.experiment.search.objectives if name in pipeline.static_costs()]
+    names += [name for name in pipeline.experiment.search.objectives if name in static]
     front = networks[non_dominated(networks[names].to_numpy(float))].sort_values([*names, "id"], ignore_index=True)
     return Scores(front, named(networks, rows_of_baselines(pipeline.space, genomes)), names, table)
 

@@ -146,6 +146,11 @@ class RunFolder:
         """URL of the archive's database."""
         return f"sqlite:///{self.archive.resolve()}"
 
+    @property
+    def objectives(self) -> list[str]:
+        """Columns of the front that the search minimised."""
+        return ["error_val" if name == "error" else name for name in self.experiment.search.objectives]
+
     def table_path(self, device: str) -> Path:
         """Return where the latency table of a device lies."""
         return self.path / "latency" / f"{device}.json"

@@ -51,8 +51,7 @@ def summarize(pipeline: Pipeline) -> dict[str, Any]:
     run, config, space = pipeline.run, pipeline.experiment, pipeline.space
     front, uniform = run.front(), run.baselines()
     networks, genomes = measured_networks(pipeline), pipeline.errors.genomes()
-    objectives = ["error_val" if name == "error" else name for name in config.search.objectives]
-    columns = numbers(networks)
+    objectives, columns = run.objectives, numbers(networks)
     return {
         "title": f"{config.name}: networks for {pipeline.latency.device.name}",
         "folder": shlex.quote(str(run.path)),

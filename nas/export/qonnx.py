@@ -3,7 +3,6 @@
 Source: Pappalardo et al. 2022, arXiv:2206.07527; operators of the package `qonnx`.
 """
 
-from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -41,12 +40,12 @@ def to_qonnx(model: onnx.ModelProto, graph: Graph, weights: Weights) -> onnx.Mod
         if operator.op_type == "QuantizeLinear":
             renamed[f"{output}:source"] = source
             if output in quantizers:
-                operators += _activation(quantizers[output], source, output, stored, constants, weights)
+                operators.append(_activation(quantizers[output], source, output, stored, constants, weights))
         elif operator.op_type == "Clip" and output in quantizers:
             source = renamed[f"{operator.input[0]}:source"]
-            operators += _activation(quantizers[output], source, output, stored, constants, weights)
+            operators.append(_activation(quantizers[output], source, output, stored, constants, weights))
         elif operator.op_type == "DequantizeLinear" and operator.input[0] in stored:
-            operators += _constant(output, bits.get(output, 32), stored, constants)
+            operators.append(_constant(output, bits.get(output, 32), stored, constants))
         elif operator.op_type == "DequantizeLinear":
             renamed[output] = source
         else:
@@ -97,20 +96,18 @@ def _activation(
     stored: dict[str, NDArray[Any]],
     constants: dict[str, NDArray[Any]],
     weights: Weights,
-) -> Iterator[onnx.NodeProto]:
+) -> onnx.NodeProto:
     asymmetric, scale = node.format.asymmetric, stored[f"{node.name}/scale"]
     zero = zero_point_of(node, weights) if asymmetric else 0
     signed = node.format.signed and not asymmetric
-    yield _quant(source, output, scale, zero, node.format.bits, constants, signed=signed)
+    return _quant(source, output, scale, zero, node.format.bits, constants, signed=signed)
 
 
-def _constant(
-    output: str, bits: int, stored: dict[str, NDArray[Any]], constants: dict[str, NDArray[Any]]
-) -> Iterator[onnx.NodeProto]:
+def _constant(output: str, bits: int, stored: dict[str, NDArray[Any]], constants: dict[str, NDArray[Any]]) -> onnx.NodeProto:
     integers, scale = stored[f"{output}/integers"], stored[f"{output}/scale"]
     scale = scale.reshape(-1, *[1] * (integers.ndim - 1)) if scale.ndim else scale
     constants[f"{output}/floats"] = (integers * scale.astype(np.float64)).astype(np.float32)
-    yield _quant(f"{output}/floats", output, scale, 0, bits, constants, signed=True, narrow=bits < 32)
+    return _quant(f"{output}/floats", output, scale, 0, bits, constants, signed=True, narrow=bits < 32)
 
 
 def _quant(

@@ -62,9 +62,8 @@ class Scores:
         Raises:
             InvalidInput: If there is none yet, or it is damaged.
         """
-        objectives = ["error_val" if name == "error" else name for name in run.experiment.search.objectives]
         path = run.table_path(run.experiment.device.name)
-        return cls(run.front(), run.baselines(), objectives, read_table(path) if path.exists() else None)
+        return cls(run.front(), run.baselines(), run.objectives, read_table(path) if path.exists() else None)
 
 
 def print_query(name: str, scores: Scores, query: Query, form: str) -> None:
