@@ -191,7 +191,8 @@ def _export(options: argparse.Namespace) -> int:
     from nas.opening import open_run
 
     pipeline = open_run(options.run)
-    code = _export_one(pipeline, options.id, options.to, target=options.target, dynamic_batch=options.dynamic_batch)
+    forms = {"target": options.target, "dynamic_batch": options.dynamic_batch, "int4": options.int4}
+    code = _export_one(pipeline, options.id, options.to, **forms)
     pipeline.print_verdict()
     return code
 
@@ -261,9 +262,8 @@ def _export_one(
         print(f"hwnas: {error}", file=sys.stderr)
         return 1
     integers = f"{parity['elements']} integers equal the reference" if parity["elements"] else "all float32, no integers"
-    if parity["target"] != "onnxruntime":
-        same = f"{parity['target_agreement']:.2f} % of {parity['target_images']} answers"
-        print(f"{parity['target']}: {same} equal the supernet's")
+    for target, found in parity["targets"].items():
+        print(f"{target}: {found['agreement']:.2f} % of {found['images']} answers equal the supernet's")
     print(f"{path}: {integers}, {parity['agreement']:.2f} % of {parity['images']} answers equal the supernet's")
     return 0
 

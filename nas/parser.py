@@ -96,6 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
     text = "write it for this tool too, and check it there (default: onnxruntime, which is always written)"
     export.add_argument("--target", choices=("onnxruntime", "openvino", "qonnx", "torch"), default="onnxruntime", help=text)
     export.add_argument("--dynamic-batch", action="store_true", help="model.onnx takes any number of images at once")
+    export.add_argument("--int4", action="store_true", help="model.onnx stores weights of up to 4 bits two a byte")
     export.set_defaults(verb="export")
 
     bench = verbs.add_parser("bench", help="time an exported folder's model by the protocol of the latency tables")

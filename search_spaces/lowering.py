@@ -42,7 +42,7 @@ IR_VERSION = 10
 OPSET = 21
 
 
-def lower(graph: Graph, weights: Weights | None = None, *, batch: int | str = 1) -> onnx.ModelProto:
+def lower(graph: Graph, weights: Weights | None = None, *, batch: int | str = 1, int4: bool = False) -> onnx.ModelProto:
     """Return the network as an ONNX model in QDQ form.
 
     Args:
@@ -52,6 +52,8 @@ def lower(graph: Graph, weights: Weights | None = None, *, batch: int | str = 1)
             block has one scale a weight. `Quantize`: `NAME/scale`, shape `()`, and `NAME/zero_point` (uint8) if asymmetric.
             `Normalize`: `NAME/mean` and `NAME/std`, shape `(channels,)`. None: random ones.
         batch: Size of the batch axis, or a name for it when it is to be dynamic.
+        int4: Whether weights of up to 4 bits are stored two a byte. onnxruntime widens them when it opens the file, so that
+            it computes the same at the same speed.
 
     Returns:
         A checked model that takes float32 of shape `(batch, *graph.input_shape)`.
@@ -64,7 +66,7 @@ def lower(graph: Graph, weights: Weights | None = None, *, batch: int | str = 1)
         names = ", ".join(refused)
         raise InvalidInput(f"onnxruntime has no kernels for {names}: such networks can be trained, not measured or exported")
     weights = random_weights(graph, np.random.default_rng(0)) if weights is None else weights
-    lowering = _Lowering(graph, weights)
+    lowering = _Lowering(graph, weights, int4=int4)
     for node in graph.nodes:
         _emit(node, lowering)
     model = helper.make_model(
@@ -111,9 +113,10 @@ def random_weights(graph: Graph, rng: np.random.Generator) -> dict[str, NDArray[
 class _Lowering:
     """The ONNX operators and initializers written so far."""
 
-    def __init__(self, graph: Graph, weights: Weights) -> None:
+    def __init__(self, graph: Graph, weights: Weights, *, int4: bool) -> None:
         self.graph = graph
         self.weights = weights
+        self.int4 = int4
         self.operators: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
 
@@ -125,10 +128,19 @@ class _Lowering:
         self.operators.append(helper.make_node(kind, inputs, [output], name=f"{output}:{kind}", **attributes))
         return output
 
-    def dequantize_constant(self, name: str, integers: NDArray[Any], scale: NDArray[Any]) -> str:
+    def int4_constant(self, name: str, integers: NDArray[Any]) -> str:
+        """Return the name of integers of -8 to 7 that are stored two a byte: a Cast, which onnxruntime computes once.
+
+        A DequantizeLinear of the INT4 tensor itself would leave it no integer kernel.
+        """
+        self.initializers.append(helper.make_tensor(f"{name}/int4", TensorProto.INT4, integers.shape, integers.ravel()))
+        return self.operator("Cast", [f"{name}/int4"], name, to=TensorProto.INT8)
+
+    def dequantize_constant(self, name: str, integers: NDArray[Any], scale: NDArray[Any], *, int4: bool = False) -> str:
         """Return the name of integers turned into floats, with a scale for each channel or of shape `()`."""
+        store = self.int4_constant if int4 else self.constant
         inputs = [
-            self.constant(f"{name}/integers", integers),
+            store(f"{name}/integers", integers),
             self.constant(f"{name}/scale", scale),
             self.constant(f"{name}/zero_point", np.zeros(scale.shape, integers.dtype)),
         ]
@@ -167,7 +179,7 @@ class _Lowering:
         weight_scale = weight_scale if node.precision.per_channel else weight_scale[0]
         bias_scale = np.float32(self.weights[f"{node.inputs[0]}/scale"]) * weight_scale
         return [
-            self.dequantize_constant(f"{node.name}/weight", weight, weight_scale),
+            self.dequantize_constant(f"{node.name}/weight", weight, weight_scale, int4=self.int4 and is_int4(node)),
             self.dequantize_constant(f"{node.name}/bias", bias, bias_scale),
         ]
 
@@ -291,6 +303,11 @@ def _(node: Quantize, lowering: _Lowering) -> None:
         high = lowering.constant(f"{node.name}/high", np.uint8(zero_point_of(node, lowering.weights) + greatest))
         lowering.operator("Clip", [wide, low, high], integers)
     lowering.operator("DequantizeLinear", [integers, scale, zero_point], node.name)
+
+
+def is_int4(node: Conv | Linear) -> bool:
+    """Return whether the weight of a layer fits the INT4 tensors of ONNX."""
+    return node.precision.is_integer and node.precision.weights.bits <= 4
 
 
 def zero_point_of(node: Quantize, weights: Mapping[str, Any]) -> int:

@@ -16,13 +16,15 @@ from latency_tables.timing import Measurement
 from nas.data import Dataset, shift
 from nas.evaluation import Evaluator, predict
 from nas.export.card import PREDICT, card
-from nas.export.parity import Parity, answers, check_parity
-from nas.export.targets import DEFAULT, TARGETS, Shipped
+from nas.export.parity import Parity, answers, check_parity, is_narrow
+from nas.export.qonnx import has_qonnx
+from nas.export.targets import DEFAULT, TARGETS, Shipped, Target
 from nas.export.verify import SUMS
 from search_spaces.architecture import Architecture
 from search_spaces.baselines import formats
 from search_spaces.costs import graph_costs
 from search_spaces.errors import InvalidInput
+from search_spaces.graph import Graph
 from search_spaces.lowering import IR_VERSION, OPSET, lower
 
 N_PARITY_IMAGES = 10_000
@@ -44,6 +46,7 @@ def export_bundle(
     facts: Mapping[str, Any] | None = None,
     target: str = DEFAULT,
     dynamic_batch: bool = False,
+    int4: bool = False,
     time_file: Callable[[bytes], Measurement] | None = None,
 ) -> dict[str, Any]:
     """Write `model.onnx`, `subnet.json`, `parity.json`, a model card, a program that runs it and samples, all or nothing.
@@ -57,8 +60,10 @@ def export_bundle(
         folder: Must not exist, or be empty.
         seed: Of the moved images, and of the split of the data.
         facts: What is known of the subnet, such as its measured error; goes into `subnet.json`.
-        target: Of `nas.export.targets`: what else is written, for which tool.
+        target: Of `nas.export.targets`: what else is written, for which tool. QONNX is written without being asked for
+            below 8 bits, where `model.onnx` cannot say how many there are, if its package is installed.
         dynamic_batch: Whether `model.onnx` takes any number of images at once.
+        int4: Whether `model.onnx` stores weights of up to 4 bits two a byte; see `search_spaces.lower`.
         time_file: Times `model.onnx` on the device of the facts; None where that is elsewhere.
 
     Raises:
@@ -66,13 +71,13 @@ def export_bundle(
         ParityFailed: If parity fails; the message says why.
     """
     check_folder(folder)
-    write_target = None if target == DEFAULT else TARGETS.get(target)
     supernet = evaluator.supernet
     graph = supernet.space.graph(architecture)
+    targets = _targets(graph, target)
     calibration = evaluator.calibrate(graph)
     weights = supernet.extract(architecture, calibration)
     batch = "batch" if dynamic_batch else 1
-    model = lower(graph, weights, batch=batch)
+    model = lower(graph, weights, batch=batch, int4=int4)
     images = parity_images(data, seed)
     expected = predict(supernet, graph, calibration, torch.from_numpy(images)).numpy()
     parity = check_parity(model, graph, weights, images, expected)
@@ -96,7 +101,7 @@ def export_bundle(
         },
         "output": {"name": graph.output.name, "type": "float32", "shape": [batch, data.n_classes], "values": "logits"}
         | ({"classes": list(data.classes)} if data.classes else {}),
-        "onnx": {"opset": OPSET, "ir_version": IR_VERSION, "bytes": len(content)},
+        "onnx": {"opset": OPSET, "ir_version": IR_VERSION, "bytes": len(content), "int4": int4},
         "costs": graph_costs(graph),
         "measured": measured,
     }
@@ -107,10 +112,9 @@ def export_bundle(
         raise InvalidInput(f"cannot write to '{folder}': {error.strerror}") from error
     try:
         (draft / "model.onnx").write_bytes(content)
-        proof = parity.to_dict() | {"target": target}
-        if write_target:
-            shipped = Shipped(graph, weights, lower(graph, weights), images, expected)
-            proof |= _agreement(write_target(shipped, draft), expected, parity, target)
+        shipped = Shipped(graph, weights, lower(graph, weights), images, expected)
+        agreements = {name: _agreement(write(shipped, draft), expected, parity, name) for name, write in targets.items()}
+        proof = parity.to_dict() | {"targets": agreements}
         (draft / "subnet.json").write_text(json.dumps(subnet, indent=1) + "\n")
         (draft / "parity.json").write_text(json.dumps(proof, indent=1) + "\n")
         (draft / "README.md").write_text(card(subnet, graph, parity, data))
@@ -125,10 +129,15 @@ def export_bundle(
     return proof
 
 
+def _targets(graph: Graph, asked: str) -> dict[str, Target]:
+    names = {asked} - {DEFAULT} | ({"qonnx"} if is_narrow(graph) and has_qonnx() else set())
+    return {name: TARGETS.get(name) for name in sorted(names)}
+
+
 def _agreement(
     logits: NDArray[np.float32], expected: NDArray[np.float32], parity: Parity, target: str
 ) -> dict[str, int | float]:
-    """Return on how many images a target's own tool answers as the trained network does.
+    """Return on how many images a target's own tool ran, and on what percentage it answers as the trained network does.
 
     Raises:
         ParityFailed: If those are too few; a single image may always differ.
@@ -141,7 +150,7 @@ def _agreement(
             f"the subnet is not exported: of {len(same)} answers by {target} {agreement:.2f} % equal the trained network's, "
             f"{required} % must"
         )
-    return {"target_images": len(same), "target_agreement": agreement}
+    return {"images": len(same), "agreement": agreement}
 
 
 def check_folder(folder: Path) -> None:

@@ -55,7 +55,7 @@ def card(subnet: Mapping[str, Any], graph: Graph, parity: Parity, data: Dataset)
         "",
         *_latencies(measured),
         f"- {costs['macs']:,.0f} multiply-accumulates, {costs['size_bytes']:,.0f} bytes of packed weights; the file has "
-        f"{subnet['onnx']['bytes']:,} (onnxruntime wants weights below 8 bits in int8)",
+        f"{subnet['onnx']['bytes']:,} ({'weights of up to 4 bits' if subnet['onnx']['int4'] else 'no weights'} two a byte)",
         "",
         "## Proof",
         "",

@@ -93,8 +93,7 @@ def check_parity(
     """
     step_one = _StepOne(graph, weights, _run_with_integers(model, graph, images[:N_REFERENCE_IMAGES]))
     agreement = 100 * float(np.mean(answers(model, images).argmax(axis=1) == expected.argmax(axis=1)))
-    narrow = any(n.precision.weights.bits < 8 or n.precision.activations.bits < 8 for n in graph.nodes)
-    required = LEAST_AGREEMENT["below 8 bits" if narrow else "w8a8"]
+    required = LEAST_AGREEMENT["below 8 bits" if is_narrow(graph) else "w8a8"]
     operators = optimized_operators(model)
     n_integer_conv = sum(isinstance(node, Conv) and not node.precision.is_float32 for node in graph.nodes)
     float_conv = n_integer_conv - operators.get("QLinearConv", 0)
@@ -124,6 +123,11 @@ def check_parity(
         required_agreement=required,
         reasons=tuple(reasons),
     )
+
+
+def is_narrow(graph: Graph) -> bool:
+    """Return whether some weight or activation has fewer than 8 bits."""
+    return any(node.precision.weights.bits < 8 or node.precision.activations.bits < 8 for node in graph.nodes)
 
 
 def answers(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 Source: Pappalardo et al. 2022, arXiv:2206.07527; operators of the package `qonnx`.
 """
 
+from importlib.util import find_spec
 from typing import Any
 from unittest.mock import patch
 
@@ -68,6 +69,11 @@ def to_qonnx(model: onnx.ModelProto, graph: Graph, weights: Weights) -> onnx.Mod
         ir_version=model.ir_version,
         producer_name="hwnas",
     )
+
+
+def has_qonnx() -> bool:
+    """Return whether the package `qonnx` is installed."""
+    return find_spec("qonnx") is not None
 
 
 def run_qonnx(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np.float32]:

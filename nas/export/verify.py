@@ -126,6 +126,8 @@ def weights_of(model: onnx.ModelProto, graph: Graph) -> dict[str, NDArray[Any]]:
         KeyError: If the model lacks one.
     """
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for name in [name for name in stored if name.endswith("/int4")]:
+        stored[name.removesuffix("/int4")] = stored[name].astype(np.int8)
     weights = {}
     for node in graph.nodes:
         if isinstance(node, Conv | Linear):

@@ -4,10 +4,11 @@ import onnxruntime
 import pytest
 
 from latency_tables.backends.onnxruntime import open_session
-from nas.export.parity import optimized_operators
+from nas.export.parity import answers, optimized_operators
 from search_spaces import lower
 from search_spaces.baselines import baselines
 from search_spaces.graph import Add, Conv, Quantize
+from search_spaces.lowering import is_int4
 
 
 def n_nodes(graph, kind, *, is_float):
@@ -53,6 +54,19 @@ def test_dynamic_batch(tiny_space, rng):
     (together,) = session.run(None, {"images": images})
     apart = [session.run(None, {"images": image[None]})[0] for image in images]
     assert np.allclose(together, np.concatenate(apart))
+
+
+@pytest.mark.parametrize("number_format", ["w4a4", "w8a8"])
+def test_int4_weights_take_less_room_and_compute_the_same(tiny_space, rng, number_format):
+    graph = tiny_space.graph(tiny_space.architecture(baselines(tiny_space)[f"{number_format} largest"]))
+    plain, packed = lower(graph), lower(graph, int4=True)
+    images = rng.random((4, 1, 8, 8)).astype(np.float32)
+    assert np.array_equal(answers(plain, images), answers(packed, images))
+    assert optimized_operators(plain) == optimized_operators(packed)
+    saved = sum(np.prod(node.weight_shape) // 2 for node in graph.nodes if isinstance(node, Conv) and is_int4(node))
+    assert (saved > 0) == (number_format == "w4a4")
+    stored = [sum(len(tensor.raw_data) for tensor in model.graph.initializer) for model in (plain, packed)]
+    assert stored[0] - stored[1] >= saved
 
 
 def test_activations_below_eight_bits_are_clipped(tiny_space):

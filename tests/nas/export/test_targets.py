@@ -13,9 +13,11 @@ import onnxruntime
 import pytest
 import torch
 
+import nas
 from nas.cli import main
 from nas.export.bundle import ParityFailed, _agreement
 from nas.export.parity import answers
+from nas.export.qonnx import has_qonnx
 from nas.export.targets import DEFAULT, TARGETS, Shipped
 from nas.folded import FoldedLayers
 from nas.operators import run as run_graph
@@ -24,7 +26,7 @@ from search_spaces import SPACES, lower
 from search_spaces.baselines import uniform_genome
 from search_spaces.lowering import random_weights
 
-needs_qonnx = pytest.mark.skipif(find_spec("qonnx") is None, reason="qonnx is not installed")
+needs_qonnx = pytest.mark.skipif(not has_qonnx(), reason="qonnx is not installed")
 needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
 FAMILIES = ["mobilenet-v3-digits", "resnet-digits", "vit-digits"]
 NAMES = ("float32", "w8a8", "w4a4", "w8a8-asymmetric", "w5a6-tensor")
@@ -116,8 +118,7 @@ def test_the_command_writes_and_records_a_target(run, tmp_path, capsys):
     assert main(["export", str(run), exported.name, "--to", str(tmp_path / "model"), "--target", "torch"]) == 0
     assert "torch: " in capsys.readouterr().out
     parity = json.loads((tmp_path / "model" / "parity.json").read_text())
-    assert parity["target"] == "torch"
-    assert parity["target_images"] == 10_000
+    assert parity["targets"]["torch"]["images"] == 10_000
     assert {"model.py", "model.safetensors", "model.onnx"} <= {path.name for path in (tmp_path / "model").iterdir()}
     shutil.rmtree(tmp_path / "model")
 
@@ -128,7 +129,7 @@ def test_a_target_that_answers_otherwise_is_refused():
     one_differs, two_differ = expected.copy(), expected.copy()
     one_differs[0] = np.roll(one_differs[0], 1)
     two_differ[:2] = np.roll(two_differ[:2], 1, axis=1)
-    assert _agreement(one_differs, expected, parity, "qonnx") == {"target_images": 10, "target_agreement": 90.0}
+    assert _agreement(one_differs, expected, parity, "qonnx") == {"images": 10, "agreement": 90.0}
     with pytest.raises(ParityFailed, match="by qonnx"):
         _agreement(two_differ, expected, parity, "qonnx")
 
@@ -151,6 +152,19 @@ def test_a_missing_tool_is_named(monkeypatch, tmp_path):
     network = shipped("resnet-digits", "w8a8", n=1, level="smallest")
     with pytest.raises(ValueError, match=r"hwnas\[qonnx\]"):
         TARGETS.get("qonnx")(network, tmp_path)
+
+
+def test_int4_weights_halve_their_bytes_and_keep_the_integer_kernels(run, tmp_path):
+    narrow = nas.open_run(run).run.baselines().set_index("baseline").loc["w4a4 largest", "id"]
+    for name, options in {"plain": [], "packed": ["--int4"]}.items():
+        assert main(["export", str(run), narrow, "--to", str(tmp_path / name), *options]) == 0
+    plain, packed = (tmp_path / name for name in ("plain", "packed"))
+    assert (packed / "model.onnx").stat().st_size < 0.9 * (plain / "model.onnx").stat().st_size
+    proofs = [json.loads((folder / "parity.json").read_text()) for folder in (plain, packed)]
+    assert proofs[0] == proofs[1]
+    assert "4 bits two a byte" in (packed / "README.md").read_text()
+    assert (packed / "model.qonnx.onnx").exists() == has_qonnx()  # below 8 bits it need not be asked for
+    assert main(["verify", str(packed)]) == 0
 
 
 def test_a_dynamic_batch_answers_many_images_at_once(run, tmp_path):
