@@ -104,8 +104,8 @@ def _measure(options: argparse.Namespace) -> int:
     return 0 if all(table.report.is_valid for table in tables) or not options.require_valid_table else 1
 
 
-def _table_passes(pipeline: "Pipeline", options: argparse.Namespace, *, again: bool = False) -> bool:
-    tables = pipeline.measure(again=again)
+def _table_passes(pipeline: "Pipeline", options: argparse.Namespace) -> bool:
+    tables = pipeline.measure()
     pipeline.print_verdict()
     return all(table.report.is_valid for table in tables) or not options.require_valid_table
 
