@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from latency_tables.backends.onnxruntime import open_session
 from nas.data import Dataset
 from nas.export.parity import answers, check_parity
 from search_spaces import SPACES
@@ -91,6 +92,10 @@ def verify(folder: Path, subnet: dict[str, Any], data: Dataset) -> Verification:
             images, logits = samples["images"], samples["logits"]
     except (OSError, EOFError, DecodeError, BadZipFile, KeyError, ValueError) as error:
         raise InvalidInput(f"'{folder}' lacks a file or holds a damaged one; export the subnet again") from error
+    try:
+        open_session(model.SerializeToString())
+    except Exception as error:  # onnxruntime has a kind of its own for every fault
+        raise InvalidInput(f"onnxruntime cannot run '{folder / 'model.onnx'}'; export the subnet again") from error
     parity = check_parity(model, graph, weights, images, logits)
     reasons = list(parity.reasons)
     if not np.allclose(answers(model, images), logits, atol=1e-3 * np.abs(logits).max()):

@@ -55,6 +55,15 @@ def test_a_changed_model_is_found(folder, name, reason, capsys):
     assert "samples differ from those that were recorded" in " ".join(said.split())
 
 
+def test_a_model_that_onnxruntime_refuses_is_named(folder, capsys):
+    model = onnx.load(folder / "model.onnx")
+    model.graph.node[-1].op_type = "Unheard"
+    onnx.save(model, folder / "model.onnx")
+    sum_again(folder)
+    assert main(["verify", str(folder)]) == 2
+    assert "onnxruntime cannot run" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("file", ["model.onnx", "samples.npz", "subnet.json"])
 @pytest.mark.parametrize("spoil", ["missing", "cut off", "foreign"])
 def test_a_spoiled_folder_is_refused(folder, file, spoil, capsys):
