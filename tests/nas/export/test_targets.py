@@ -155,7 +155,7 @@ def test_a_missing_tool_is_named(monkeypatch, tmp_path):
 
 
 def test_int4_weights_halve_their_bytes_and_keep_the_integer_kernels(run, tmp_path):
-    narrow = nas.open_run(run).run.baselines().set_index("baseline").loc["w4a4 largest", "id"]
+    narrow = nas.open_run(run).baselines().set_index("baseline").loc["w4a4 largest", "id"]
     for name, options in {"plain": [], "packed": ["--int4"]}.items():
         assert main(["export", str(run), narrow, "--to", str(tmp_path / name), *options]) == 0
     plain, packed = (tmp_path / name for name in ("plain", "packed"))
