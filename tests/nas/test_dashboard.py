@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from functools import partial
 from importlib.util import find_spec
 
 import pytest
@@ -16,7 +17,9 @@ from nas.cli import main
 @pytest.mark.skipif(find_spec("optuna_dashboard") is None, reason="optuna-dashboard is not installed")
 def test_it_serves_the_archive_on_the_loopback_address(run):
     command = [sys.executable, "-m", "nas.cli", "dashboard", str(run), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # What a shell starts in the background ignores Ctrl-C, and so do its children.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
         try:
             line = next(line for line in process.stderr if "http" in line)
             (url,) = re.findall(r"http://127\.0\.0\.1:\d+/", line)
