@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import joblib
@@ -112,8 +112,13 @@ def test_a_dask_cluster_that_loses_a_worker_loses_no_network(fresh, capsys):
 
 
 def slow(genomes, log):
-    """Measures a network; writes a line when it has."""
+    """Measures a network; writes a line when it has. Whoever begins after 20 lines dies, once, one second later."""
     time.sleep(0.1)
+    if Path(log).exists() and Path(log).read_text().count("\n") >= 20:
+        with suppress(FileExistsError):
+            Path(f"{log}.died").touch(exist_ok=False)
+            time.sleep(1)  # The answer before this one has left the worker by then.
+            os.kill(os.getpid(), signal.SIGKILL)
     with Path(log).open("a") as file:
         file.write(f"{genomes[0].tolist()}\n")
     return {"error": ((genomes - 2.0) ** 2).sum(axis=1), "cost": genomes.sum(axis=1).astype(float)}
@@ -127,8 +132,6 @@ def test_what_a_lost_worker_had_finished_is_not_measured_again(tmp_path):
         distributed.Client(cluster),
         joblib.parallel_config(backend="dask"),
     ):
-        killer = threading.Timer(1.5, os.kill, (next(iter(cluster.workers.values())).pid, signal.SIGKILL))
-        killer.start()
         result = search(
             space,
             _Slow(log),
@@ -138,8 +141,8 @@ def test_what_a_lost_worker_had_finished_is_not_measured_again(tmp_path):
             workers=2,
             rng=np.random.default_rng(0),
         )
-        killer.join()
     lines = Path(log).read_text().splitlines()
+    assert Path(f"{log}.died").exists()
     assert len(result.archive) == 60
     assert len(lines) == len(set(lines)) == 60
 
