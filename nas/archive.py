@@ -201,17 +201,18 @@ def _open_study(name: str, url: str, identity: dict[str, str]) -> tuple[optuna.S
     raise AssertionError("unreachable")
 
 
-def open_storage(url: str) -> str | optuna.storages.RDBStorage:
-    """Return what Optuna opens: for PostgreSQL by psycopg 3, and without connections that stay open between uses.
+def open_storage(url: str) -> optuna.storages.RDBStorage:
+    """Return what Optuna opens, without connections that stay open between uses; PostgreSQL by psycopg 3.
 
     Raises:
         InvalidInput: If the driver is missing.
     """
-    if not url.startswith("postgresql:"):
-        return url
-    if find_spec("psycopg") is None:
-        raise InvalidInput("an archive on PostgreSQL needs its driver; install it with `pip install 'hwnas[postgresql]'`")
-    url = url.replace("postgresql:", "postgresql+psycopg:", 1)
+    if url.startswith("postgresql:"):
+        if find_spec("psycopg") is None:
+            raise InvalidInput(
+                "an archive on PostgreSQL needs its driver; install it with `pip install 'hwnas[postgresql]'`"
+            )
+        url = url.replace("postgresql:", "postgresql+psycopg:", 1)
     return optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool})
 
 

@@ -39,7 +39,6 @@ OF_QUANTIZED_STAGE: dict[str, dict[str, float]] = {
     "half of the random networks in one format": {"uniform_share": 0.5},
     "quantized rate 0.05": {"quantized_learning_rate": 0.05},
     "all formats at once": {"lower_bits": False},
-    "four random networks while quantized": {"n_random": 4},
 }
 VARIANTS = OF_FLOAT_STAGE | OF_QUANTIZED_STAGE
 

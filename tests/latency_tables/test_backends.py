@@ -74,5 +74,9 @@ def test_a_runtime_that_is_missing_says_how_to_install_it(monkeypatch):
     with pytest.raises(InvalidInput, match=r"TVM is not installed; install it with `pip install 'hwnas\[tvm\]'`"):
         BACKENDS.get("tvm").version()
     monkeypatch.setenv("HWNAS_WEB", "/nowhere")
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(InvalidInput, match="Node is not installed; install Node 20 or newer"):
+        type(BACKENDS.get("onnxruntime-web"))().version()
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     with pytest.raises(InvalidInput, match="onnxruntime-web is not installed; copy .* and run `npm ci` there"):
         type(BACKENDS.get("onnxruntime-web"))().version()

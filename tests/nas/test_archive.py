@@ -4,7 +4,7 @@ import numpy as np
 import optuna
 import pytest
 
-from nas.archive import Archive
+from nas.archive import Archive, open_storage
 from search_spaces import SPACES, InvalidInput
 
 
@@ -19,7 +19,7 @@ def test_what_was_measured_is_there_again(tiny_space, tmp_path, rng):
     assert again.lookup(genomes)[2] == {"latency_ms": 2.0, "latency_spread": 0.2}
     assert again.lookup(genomes)[5] is None
     assert again.frame()["latency_ms"].tolist() == [0, 1, 2, 3, 4]
-    study = optuna.load_study(study_name="latency", storage=storage)
+    study = optuna.load_study(study_name="latency", storage=open_storage(storage))
     assert study.best_trial.params == dict(tiny_space.architecture(genomes[0]).options)
 
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import nas
+from nas.archive import open_storage
 from nas.cli import VERBS, main
 from nas.parser import build_parser
 from search_spaces import lower
@@ -87,7 +88,7 @@ def test_any_objectives(run, objectives):
     for row in values:
         assert not ((values <= row).all(axis=1) & (values < row).any(axis=1)).any()
     assert front[["error_val", "latency_ms"]].notna().all().all()
-    study = optuna.load_study(study_name="error", storage=f"sqlite:///{run / 'archive.db'}")
+    study = optuna.load_study(study_name="error", storage=open_storage(f"sqlite:///{run / 'archive.db'}"))
     assert len(study.trials) > 16  # more than the run before had measured
 
 

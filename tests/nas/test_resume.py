@@ -19,7 +19,7 @@ import optuna
 import pytest
 
 import nas
-from nas.archive import Archive
+from nas.archive import Archive, open_storage
 from nas.cli import main
 from nas.search import search
 from search_spaces import Choice, InvalidInput, TabularSpace
@@ -34,7 +34,7 @@ def words(run, *more):
 
 
 def measured(run):
-    study = optuna.load_study(study_name="error", storage=f"sqlite:///{run / 'archive.db'}")
+    study = optuna.load_study(study_name="error", storage=open_storage(f"sqlite:///{run / 'archive.db'}"))
     return [(trial.user_attrs["genes"], trial.value) for trial in study.get_trials(deepcopy=False)]
 
 
