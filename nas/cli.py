@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.parser import build_parser
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, NothingFound
 
 if TYPE_CHECKING:
     from nas.pipeline import Pipeline
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 1 when a check failed, or 2 for bad input."""
+    """Run the command; return 0, 1 when a check failed or nothing was found, or 2 for bad input."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     try:
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except InvalidInput as error:
         print(f"hwnas: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, NothingFound) else 2
     except BrokenPipeError:  # as in `hwnas front RUN | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -144,8 +144,9 @@ def _front(options: argparse.Namespace) -> int:
         sort=options.sort,
         best=options.best,
         knee=options.knee,
-        columns=options.columns.split(",") if options.columns else (),
+        columns=[name.strip() for name in options.columns.split(",")] if options.columns else (),
         against=options.against,
+        baselines=options.baselines,
     )
     if options.device and options.against:
         raise InvalidInput("--device and --against cannot be combined: the other run has latencies of its own device")

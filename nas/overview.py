@@ -21,8 +21,11 @@ def measured_networks(pipeline: Pipeline) -> pd.DataFrame:
 
     Returns:
         The columns of `front.csv` but `tied`; NaN where a test error or a latency was not measured.
+
+    Raises:
+        InvalidInput: If nothing was measured.
     """
-    genomes = pipeline.errors.genomes()
+    genomes = _genomes(pipeline)
     columns: dict[str, np.ndarray] = {"error_test": _test_errors(pipeline, genomes)}
     for latencies in pipeline.latencies:
         columns |= latencies.known(genomes)
@@ -43,10 +46,7 @@ def rescored(pipeline: Pipeline, table: LatencyTable) -> Scores:
     Raises:
         InvalidInput: If the table is of another space, or nothing was measured.
     """
-    genomes = pipeline.errors.genomes()
-    if not len(genomes):
-        path = pipeline.run.path
-        raise InvalidInput(f"'{path}' has measured no networks yet; measure some with `hwnas search {path}`")
+    genomes = _genomes(pipeline)
     static = pipeline.static_costs()
     costs = {**static, "latency_ms": table.factor_table(pipeline.space)}
     errors = pipeline.errors.frame()["error"].to_numpy()
@@ -54,7 +54,7 @@ def rescored(pipeline: Pipeline, table: LatencyTable) -> Scores:
     names = ["error_val", "latency_ms_predicted"]
     names += [name for name in pipeline.experiment.search.objectives if name in static]
     front = networks[non_dominated(networks[names].to_numpy(float))].sort_values([*names, "id"], ignore_index=True)
-    return Scores(front, named(networks, rows_of_baselines(pipeline.space, genomes)), names, table)
+    return Scores(front, named(networks, rows_of_baselines(pipeline.space, genomes)), names, table, pipeline.experiment.data)
 
 
 def find_table(pipeline: Pipeline, device: str) -> LatencyTable:
@@ -77,6 +77,14 @@ def find_table(pipeline: Pipeline, device: str) -> LatencyTable:
     raise InvalidInput(
         f"there is no latency table '{device}'; known for this space: {', '.join(known) or 'none'}, or a file"
     )
+
+
+def _genomes(pipeline: Pipeline) -> Genomes:
+    genomes = pipeline.errors.genomes()
+    if not len(genomes):
+        path = pipeline.run.path
+        raise InvalidInput(f"'{path}' has measured no networks yet; measure some with `hwnas search {path}`")
+    return genomes
 
 
 def _test_errors(pipeline: Pipeline, genomes: Genomes) -> np.ndarray:

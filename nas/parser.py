@@ -8,6 +8,8 @@ example:
   hwnas run experiments/digits.yaml --out runs/digits
   hwnas front runs/digits --max latency_ms=0.05 --best error_val
   hwnas export runs/digits ID --to my_model
+
+exit codes: 0 done; 1 a check failed, or no network keeps the limits; 2 bad input, said in one sentence; 130 interrupted
 """
 
 
@@ -71,12 +73,17 @@ def build_parser() -> argparse.ArgumentParser:
     front.add_argument("--sort", default="", metavar="NAME", help="sort by this column, from the least value")
     one = front.add_mutually_exclusive_group()
     one.add_argument("--best", default="", metavar="NAME", help="only the row with the least value of this column")
-    one.add_argument("--knee", action="store_true", help="only the row behind which all objectives cost most of each other")
+    one.add_argument(
+        "--knee",
+        action="store_true",
+        help="only the row at the bend of the front: behind it, gaining in one objective costs most in others",
+    )
     text = "columns to print, separated by commas, such as id,error_val,latency_ms"
     front.add_argument("--columns", default="", metavar="NAMES", help=text)
     front.add_argument("--against", default="", metavar="RUN", help="another run: say which front beats which networks")
     text = "another device, by name or file of its latency table: score all measured networks by its predictions"
     front.add_argument("--device", default="", metavar="OTHER", help=text)
+    front.add_argument("--baselines", action="store_true", help="give the uniform networks too, named in column `baseline`")
     front.add_argument("--format", choices=("table", "csv", "json"), default="table", help="how to print (default table)")
     front.set_defaults(verb="front")
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from rich.console import Console
 
 from latency_tables.modelled import Accelerator
 from latency_tables.table import LatencyTable
@@ -199,7 +198,7 @@ class Pipeline:
 
     def print_front(self) -> None:
         """Print the front with the verdict on its latency table."""
-        print_front(self.run.front(), self.run.baselines(), Console())
+        print_front(self.run.front(), self.run.baselines())
         self.print_verdict()
 
     def best_id(self) -> str:

@@ -1,4 +1,4 @@
-"""Progress bars with the time left, on the terminal's error stream."""
+"""What is said on the terminal: text as it is, and progress bars with the time left on its error stream."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,13 @@ from rich.table import Column
 
 from nas import processes
 
-console = Console(stderr=True)
+
+def terminal(*, stderr: bool = False) -> Console:
+    """Return a console that prints names of users' as they are: brackets in them are no markup."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+console = terminal(stderr=True)
 
 Update = Callable[..., None]
 
@@ -25,12 +31,12 @@ def progress_bar(label: str) -> Iterator[Update]:
     """
     whole = Column(no_wrap=True, min_width=7)
     columns = (
-        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(bar_width=12),
         TaskProgressColumn(table_column=Column(no_wrap=True)),
         TextColumn("left"),
         TimeRemainingColumn(table_column=whole),
-        TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+        TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
     )
     with Progress(
         *columns, console=console, disable=not processes.is_first(), speed_estimate_period=120, expand=True

@@ -183,10 +183,15 @@ class RunFolder:
         return self._read_csv(self.baselines_csv)
 
     def write_front(self, front: pd.DataFrame, baselines: pd.DataFrame) -> None:
-        """Write the measured front and the baselines, and the sums by which damage is known; `sha256sum -c` reads them."""
+        """Write the measured front and the baselines, and the sums by which damage is known; `sha256sum -c` reads them.
+
+        The sums of the old files stay until the new ones lie: a disk that fills up, or a kill, leaves files that are known.
+        """
         files = {self.baselines_csv: baselines, self.front_csv: front}
         content = {path: table.to_csv(index=False).encode() for path, table in files.items()}
         sums = [f"{hashlib.sha256(text).hexdigest()}  {path.name}\n" for path, text in content.items()]
+        known = self.front_sums.read_text(errors="replace") if self.front_sums.exists() else ""
+        write_atomically(self.front_sums, (known + "".join(sums)).encode())
         for path, text in content.items():
             write_atomically(path, text)
         write_atomically(self.front_sums, "".join(sums).encode())
@@ -210,7 +215,8 @@ class RunFolder:
         known = self.front_sums.read_text(errors="replace") if self.front_sums.exists() else ""
         if f"{hashlib.sha256(text.encode()).hexdigest()}  {path.name}\n" not in known:
             raise InvalidInput(f"'{path}' is not what was written, by '{self.front_sums.name}'; {remedy}")
-        return table
+        choices = table.columns.difference([*numbers(table), *needed, "tied"])
+        return table.astype({name: "Int64" for name in choices if table[name].dtype.kind == "f"})
 
 
 def read_table(path: Path) -> LatencyTable:

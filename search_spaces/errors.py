@@ -1,4 +1,4 @@
-"""The one exception for what a user can mend."""
+"""The exceptions for what a user can mend."""
 
 
 class InvalidInput(ValueError):
@@ -6,3 +6,7 @@ class InvalidInput(ValueError):
 
     The command line prints the message alone and exits with code 2; a traceback is shown only for faults of the program.
     """
+
+
+class NothingFound(InvalidInput):
+    """What was asked for is understood and does not exist, such as a network within limits; exit code 1."""

@@ -3,12 +3,12 @@
 import os
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from latency_tables.backends import BACKENDS
 from latency_tables.machine import cpu_model, has_vnni
 from latency_tables.pricing import iterate_parts
+from nas.progress import terminal
 from nas.run_folder import read_table
 from search_spaces import SPACES
 from search_spaces.baselines import formats
@@ -24,13 +24,13 @@ def print_spaces() -> None:
         space = SPACES.get(name)()
         n_parts = sum(1 for _ in iterate_parts(space))
         table.add_row(name, f"{space.size:.3g}", str(len(space.choices)), str(n_parts), ", ".join(formats(space)))
-    Console().print(table)
+    terminal().print(table)
 
 
 def print_devices(folder: Path) -> None:
     """Print the machine, the runtimes found on it, and the tables in a folder."""
-    console = Console()
-    console.print(f"{cpu_model()}, {os.cpu_count()} cores, VNNI {'yes' if has_vnni() else 'no'}", highlight=False)
+    console = terminal()
+    console.print(f"{cpu_model()}, {os.cpu_count()} cores, VNNI {'yes' if has_vnni() else 'no'}")
     table = Table()
     for column in ("runtime", "version", "integers computed as such"):
         table.add_column(column)
@@ -43,13 +43,11 @@ def print_devices(folder: Path) -> None:
         table.add_row(name, version, ", ".join(backend.integer_kernels) or "none: smaller file, no faster")
     console.print(table)
     files = sorted(folder.glob("*/*.json"))
-    console.print(f"{len(files)} tables in {folder}", highlight=False, soft_wrap=True)
+    console.print(f"{len(files)} tables in {folder}", soft_wrap=True)
     for file in files:
         try:
             found = read_table(file)
             state = "valid" if found.report.is_valid else "not valid"
-            console.print(
-                f"  {found.space} on {found.device}: {found.report.mape:.1f} % mean error, {state}", highlight=False
-            )
+            console.print(f"  {found.space} on {found.device}: {found.report.mape:.1f} % mean error, {state}")
         except InvalidInput as error:
-            console.print(f"  {error}", highlight=False)
+            console.print(f"  {error}")

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 
 from latency_tables.table import LatencyTable
-from nas.report.table import print_front, print_verdict, to_text
+from nas.config import DataConfig
+from nas.progress import terminal
+from nas.report.table import describe, print_front, print_verdict, to_text
 from nas.run_folder import RunFolder, numbers, read_table, select
 from nas.search.pareto import knee, non_dominated
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, NothingFound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,8 @@ class Query:
         best: Column of which only the row with the least value is kept; ties go to the first row. Empty: all rows.
         knee: Keep only the row behind which every objective costs most of the others.
         columns: Names of columns to give, in this order; none: all.
-        against: Another run, empty for none: its front is told beside, and which rows it beats.
+        against: Another run, empty for none: its front is told beside, and which rows it beats, in column `beaten`.
+        baselines: Give the uniform networks too, after the rows, named in column `baseline`; a table has them below.
     """
 
     max: Sequence[str] = ()
@@ -37,6 +39,7 @@ class Query:
     knee: bool = False
     columns: Sequence[str] = ()
     against: str = ""
+    baselines: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,14 @@ class Scores:
         baselines: The uniform networks, with their names in column `baseline`.
         objectives: Columns that the front minimises.
         table: The latency table behind it; None where there is none.
+        data: What the errors were measured on.
     """
 
     front: pd.DataFrame
     baselines: pd.DataFrame
     objectives: Sequence[str]
     table: LatencyTable | None
+    data: DataConfig
 
     @classmethod
     def of_run(cls, run: RunFolder) -> "Scores":
@@ -63,7 +68,8 @@ class Scores:
             InvalidInput: If there is none yet, or it is damaged.
         """
         path = run.table_path(run.experiment.device.name)
-        return cls(run.front(), run.baselines(), run.objectives, read_table(path) if path.exists() else None)
+        table = read_table(path) if path.exists() else None
+        return cls(run.front(), run.baselines(), run.objectives, table, run.experiment.data)
 
 
 def print_query(name: str, scores: Scores, query: Query, form: str) -> None:
@@ -76,20 +82,25 @@ def print_query(name: str, scores: Scores, query: Query, form: str) -> None:
         form: `table`, `csv` or `json`.
 
     Raises:
-        InvalidInput: If a limit is malformed, a column does not exist, or no row keeps the limits.
+        InvalidInput: If a limit is malformed, a column does not exist, or the other run is of other data.
+        NothingFound: If no row keeps the limits.
     """
-    front = _rows(scores, query)
+    rows, tables = _rows(scores, query), [scores.table]
     if query.against:
         other = Scores.of_run(RunFolder.open(Path(query.against)))
-        front["beaten"] = _beaten(front, other.front, scores.objectives)
-        Console(stderr=True).print(_comparison(name, scores, query.against, other, front), highlight=False)
+        _check_comparable(scores, other, query.against)
+        rows["beaten"] = _beaten(rows, other.front, scores.objectives)
+        terminal(stderr=True).print(_comparison(name, scores, query.against, other, rows))
+        tables.append(other.table)
     if form == "table" and not query.columns:
-        print_front(front, scores.baselines, Console())
+        print_front(scores.front, scores.baselines, rows)
     else:
-        front = front[_known(query.columns, [str(name) for name in front])] if query.columns else front
-        print((front.to_string(index=False) if form == "table" else to_text(front, form)).rstrip())
-    if scores.table:
-        print_verdict(scores.table, Console(stderr=True))
+        rows = pd.concat([rows, scores.baselines], ignore_index=True) if query.baselines else rows
+        rows = rows[_known(query.columns, [str(name) for name in rows])] if query.columns else rows
+        print((rows.to_string(index=False) if form == "table" else to_text(rows, form)).rstrip())
+    for table in tables:
+        if table:
+            print_verdict(table, terminal(stderr=True))
 
 
 def _rows(scores: Scores, query: Query) -> pd.DataFrame:
@@ -97,7 +108,7 @@ def _rows(scores: Scores, query: Query) -> pd.DataFrame:
     front = select(scores.front, upper, lower)
     if front.empty:
         reach = [f"{n} is {scores.front[n].min():g} to {scores.front[n].max():g}" for n in [*upper, *lower]]
-        raise InvalidInput(f"no network of the front keeps these limits; on the front {', '.join(reach)}")
+        raise NothingFound(f"no network of the front keeps these limits; on the front {', '.join(reach)}")
     if query.sort:
         front = front.sort_values(_known([query.sort], numbers(front), "--sort"), kind="stable", ignore_index=True)
     if query.best:
@@ -106,6 +117,18 @@ def _rows(scores: Scores, query: Query) -> pd.DataFrame:
     if query.knee:
         front = front.loc[[knee(front[list(scores.objectives)].to_numpy(float))]].reset_index(drop=True)
     return front
+
+
+def _check_comparable(scores: Scores, other: Scores, name: str) -> None:
+    """Refuse a run whose errors mean something else; say where its latencies do."""
+    if scores.data != other.data:
+        theirs, mine = (
+            f"{data.name} {data.path or ''}, {data.n_val or 'a sixth'} to validate" for data in (other.data, scores.data)
+        )
+        raise InvalidInput(f"the fronts cannot be compared: '{name}' is of {theirs}; this run of {mine}")
+    devices = [describe(table) if table else "no table" for table in (scores.table, other.table)]
+    if devices[0] != devices[1]:
+        terminal(stderr=True).print(f"take care, the devices differ: {devices[0]}; '{name}': {devices[1]}", style="bold red")
 
 
 def _beaten(front: pd.DataFrame, other: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
@@ -135,9 +158,12 @@ def _limits(option: str, texts: Sequence[str]) -> dict[str, float]:
     for text in texts:
         name, equals, value = text.partition("=")
         try:
-            limits[name] = float(value)
+            limit = float(value)
         except ValueError:
-            equals = ""
-        if not equals or math.isnan(limits.get(name, math.nan)):
+            limit = math.nan
+        if not equals or math.isnan(limit):
             raise InvalidInput(f"{option} takes NAME=VALUE with a number, as latency_ms=0.5; got '{text}'")
+        if name in limits:
+            raise InvalidInput(f"{option} of {name} is given twice, as {limits[name]:g} and {limit:g}; give one")
+        limits[name] = limit
     return limits

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from latency_tables.table import LatencyTable
+from nas.progress import terminal
 
 SHOWN = {
     "error_val": ("val %", "{:.2f}"),
@@ -21,12 +22,19 @@ SHOWN = {
 }
 
 
-def print_front(front: pd.DataFrame, baselines: pd.DataFrame, console: Console) -> None:
-    """Print the front, and the baselines below it, so that one sees what the search has gained."""
+def print_front(front: pd.DataFrame, baselines: pd.DataFrame, rows: pd.DataFrame | None = None) -> None:
+    """Print the front, and the baselines below it, so that one sees what the search has gained.
+
+    Args:
+        front: A row for each network.
+        baselines: The uniform networks, with their names in column `baseline`.
+        rows: The rows of the front to print; None for all.
+    """
+    rows, console = front if rows is None else rows, terminal()
     by = "" if "latency_ms" in front else ", by predicted latency"
-    table = Table(
-        title=f"{len(front)} networks that no other measured network beats{by}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    count = f"{len(front)}" if len(rows) == len(front) else f"{len(rows)} of the {len(front)}"
+    title = f"{count} networks that no other measured network beats{by}"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("id", no_wrap=True)
     table.add_column("formats", min_width=13)
     further = [str(name) for name in front if str(name).startswith("latency_ms@")]
@@ -34,35 +42,42 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, console: Console) 
     shown |= {name: (name.replace("latency_ms@", "ms@"), "{:.4f}") for name in further}
     for title, _ in shown.values():
         table.add_column(title, justify="right", no_wrap="@" not in title)
-    for _, row in front.iterrows():
-        table.add_row(str(row["id"]), formats_of(row), *_cells(row, shown))
+    if "beaten" in rows:
+        table.add_column("beaten")
+    for _, row in rows.iterrows():
+        table.add_row(str(row["id"]), formats_of(row), *_cells(row, shown), "yes" if row.get("beaten") else "")
     table.add_section()
     table.add_row("", "uniform baselines:", style="dim")
     for _, row in baselines.iterrows():
         table.add_row(str(row["id"]), str(row["baseline"]).replace("float32", "f32"), *_cells(row, shown), style="dim")
-    if "tied" in front and front["tied"].any():
+    if "tied" in rows and rows["tied"].any():
         table.caption = "~ tied: another network would beat it if errors moved by the noise and times by their spread"
     console.print(table)
     for line in gains(front, baselines):
-        console.print(line, highlight=False)
+        console.print(line)
 
 
 def gains(front: pd.DataFrame, baselines: pd.DataFrame) -> list[str]:
-    """Return what the front gains on the most accurate uniform network of each format, a sentence each.
+    """Return what the front gains on each uniform network, a sentence each.
 
     The quickest network of the front that errs no more on the validation images is set against it, by measured latency or,
     where there is none, by the predicted one.
     """
-    found = []
+    found, unbeaten = [], []
     latency = "latency_ms" if "latency_ms" in front else "latency_ms_predicted"
-    for _, rows in baselines.groupby(baselines["baseline"].str.split().str[0], sort=False):
-        row = rows.iloc[rows["error_val"].argmin()]
-        rivals = front[front["error_val"] <= row["error_val"]]
-        if len(rivals):
-            best = rivals.iloc[rivals[latency].argmin()]
-            faster, size = row[latency] / best[latency], best["size_bytes"] / row["size_bytes"]
-            name = row["baseline"]
-            found.append(f"{best['id']}: {faster:.2f}x as fast as '{name}' at no more error, {size:.2f} of its size")
+    by = "" if latency == "latency_ms" else " by predicted latency"
+    for _, row in baselines.iterrows():
+        rivals = front[(front["error_val"] <= row["error_val"]) & (front[latency] < row[latency])]
+        if rivals.empty:
+            unbeaten.append(f"'{row['baseline']}'")
+            continue
+        best = rivals.iloc[rivals[latency].argmin()]
+        faster, size = row[latency] / best[latency], best["size_bytes"] / row["size_bytes"]
+        found.append(
+            f"{best['id']}: {faster:.2f}x as fast as '{row['baseline']}'{by} at no more error, {size:.2f} of its size"
+        )
+    if unbeaten:
+        found.append(f"no network of the front is faster{by} at no more error than {', '.join(unbeaten)}")
     return found
 
 
@@ -96,19 +111,19 @@ def verdict(table: LatencyTable) -> str:
     )
     if report.is_valid:
         return numbers
-    way_out = "close other programs and measure it again with `hwnas measure --again`"
+    way_out = "close other programs and measure it again by `hwnas measure` with --again"
     return f"{numbers}. NOT VALID: {'; '.join(report.reasons)}; {way_out}"
 
 
 def print_plan(n_parts: int, n_networks: int, minutes: float) -> None:
     """Say what is about to be measured and how long that takes, on the error output, before it begins."""
     text = f"timing {n_parts} blocks and joins and {n_networks} whole networks, about {minutes:.1f} minutes"
-    Console(stderr=True).print(text, highlight=False)
+    terminal(stderr=True).print(text)
 
 
 def print_verdict(table: LatencyTable, console: Console) -> None:
     """Print how far a latency table can be trusted, loudly if it cannot."""
-    console.print(verdict(table), style="" if table.report.is_valid else "bold red", highlight=False)
+    console.print(verdict(table), style="" if table.report.is_valid else "bold red")
 
 
 def _cells(row: "pd.Series[Any]", shown: Mapping[str, tuple[str, str]]) -> list[str]:

@@ -179,8 +179,45 @@ def test_front_sorts_picks_and_compares(finished, tmp_path, capsys):
     assert f"'{worse}' beats 0 of these {n} networks, '{finished}' beats {n} of its {n}" in " ".join(printed.err.split())
 
 
+def test_front_gives_the_uniform_networks_to_programs_too(finished, capsys):
+    assert main(["front", str(finished), "--baselines", "--columns", "id, baseline, error_val", "--format", "csv"]) == 0
+    rows = pd.read_csv(io.StringIO(capsys.readouterr().out), dtype={"id": str})
+    assert rows["baseline"].isna().sum() == len(nas.open_run(finished).front())
+    assert {"w8a8 largest", "float32 smallest"} <= set(rows["baseline"])
+
+
+def test_only_what_can_be_compared_is(finished, tmp_path, capsys):
+    other = shutil.copytree(finished, tmp_path / "other")
+    change_table(other, fingerprint={"threads": 7})
+    assert main(["front", str(finished), "--against", str(other)]) == 0
+    assert "take care, the devices differ" in " ".join(capsys.readouterr().err.split())
+    file = other / "experiment.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["experiment"]["data"] = {"name": "fashion_mnist", "n_val": 10_000}
+    file.write_text(yaml.safe_dump(content))
+    assert "cannot be compared: " in failing(["front", finished, "--against", other], capsys)
+
+
+@pytest.mark.parametrize("name", ["d[/b]", "d[red]x", "a:smile:"])
+def test_names_of_users_are_no_markup(finished, tmp_path, name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    other = shutil.copytree(finished, tmp_path / name)
+    assert main(["front", str(other), "--against", str(finished)]) == 0
+    assert f"'{other}' beats 0 of its" in capsys.readouterr().err
+    assert main(["devices", "--tables", str(other)]) == 0
+    assert f"tables in {other}" in capsys.readouterr().out
+
+
+def test_an_archive_that_is_gone_is_said(run, capsys):
+    (run / "archive.db").unlink()
+    assert "has measured no networks yet" in failing(["report", run], capsys)
+
+
 def test_front_refuses_bad_queries(finished, capsys):
-    assert "keeps these limits; on the front latency_ms is" in failing(["front", finished, "--max", "latency_ms=0"], capsys)
+    message = failing(["front", finished, "--max", "latency_ms=0"], capsys, code=1)
+    assert "keeps these limits; on the front latency_ms is" in message
+    twice = failing(["front", finished, "--max", "latency_ms=1", "--max", "latency_ms=2"], capsys)
+    assert "--max of latency_ms is given twice, as 1 and 2" in twice
     assert "--columns must be one of id, " in failing(["front", finished, "--columns", "id,colour"], capsys)
     assert "--sort must be one of error_val, " in failing(["front", finished, "--sort", "id"], capsys)
     assert "is no run folder" in failing(["front", finished, "--against", finished / "latency"], capsys)
