@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from latency_tables.modelled import Accelerator
@@ -21,6 +20,7 @@ from nas.finetuning import finetune
 from nas.front import measured_front
 from nas.latencies import Latencies
 from nas.progress import Update, console, progress_bar
+from nas.provenance import provenance, recorded
 from nas.report.plot import front_png
 from nas.report.table import describe, print_front, print_verdict
 from nas.run_folder import RunFolder, file_digest, read_table
@@ -239,17 +239,20 @@ class Pipeline:
                 identity=self._weights_and_calibration,
                 progress=update,
             )
-        return errors | self._export(evaluator, architecture, folder, errors)
+        return errors | self._export(evaluator, architecture, folder, errors, finetuned=epochs)
 
     def _export(
-        self, evaluator: Evaluator, architecture: Architecture, folder: Path, errors: Mapping[str, float], **options: Any
+        self,
+        evaluator: Evaluator,
+        architecture: Architecture,
+        folder: Path,
+        errors: Mapping[str, float],
+        finetuned: int = 0,
+        **options: Any,
     ) -> dict[str, Any]:
-        facts: dict[str, Any] = {}
-        for table in (self.run.baselines(), self.run.front()):
-            for row in table[table["id"] == architecture.id].to_dict("records"):
-                named = {str(key): value for key, value in row.items()}
-                facts = {k: v for k, v in named.items() if k not in self.space.gene and k != "id" and not pd.isna(v)}
-        facts |= {**errors, "device": dict(self.latency.read().fingerprint)}
+        table, n = self.latency.read(), len(self.errors.genomes())
+        facts = recorded(self.run, self.space, architecture.id) | {**errors, "device": dict(table.fingerprint)}
+        found = provenance(self.experiment, self.space, table, n_measured=n, finetuned=finetuned)
         with console.status(f"exporting {architecture.id} and proving parity"):
             return export_bundle(
                 evaluator,
@@ -258,6 +261,7 @@ class Pipeline:
                 folder,
                 seed=self.experiment.seed,
                 facts=facts,
+                found=found,
                 **options,
                 time_file=self.latency.time_file if self.latency.times_files else None,
             )

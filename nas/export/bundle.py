@@ -44,6 +44,7 @@ def export_bundle(
     *,
     seed: int,
     facts: Mapping[str, Any] | None = None,
+    found: Mapping[str, Any] | None = None,
     target: str = DEFAULT,
     dynamic_batch: bool = False,
     int4: bool = False,
@@ -60,6 +61,7 @@ def export_bundle(
         folder: Must not exist, or be empty.
         seed: Of the moved images, and of the split of the data.
         facts: What is known of the subnet, such as its measured error; goes into `subnet.json`.
+        found: How it was found, see `nas.provenance`; goes there too.
         target: Of `nas.export.targets`: what else is written, for which tool. QONNX is written without being asked for
             below 8 bits, where `model.onnx` cannot say how many there are, if its package is installed.
         dynamic_batch: Whether `model.onnx` takes any number of images at once.
@@ -104,6 +106,7 @@ def export_bundle(
         "onnx": {"opset": OPSET, "ir_version": IR_VERSION, "bytes": len(content), "int4": int4},
         "costs": graph_costs(graph),
         "measured": measured,
+        "found": dict(found or {}),
     }
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -117,12 +120,13 @@ def export_bundle(
         proof = parity.to_dict() | {"targets": agreements}
         (draft / "subnet.json").write_text(json.dumps(subnet, indent=1) + "\n")
         (draft / "parity.json").write_text(json.dumps(proof, indent=1) + "\n")
-        (draft / "README.md").write_text(card(subnet, graph, parity, data))
+        (draft / "README.md").write_text(card(subnet, graph, parity, data, agreements))
         (draft / "predict.py").write_text(PREDICT)
         np.savez(draft / "samples.npz", images=images[:N_SAMPLES], logits=answers(model, images[:N_SAMPLES]))
         sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(draft.iterdir())}
         (draft / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
-        draft.chmod(0o755)
+        for path in (draft, *draft.iterdir()):
+            path.chmod(0o755 if path.is_dir() else 0o644)
         draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 from nas.data import Dataset
 from nas.export.parity import N_REFERENCE_IMAGES, Parity
 from search_spaces.graph import Conv, Graph, Linear, Quantize
+from search_spaces.lowering import is_int4
 
 PREDICT = '''\
 """Answer by model.onnx: `python predict.py IMAGES.npy`, raw pixels; without images, check the samples."""
@@ -18,9 +19,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-folder = Path(__file__).parent
-session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-samples = np.load(folder / "samples.npz")
+session = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx"), providers=["CPUExecutionProvider"])
+samples = np.load(Path(__file__).with_name("samples.npz"))
 images = np.load(sys.argv[1]) if len(sys.argv) > 1 else samples["images"]
 logits = np.concatenate([session.run(None, {"images": image[None]})[0] for image in images.astype(np.float32)])
 print(*logits.argmax(axis=1))
@@ -29,7 +29,13 @@ if len(sys.argv) == 1 and not np.allclose(logits, samples["logits"], atol=1e-3 *
 '''
 
 
-def card(subnet: Mapping[str, Any], graph: Graph, parity: Parity, data: Dataset) -> str:
+def card(
+    subnet: Mapping[str, Any],
+    graph: Graph,
+    parity: Parity,
+    data: Dataset,
+    agreements: Mapping[str, Mapping[str, float]],
+) -> str:
     """Return the model card.
 
     Args:
@@ -37,12 +43,13 @@ def card(subnet: Mapping[str, Any], graph: Graph, parity: Parity, data: Dataset)
         graph: The network.
         parity: The proof.
         data: What it was trained and measured on.
+        agreements: For every further tool, on how many `images` it ran there, and its `agreement` in percent.
     """
-    measured, costs, shape = subnet["measured"], subnet["costs"], "x".join(map(str, subnet["input"]["shape"]))
+    measured, costs, shape = subnet["measured"], subnet["costs"], " x ".join(map(str, subnet["input"]["shape"]))
     lines = [
         f"# Subnet {subnet['id']} of {subnet['architecture']['space']}",
         "",
-        f"Takes raw pixels, float32 {shape}, and gives {data.n_classes} logits. Made by hwnas; `predict.py` runs it.",
+        f"Takes raw pixels, float32 of {shape}, and gives {data.n_classes} logits. Made by hwnas; `predict.py` runs it.",
         "",
         "## Error",
         "",
@@ -54,15 +61,16 @@ def card(subnet: Mapping[str, Any], graph: Graph, parity: Parity, data: Dataset)
         "## Latency and size",
         "",
         *_latencies(measured),
-        f"- {costs['macs']:,.0f} multiply-accumulates, {costs['size_bytes']:,.0f} bytes of packed weights; the file has "
-        f"{subnet['onnx']['bytes']:,} ({'weights of up to 4 bits' if subnet['onnx']['int4'] else 'no weights'} two a byte)",
+        f"- {costs['macs']:,.0f} multiply-accumulates, {costs['size_bytes']:,.0f} bytes of packed weights",
+        f"- {_file(subnet, graph)}",
         "",
         "## Proof",
         "",
-        f"{parity.elements:,} integers on {N_REFERENCE_IMAGES} images compared with an independent reference: "
-        f"{parity.integer_mismatches} differ, {parity.ties} lie halfway and went the other way. {parity.agreement:.2f} % of "
-        f"{parity.images:,} answers equal those of the trained network.",
+        _integers(parity),
+        f"{parity.agreement:.2f} % of {parity.images:,} answers equal those of the trained network.",
+        *(f"By {name} {a['agreement']:.2f} % of {a['images']:,} answers do." for name, a in agreements.items()),
         "",
+        *_found(subnet.get("found")),
         "## Formats",
         "",
         "| layer | weights | of shape | input |",
@@ -76,6 +84,44 @@ def card(subnet: Mapping[str, Any], graph: Graph, parity: Parity, data: Dataset)
         "",
     ]
     return "\n".join(lines)
+
+
+def _file(subnet: Mapping[str, Any], graph: Graph) -> str:
+    """Return how long `model.onnx` is, and in which version of ONNX."""
+    onnx = subnet["onnx"]
+    narrow = onnx["int4"] and any(isinstance(node, Conv | Linear) and is_int4(node) for node in graph.nodes)
+    stored = ", weights of up to 4 bits two a byte" if narrow else ""
+    return f"`model.onnx` has {onnx['bytes']:,} bytes{stored} (opset {onnx['opset']}, IR version {onnx['ir_version']})"
+
+
+def _integers(parity: Parity) -> str:
+    if not parity.elements:
+        return "All layers are float32: there are no integers to compare."
+    return (
+        f"{parity.elements:,} integers on {N_REFERENCE_IMAGES} images compared with an independent reference: "
+        f"{parity.integer_mismatches} differ, {parity.ties} lie halfway and went the other way."
+    )
+
+
+def _found(found: Mapping[str, Any] | None) -> list[str]:
+    if not found:
+        return []
+    words = {"max": "at most", "min": "at least"}
+    limits = [f"{name} {words[key]} {value:g}" for key in words for name, value in found[key].items()]
+    space = f"{found['space_size']:.3g} networks"
+    epochs, packages = found["epochs"], found["packages"]
+    alone = f", then this network alone for {epochs['alone']}" if epochs["alone"] else ""
+    return [
+        "## How it was found",
+        "",
+        f"- experiment `{found['experiment']}`, seed {found['seed']}: strategy {found['strategy']} measured "
+        f"{found['n_measured']} of {space} for the least {', '.join(found['objectives'])}"
+        + (f"; limits: {', '.join(limits)}" if limits else ""),
+        f"- shared weights trained for {epochs['float']} epochs in float32 and {epochs['quantized']} in all formats{alone}",
+        f"- {found['latency_table']}",
+        f"- {', '.join(f'{name} {version}' for name, version in packages.items())}",
+        "",
+    ]
 
 
 def _errors(measured: Mapping[str, Any], data: Dataset) -> list[str]:

@@ -154,7 +154,7 @@ def _known(names: Sequence[str], known: Sequence[str], option: str = "--columns"
 
 
 def _limits(option: str, texts: Sequence[str]) -> dict[str, float]:
-    limits = {}
+    limits: dict[str, float] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         try:
