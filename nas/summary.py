@@ -28,7 +28,7 @@ LABELS = {  # of a column of numbers: label, unit, decimals
     "error_val": ("validation error", "%", 2),
     "error_test": ("test error", "%", 2),
     "latency_ms": ("latency", "ms", 4),
-    "latency_spread": ("spread of the latency", "", 3),
+    "latency_spread": ("spread of the latency", "%", 1),
     "latency_ms_predicted": ("predicted latency", "ms", 4),
     "size_bytes": ("packed weights", "bytes", 0),
     "macs": ("multiply-accumulates", "", 0),
@@ -102,7 +102,7 @@ def _networks(
                 "layers": layers or ["measured"],
                 "baseline": named.get(name),
                 "tied": bool(tied.get(name, False)),
-                "values": {column: float(row[column]) for column in columns},
+                "values": {name: float(row[name]) * (100 if "spread" in name else 1) for name in columns},
                 "blocks": describe_blocks(space.graph(space.architecture(genome))),
             }
         )
@@ -147,7 +147,7 @@ def _predictor(space: SearchSpace, genomes: Genomes, errors: np.ndarray) -> dict
     if found is None:
         return {"words": "Too few networks were measured to judge a predictor of the error.", "sizes": [], "taus": []}
     words = (
-        f"Of the error, by {found.name}: Kendall tau {found.quality.tau:.2f} on {found.quality.n} networks it had not seen, "
+        f"Of the error, by {found.name}: Kendall tau {found.quality.tau:.2f} on the {found.quality.n} measured networks, each predicted by those of other folds, "
         f"{found.quality.tau_top:.2f} among the best tenth. {found.curve.advice[0].upper()}{found.curve.advice[1:]}."
     )
     return {"words": words, "sizes": list(found.curve.sizes), "taus": list(found.curve.taus)}
@@ -190,4 +190,5 @@ def _hypervolume(networks: pd.DataFrame, objectives: Sequence[str]) -> dict[str,
     width = np.ptp(values, axis=0)
     scaled = (values - values.min(axis=0)) / np.where(width > 0, width, 1)
     volumes = [hypervolume(scaled[: n + 1], np.full(len(names), 1.1)) for n in range(len(scaled))]
-    return {"words": f"By {', '.join(names)}.", "values": [volume / volumes[-1] for volume in volumes]}
+    words = f"By {', '.join(_label(name)['label'] for name in names)}."
+    return {"words": words, "values": [volume / volumes[-1] for volume in volumes]}

@@ -56,13 +56,15 @@ const colourOf = (format) => FORMAT_COLOURS[formats.indexOf(format) % FORMAT_COL
 
 function kept() {
   return content.networks.filter((network) =>
-    Object.entries(limits).every(([name, limit]) => network.values[name] === null || network.values[name] <= limit));
+    Object.entries(limits).every(([name, limit]) => network.values[name] !== null && network.values[name] <= limit));
 }
 
 function label(network) {
   const name = network.baseline ? `${network.id} (${network.baseline})` : network.id;
   const lines = content.columns.map((column) => `${column.label}: ${show(column.name, network.values[column.name])}`);
-  return [name, ...lines].map(plain).join("<br>");
+  const formats = network.blocks.map((block) => block.format);
+  const counts = [...new Set(formats)].map((format) => `${formats.filter((other) => other === format).length} x ${format}`);
+  return [name, ...lines, `${formats.length} blocks: ${counts.join(", ")}`].map(plain).join("<br>");
 }
 
 function drawFront() {
@@ -76,7 +78,7 @@ function drawFront() {
     if (colour) {
       Object.assign(marker, { color: mine.map((network) => network.values[colour]), colorscale: "Viridis",
         cmin: Math.min(...all), cmax: Math.max(...all), showscale: layer.key === "front",
-        colorbar: { title: { text: plain(columns[colour].label) } } });
+        colorbar: { title: { text: plain(withUnit(colour)), side: "right" } } });
     } else {
       marker.color = { measured: style("--faint"), baseline: "#e45756", front: style("--accent") }[layer.key];
     }
@@ -84,21 +86,37 @@ function drawFront() {
       y: mine.map((network) => network.values[y]), customdata: mine.map((network) => network.id),
       text: mine.map(label), hoverinfo: "text" };
   });
-  const type = byId("log").checked ? "log" : "linear";
+  const ticks = byId("log").checked ? logarithmic(drawn.map((network) => network.values[x])) : { type: "linear" };
   const shown = new Set(drawn.map((network) => network.id)).size;
   byId("count").textContent = `${rows.length} of ${content.networks.length} networks keep the limits, ` +
     `${shown} have both values`;
-  fillTable(rows.filter((network) => network.layers.includes("front")));
-  return draw("plot", traces, withUnit(x), withUnit(y), { xaxis: { type } });
+  fillTable(rows.filter((network) => byId("all").checked || network.layers.includes("front")));
+  return draw("plot", traces, withUnit(x), withUnit(y), { xaxis: ticks });
+}
+
+// Plotly's own ticks of a logarithmic axis say "2" for 0.02 and for 0.2.
+function logarithmic(values) {
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const decades = Math.log10(high / low);
+  const steps = decades > 3 ? [1] : decades > 1 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9];
+  const powers = Array.from({ length: 31 }, (_, i) => i - 15);
+  const tickvals = powers.flatMap((power) => steps.map((step) => Number(`${step}e${power}`)))
+    .filter((tick) => low / 1.5 <= tick && tick <= high * 1.5);
+  return { type: "log", tickvals, ticktext: tickvals.map((tick) => tick.toLocaleString("en", { maximumSignificantDigits: 2 })) };
 }
 
 function fillTable(rows) {
   const head = element("tr", {}, ...["id", ...content.columns.map((column) => column.label)].map((text) => {
     return element("th", { scope: "col" }, text);
   }));
-  const body = rows.map((network) => {
+  const sorted = [...rows].sort((a, b) => (a.values[byId("y").value] ?? Infinity) - (b.values[byId("y").value] ?? Infinity));
+  const body = sorted.map((network) => {
     const button = element("button", { type: "button" }, network.id + (network.tied ? " ~" : ""));
-    button.addEventListener("click", () => pin(network.id));
+    button.addEventListener("click", () => {
+      pin(network.id);
+      byId("pinned").focus();
+    });
+    if (network.baseline) button.title = network.baseline;
     const cells = content.columns.map((column) => element("td", {}, show(column.name, network.values[column.name])));
     return element("tr", {}, element("td", {}, button), ...cells);
   });
@@ -151,16 +169,20 @@ function setUpFront() {
     byId(id).append(...(id === "colour" ? [new Option("layer", "")] : []), ...options);
     byId(id).addEventListener("change", drawFront);
   }
-  byId("log").addEventListener("change", drawFront);
+  for (const id of ["log", "all"]) byId(id).addEventListener("change", drawFront);
   for (const name of content.limits) {
     const values = content.networks.map((network) => network.values[name]).filter((value) => value !== null)
       .sort((a, b) => a - b);
     if (values.length < 2) continue;
-    const slider = element("input", { type: "range", min: 0, max: values.length - 1, value: values.length - 1, id: `max-${name}` });
+    const slider = element("input", { type: "range", min: 0, max: values.length - 1, value: values.length - 1, id: `max-${name}`,
+      "aria-valuetext": show(name, values.at(-1)) });
     const output = element("output", {}, show(name, values.at(-1)));
     slider.addEventListener("input", () => {
-      limits[name] = values[slider.valueAsNumber];
-      output.textContent = show(name, limits[name]);
+      const value = values[slider.valueAsNumber];
+      if (value === values.at(-1)) delete limits[name];
+      else limits[name] = value;
+      output.textContent = show(name, value);
+      slider.setAttribute("aria-valuetext", output.textContent);
       drawFront();
     });
     byId("limits").append(element("label", {}, columns[name].label, output, slider));
@@ -179,13 +201,14 @@ function drawLatency() {
   ]));
   content.latency.forEach((device, i) => {
     const measured = device.held_out.map((pair) => pair[0]);
-    const ends = [Math.min(...measured) * 0.9, Math.max(...measured) * 1.1];
+    const own = content.networks.filter((n) => n.values[device.column] != null && n.values[device.predicted] != null);
+    const all = [...measured, ...own.map((n) => n.values[device.column])];
+    const ends = [Math.min(...all) * 0.9, Math.max(...all) * 1.1];
     const line = (factor, name) => ({ type: "scatter", mode: "lines", x: ends, y: ends.map((end) => factor * end), name,
       line: { color: style("--faint"), dash: factor === 1 ? "solid" : "dot" }, hoverinfo: "skip", showlegend: factor !== 0.9 });
     const traces = [line(1, "equal"), line(0.9, ""), line(1.1, "10 % off"),
       { type: "scatter", mode: "markers", name: "held-out networks", x: measured, y: device.held_out.map((pair) => pair[1]),
         marker: { size: 9, color: style("--accent") } }];
-    const own = content.networks.filter((n) => n.values[device.column] != null && n.values[device.predicted] != null);
     traces.push({ type: "scatter", mode: "markers", name: "timed networks of the search",
       x: own.map((n) => n.values[device.column]), y: own.map((n) => n.values[device.predicted]), text: own.map((n) => n.id),
       marker: { size: 7, symbol: "diamond-open", color: "#f58518" } });

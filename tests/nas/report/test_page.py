@@ -1,5 +1,6 @@
 """The report page, in a real browser."""
 
+import math
 import re
 import shutil
 from dataclasses import replace
@@ -80,6 +81,32 @@ def test_a_slider_filters(opened, content):
     assert page.inner_text("#count").startswith(f"{n_kept} of {len(content['networks'])} ")
 
 
+def test_a_network_that_was_not_timed_keeps_no_limit_of_latency(opened, content):
+    first, *rest = content["networks"]
+    untimed = {**first, "values": {**first["values"], "latency_ms": math.nan}}
+    times = [network["values"]["latency_ms"] for network in (untimed, *rest)]
+    page = opened({**content, "networks": [untimed, *rest]})
+    page.locator("#max-latency_ms").evaluate("(slider) => { slider.value = 0; slider.dispatchEvent(new Event('input')); }")
+    least = min(time for time in times if not math.isnan(time))
+    assert page.inner_text("#count").startswith(f"{times.count(least)} of {len(times)} ")
+    assert page.locator("#max-latency_ms").get_attribute("aria-valuetext") == f"{least:.4f} ms"
+    page.locator("#max-latency_ms").evaluate("(s) => { s.value = s.max; s.dispatchEvent(new Event('input')); }")
+    assert page.inner_text("#count").startswith(f"{len(times)} of {len(times)} ")
+
+
+def test_a_logarithmic_axis_names_every_tick_once(opened):
+    page = opened()
+    texts = page.locator("#plot .xtick text").all_text_contents()
+    assert len(texts) == len(set(texts)) >= 2
+
+
+def test_the_table_can_hold_everything_that_was_measured(opened, content):
+    page = opened()
+    n_front = page.locator("#networks button").count()
+    page.check("#all")
+    assert n_front < page.locator("#networks button").count() == len(content["networks"])
+
+
 def test_a_click_pins_a_network(opened, content):
     page = opened()
     point = page.locator("#plot .scatterlayer .trace").last.locator(".points path").first
@@ -98,6 +125,7 @@ def test_the_keyboard_reaches_networks_and_tabs(opened, content):
     first.focus()
     page.keyboard.press("Enter")
     assert first.inner_text().split(" ")[0] in page.inner_text("#pinned h2")
+    assert page.evaluate("document.activeElement.id") == "pinned"
     page.locator("#tab-front").focus()
     for tab in ("latency", "predictor", "training", "choices", "search", "configuration"):
         page.keyboard.press("ArrowRight")
