@@ -147,8 +147,8 @@ def _predictor(space: SearchSpace, genomes: Genomes, errors: np.ndarray) -> dict
     if found is None:
         return {"words": "Too few networks were measured to judge a predictor of the error.", "sizes": [], "taus": []}
     words = (
-        f"Of the error, by {found.name}: Kendall tau {found.quality.tau:.2f} on the {found.quality.n} measured networks, each predicted by those of other folds, "
-        f"{found.quality.tau_top:.2f} among the best tenth. {found.curve.advice[0].upper()}{found.curve.advice[1:]}."
+        f"Of the error, by {found.name}: Kendall tau {found.quality.tau:.2f} on {found.quality.n} networks, "
+        f"each unseen by the fold that predicted it, {found.quality.tau_top:.2f} among the best tenth. {found.curve.advice[0].upper()}{found.curve.advice[1:]}."
     )
     return {"words": words, "sizes": list(found.curve.sizes), "taus": list(found.curve.taus)}
 

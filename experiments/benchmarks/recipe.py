@@ -34,6 +34,12 @@ OF_FLOAT_STAGE: dict[str, dict[str, float]] = {
     "rate 0.05": {"learning_rate": 0.05},
     "rate 0.2": {"learning_rate": 0.2},
     "four random networks": {"n_random": 4},
+    "no smoothing, quantized rate 0.05": {"label_smoothing": 0.0, "quantized_learning_rate": 0.05},
+    "no smoothing, quantized rate 0.05, kurtosis": {
+        "label_smoothing": 0.0,
+        "quantized_learning_rate": 0.05,
+        "kurtosis": 0.015,
+    },
 }
 OF_QUANTIZED_STAGE: dict[str, dict[str, float]] = {
     "half of the random networks in one format": {"uniform_share": 0.5},
