@@ -6,19 +6,52 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 import nas
 from nas.cli import main
+from nas.config import DeviceConfig, Experiment
 
 ROOT = Path(__file__).parents[2]
 
 
+def blocks(languages, *paths):
+    """The blocks of code in some languages, as `sh|bash`, of some pages."""
+    text = "\n".join(path.read_text() for path in paths)
+    return re.findall(rf"```(?:{languages})\n(.*?)```", text, flags=re.S)
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
 def readme_commands():
-    text = "\n".join(path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
-    blocks = re.findall(r"```(?:sh|bash|console)\n(.*?)```", text, flags=re.S)
+    found = blocks("sh|bash|console", *PAGES)
     return sorted(
-        {line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.startswith("hwnas ")}
+        {line.split("  #")[0].strip() for block in found for line in block.splitlines() if line.startswith("hwnas ")}
     )
+
+
+@pytest.mark.parametrize("text", blocks("yaml", *PAGES))
+def test_settings_of_the_documents_are_understood(text):
+    content = yaml.safe_load(text)
+    if "backend" in content:
+        DeviceConfig(**content)
+    else:
+        content.pop("space", None)  # the document's own one is run elsewhere
+        Experiment.from_dict({"name": "x", **content}, "a document")
+
+
+def test_python_of_the_readme_runs(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    run.rename(tmp_path / "runs" / "digits")
+    best = nas.open_run("runs/digits").front()["id"].iloc[0]
+    assert main(["export", "runs/digits", best, "--to", "my_model"]) == 0
+    scope = {}
+    for text in blocks("python", ROOT / "README.md"):
+        exec(text, scope)
+    assert (scope["front"]["latency_ms"] <= 0.05).all()
+    assert 0 <= scope["answer"] < 10
 
 
 @pytest.mark.parametrize("command", readme_commands())
