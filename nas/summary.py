@@ -148,8 +148,8 @@ def _predictor(space: SearchSpace, genomes: Genomes, errors: np.ndarray) -> dict
         return {"words": "Too few networks were measured to judge a predictor of the error.", "sizes": [], "taus": []}
     quality, advice = found.quality, found.curve.advice
     words = (
-        f"Of the error, by {found.name}: Kendall tau {quality.tau:.2f} on {quality.n} networks, each unseen by the fold that "
-        f"predicted it, {quality.tau_top:.2f} among the best tenth. {advice[0].upper()}{advice[1:]}."
+        f"Of the error, by {found.name}: Kendall tau {quality.tau:.2f} on {quality.n} networks, each unseen by the fold "
+        f"that predicted it, {quality.tau_top:.2f} among the best tenth. {advice[0].upper()}{advice[1:]}."
     )
     return {"words": words, "sizes": list(found.curve.sizes), "taus": list(found.curve.taus)}
 
