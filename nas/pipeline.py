@@ -325,6 +325,7 @@ class Pipeline:
 
     @cached_property
     def _weights_and_calibration(self) -> dict[str, str]:
+        self._trained()  # a supernet that is not whole is named, not taken for another one
         n_calibration = str(self.experiment.search.n_calibration)
         return {"supernet": file_digest(self.run.supernet), "n_calibration": n_calibration}
 

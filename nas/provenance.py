@@ -45,6 +45,6 @@ def provenance(
         "n_measured": n_measured,
         "seed": experiment.seed,
         "epochs": {"float": training.float_epochs, "quantized": training.quantized_epochs, "alone": finetuned},
-        "latency_table": verdict(table),
+        "latency_table": verdict(table, advise=False),
         "packages": {name: importlib.metadata.version(name) for name in VERSIONED},
     }

@@ -102,8 +102,8 @@ def describe(table: LatencyTable) -> str:
     return f"{facts['backend']} {facts['version']}, {facts['threads']} thread(s), {facts['cpu']}{doubt}"
 
 
-def verdict(table: LatencyTable) -> str:
-    """Return one or two sentences on how far a latency table can be trusted."""
+def verdict(table: LatencyTable, *, advise: bool = True) -> str:
+    """Return one or two sentences on how far a latency table can be trusted, and how to get a better one or not."""
     report = table.report
     numbers = (
         f"latency table {table.device}: {report.mape:.1f} % mean error, Kendall tau {report.tau:.3f} on {report.n_held_out} "
@@ -112,7 +112,7 @@ def verdict(table: LatencyTable) -> str:
     if report.is_valid:
         return numbers
     way_out = "close other programs and measure it again by `hwnas measure` with --again"
-    return f"{numbers}. NOT VALID: {'; '.join(report.reasons)}; {way_out}"
+    return f"{numbers}. NOT VALID: {'; '.join([*report.reasons, way_out] if advise else report.reasons)}"
 
 
 def print_plan(n_parts: int, n_networks: int, minutes: float) -> None:

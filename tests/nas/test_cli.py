@@ -208,6 +208,16 @@ def test_names_of_users_are_no_markup(finished, tmp_path, name, capsys, monkeypa
     assert f"tables in {other}" in capsys.readouterr().out
 
 
+def test_a_supernet_that_is_not_whole_is_said_whatever_is_asked(run, capsys):
+    supernet = run / "supernet.safetensors"
+    supernet.write_bytes(supernet.read_bytes()[:-1000])
+    for words in (["report", run], ["front", run, "--device", "onnxruntime-1t"], ["search", run]):
+        assert "supernet.safetensors' is damaged" in failing(words, capsys)
+    supernet.unlink()
+    for words in (["report", run], ["front", run, "--device", "onnxruntime-1t"], ["search", run]):
+        assert "has no trained supernet; train it with" in failing(words, capsys)
+
+
 def test_an_archive_that_is_gone_is_said(run, capsys):
     (run / "archive.db").unlink()
     assert "has measured no networks yet" in failing(["report", run], capsys)

@@ -41,6 +41,8 @@ def commands(path, run):
     if "export" in path.parts:
         return [["verify", str(run / path.parent)]]
     found = [["front", str(run), "--format", "csv"]]
+    if path.name in ("archive.db", "supernet.safetensors"):
+        found.append(["report", str(run)])
     if path.name not in READ_BY_FRONT or path.name == "experiment.yaml":
         found.append(["front", str(run), "--device", "onnxruntime-1t", "--format", "csv"])
     return found
