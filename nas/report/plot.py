@@ -10,10 +10,11 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from latency_tables.table import LatencyTable
 
+TICKS = (1, 1.5, 2, 3, 5, 7)  # of each decade
 AXES = {"latency_ms": "measured latency (ms)", "size_bytes": "packed weights (bytes)"}
 
 
@@ -38,9 +39,10 @@ def front_png(front: pd.DataFrame, measured: pd.DataFrame, baselines: pd.DataFra
             panel.plot(line[column], line["error_val"], f"C{i}x:", label=f"uniform {precision}")
         panel.scatter(front[column], front["error_val"], s=26, color="black", label="front", zorder=3)
         panel.set(xlabel=label, ylabel="validation error (%)", xscale="log")
-        panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        panel.xaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
-        panel.tick_params(axis="x", which="both", labelrotation=45, labelsize="small")
+        panel.xaxis.set_major_locator(LogLocator(subs=TICKS))
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.xaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
+        panel.tick_params(axis="x", labelrotation=45, labelsize="small")
         panel.grid(alpha=0.3)
     panels[0].legend(fontsize="small")
     figure.suptitle(title)
