@@ -1,5 +1,6 @@
 """A disk that fills up in any stage: a clear message, nothing lost that was there, and the same command goes on later."""
 
+import errno
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from nas.cli import main
 from nas.opening import open_run
+from nas.training.checkpoint import write_atomically
 
 DIGITS = str(Path(__file__).parents[2] / "experiments" / "digits.yaml")
 
@@ -70,6 +72,24 @@ def test_a_full_disk_loses_nothing(verb, left, finished, disk, capsys):
     assert measured_after[: len(measured)] == measured
     assert not (disk / "model").exists()
     assert main(["front", str(run), "--format", "csv"]) == 0
+
+
+@pytest.mark.parametrize("n_written", [0, 1, 2, 3])
+def test_a_front_is_there_whichever_of_its_files_found_no_room(n_written, run, monkeypatch):
+    opened, write, calls = open_run(str(run)).run, write_atomically, []
+    front, baselines = opened.front(), opened.baselines()
+
+    def filling(path, content):
+        if len(calls) == n_written:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        calls.append(path)
+        write(path, content)
+
+    monkeypatch.setattr("nas.run_folder.write_atomically", filling)
+    with pytest.raises(OSError, match="No space left"):
+        opened.write_front(front.iloc[1:], baselines.iloc[1:])
+    assert len(opened.front()) in (len(front), len(front) - 1)
+    assert len(opened.baselines()) in (len(baselines), len(baselines) - 1)
 
 
 def test_a_training_goes_on_when_there_is_room_again(disk, quick, capsys):
