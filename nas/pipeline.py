@@ -251,8 +251,6 @@ class Pipeline:
         **options: Any,
     ) -> dict[str, Any]:
         table, n = self.latency.read(), len(self.errors.genomes())
-        facts = recorded(self.run, self.space, architecture.id) | {**errors, "device": dict(table.fingerprint)}
-        found = provenance(self.experiment, self.space, table, n_measured=n, finetuned=finetuned)
         with console.status(f"exporting {architecture.id} and proving parity"):
             return export_bundle(
                 evaluator,
@@ -260,8 +258,8 @@ class Pipeline:
                 architecture,
                 folder,
                 seed=self.experiment.seed,
-                facts=facts,
-                found=found,
+                facts=recorded(self.run, self.space, architecture.id) | {**errors, "device": dict(table.fingerprint)},
+                found=provenance(self.experiment, self.space, table, n_measured=n, finetuned=finetuned),
                 **options,
                 time_file=self.latency.time_file if self.latency.times_files else None,
             )
@@ -290,13 +288,16 @@ class Pipeline:
         return supernet
 
     def _trained(self) -> Supernet:
+        supernet = self._new_supernet()
+        load_supernet(supernet, self._trained_tensors(), self.run.supernet)
+        return supernet.eval()
+
+    def _trained_tensors(self) -> dict[str, torch.Tensor]:
         if not self.run.supernet.exists():
             raise InvalidInput(f"'{self.run.path}' has no trained supernet; train it with `hwnas train {self.run.path}`")
         tensors, facts = load_tensors(self.run.supernet)
         check_identity(facts, self._identity(), self.run.supernet)
-        supernet = self._new_supernet()
-        load_supernet(supernet, tensors, self.run.supernet)
-        return supernet.eval()
+        return tensors
 
     def evaluator(self) -> Evaluator:
         """Return what measures the errors of subnets of the trained supernet."""
@@ -325,9 +326,8 @@ class Pipeline:
 
     @cached_property
     def _weights_and_calibration(self) -> dict[str, str]:
-        self._trained()  # a supernet that is not whole is named, not taken for another one
-        n_calibration = str(self.experiment.search.n_calibration)
-        return {"supernet": file_digest(self.run.supernet), "n_calibration": n_calibration}
+        self._trained_tensors()  # a supernet that is not whole is named, not taken for another one
+        return {"supernet": file_digest(self.run.supernet), "n_calibration": str(self.experiment.search.n_calibration)}
 
     def _search_cheap(
         self,

@@ -190,11 +190,13 @@ class RunFolder:
         files = {self.baselines_csv: baselines, self.front_csv: front}
         content = {path: table.to_csv(index=False).encode() for path, table in files.items()}
         sums = [f"{hashlib.sha256(text).hexdigest()}  {path.name}\n" for path, text in content.items()]
-        known = self.front_sums.read_text(errors="replace") if self.front_sums.exists() else ""
-        write_atomically(self.front_sums, (known + "".join(sums)).encode())
+        write_atomically(self.front_sums, (self._known_sums() + "".join(sums)).encode())
         for path, text in content.items():
             write_atomically(path, text)
         write_atomically(self.front_sums, "".join(sums).encode())
+
+    def _known_sums(self) -> str:
+        return self.front_sums.read_text(errors="replace") if self.front_sums.exists() else ""
 
     def _read_csv(self, path: Path) -> pd.DataFrame:
         if not path.exists():
@@ -212,8 +214,7 @@ class RunFolder:
         broken += [name for name in needed if name not in table or table[name].isna().any()]
         if broken or not text.endswith("\n"):
             raise InvalidInput(f"'{path}' is damaged: it is cut off, or {broken} are not whole; {remedy}")
-        known = self.front_sums.read_text(errors="replace") if self.front_sums.exists() else ""
-        if f"{hashlib.sha256(text.encode()).hexdigest()}  {path.name}\n" not in known:
+        if f"{hashlib.sha256(text.encode()).hexdigest()}  {path.name}\n" not in self._known_sums():
             raise InvalidInput(f"'{path}' is not what was written, by '{self.front_sums.name}'; {remedy}")
         choices = table.columns.difference([*numbers(table), *needed, "tied"])
         return table.astype({name: "Int64" for name in choices if table[name].dtype.kind == "f"})

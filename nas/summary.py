@@ -50,8 +50,7 @@ def summarize(pipeline: Pipeline) -> dict[str, Any]:
     """
     run, config, space = pipeline.run, pipeline.experiment, pipeline.space
     front, uniform = run.front(), run.baselines()
-    networks = measured_networks(pipeline)
-    genomes = pipeline.errors.genomes()
+    networks, genomes = measured_networks(pipeline), pipeline.errors.genomes()
     objectives, columns = run.objectives, numbers(networks)
     return {
         "title": f"{config.name}: networks for {pipeline.latency.device.name}",
