@@ -1,5 +1,6 @@
 """One short but real run of the command, which every test of a run folder copies."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -38,3 +39,36 @@ def finished(tmp_path_factory, quick):
 def run(finished, tmp_path):
     """A copy that a test may spoil."""
     return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture
+def failing(capsys):
+    """Runs a command that must fail, by default as bad input, and gives the one sentence that it says."""
+
+    def run_it(arguments, code=2):
+        assert main([str(a) for a in arguments]) == code
+        message = capsys.readouterr().err
+        lines = [line for line in message.splitlines() if line.startswith("hwnas: ")]
+        assert len(lines) == 1
+        assert "Traceback" not in message
+        return lines[0]
+
+    return run_it
+
+
+@pytest.fixture
+def change_table():
+    """Changes what the latency table of a run holds."""
+
+    def change(run, **changes):
+        path = run / "latency" / "onnxruntime-1t.json"
+        content = json.loads(path.read_text())
+        content.pop("digest", None)
+        for key, value in changes.items():
+            if isinstance(value, dict):
+                content[key].update(value)
+            else:
+                content[key] = value
+        path.write_text(json.dumps(content))
+
+    return change
