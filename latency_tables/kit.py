@@ -94,8 +94,13 @@ def read_result(path: Path, plan: Plan, target: Device) -> Result:
         return Result(_read_csv(text, path, list(plan.graphs)), fingerprint, 0.0)
     try:
         content = json.loads(text)
-        if content["format"] != RESULT_FORMAT or content["version"] != RESULT_VERSION:
-            raise InvalidInput(f"'{path}' is no result of a kit of version {RESULT_VERSION}")
+    except ValueError as error:
+        raise InvalidInput(f"'{path}' is no result of a kit: {error}") from error
+    try:
+        if not isinstance(content, dict) or content.get("format") != RESULT_FORMAT:
+            raise InvalidInput(f"'{path}' is no result of a kit")
+        if content["version"] != RESULT_VERSION:
+            raise InvalidInput(f"'{path}' is the result of a kit of version {content['version']}, not {RESULT_VERSION}")
         if content["unit"] != "ms":
             raise InvalidInput(f"'{path}' must be in ms, got {content['unit']!r}")
         if content["plan"] != digest(plan, target):

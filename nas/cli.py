@@ -68,6 +68,7 @@ def _train(options: argparse.Namespace) -> int:
     from nas import processes
 
     with processes.joined(), _locked_pipeline(options) as pipeline:
+        pipeline.check_limits()
         pipeline.train()
     return 0
 
@@ -93,7 +94,10 @@ def _measure(options: argparse.Namespace) -> int:
         packed = next((device for device in devices if device.config.elsewhere), devices[0])
         packed.pack(Path(options.pack))
         runtime = packed.device.backend
-        print(f"{options.pack}: run `python {Path(options.pack).name}` on the device; it needs NumPy and {runtime}")
+        print(
+            f"{options.pack}: run `python {Path(options.pack).name}` on the device; it needs NumPy and {runtime}, tells how "
+            f"long it takes, and writes result.json; bring that back with `hwnas measure {packed.owner} --from result.json`"
+        )
         return 0
     with lock:
         tables = [take(Path(options.result))] if options.result else [d.measure(again=options.again) for d in devices]
@@ -131,7 +135,7 @@ def _search_and_print(pipeline: "Pipeline", options: argparse.Namespace) -> None
         result = pipeline.search(measure=measure, workers=options.workers)
     pipeline.print_front()
     if result is not None:
-        print_search(pipeline.space, result)
+        print_search(pipeline.space, result, pipeline.run)
 
 
 def _front(options: argparse.Namespace) -> int:
@@ -199,14 +203,10 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from nas.data import load_dataset
-    from nas.export.verify import read_subnet, verify
+    from nas.export.verify import verify
 
     folder = Path(options.folder)
-    subnet = read_subnet(folder)
-    settings = subnet["data"]
-    data = load_dataset(settings["name"], path=options.data, n_val=settings["n_val"], seed=settings["seed"])
-    found = verify(folder, subnet, data)
+    found = verify(folder, options.data)
     for reason in found.reasons:
         print(f"hwnas: {reason}", file=sys.stderr)
     if found.samples:
@@ -245,7 +245,7 @@ def _finetune(options: argparse.Namespace) -> int:
         print(f"{name} error {found[f'error_{split}_before']:.2f} -> {found[f'error_{split}']:.2f} %")
     if found["error_val"] >= found["error_val_before"]:
         print("fine-tuning gained nothing: `hwnas export` gives the network with the shared weights")
-    print(f"{target}: {found['agreement']:.2f} % of {found['images']} answers equal the fine-tuned network's")
+    _print_parity(target, found, "fine-tuned network")
     return 0
 
 
@@ -262,11 +262,15 @@ def _export_one(
     except ParityFailed as error:
         print(f"hwnas: {error}", file=sys.stderr)
         return 1
+    _print_parity(path, parity, "supernet")
+    return 0
+
+
+def _print_parity(path: Path, parity: dict[str, Any], trained: str) -> None:
     integers = f"{parity['elements']} integers equal the reference" if parity["elements"] else "all float32, no integers"
     for target, found in parity["targets"].items():
-        print(f"{target}: {found['agreement']:.2f} % of {found['images']} answers equal the supernet's")
-    print(f"{path}: {integers}, {parity['agreement']:.2f} % of {parity['images']} answers equal the supernet's")
-    return 0
+        print(f"{target}: {found['agreement']:.2f} % of {found['images']} answers equal the {trained}'s")
+    print(f"{path}: {integers}, {parity['agreement']:.2f} % of {parity['images']} answers equal the {trained}'s")
 
 
 def _spaces(_: argparse.Namespace) -> int:

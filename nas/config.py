@@ -21,6 +21,7 @@ from search_spaces.errors import InvalidInput
 
 OBJECTIVES = ("error", "latency_ms", "size_bytes", "macs", "modelled_ms", "modelled_mj")
 MODELLED = OBJECTIVES[4:]
+WORDS = {"int": "whole number", "float": "number", "str": "text"}  # of types, in messages
 ELSEWHERE = "latency_ms@"  # followed by the name of one of `more_devices`
 
 
@@ -388,6 +389,6 @@ def _between(name: str, value: float, least: float, greatest: float) -> None:
 def _first_sentence(error: BaseException, what: str) -> str:
     """Return jsonargparse's message in one line, in words that fit a YAML file."""
     text = " ".join(str(error).replace(f"{what}.", "").split())
-    text = re.sub(r"<class '(\w+)'>", r"\1", text)
+    text = re.sub(r"<class '(\w+)'>", lambda match: WORDS.get(match[1], match[1]), text)
     text = text.replace("Expected a tuple.", "Expected a list, as [a, b].")
     return text.replace("Parser key", "the key").replace("the following arguments are required: ", "it lacks the key ")

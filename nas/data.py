@@ -25,6 +25,7 @@ DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # where Debian
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 MOST_CLASSES = 100_000
+OWN_DATA = ("npz", "image_folder")  # data sets that lie where a user has put them
 
 
 class Splits(NamedTuple):

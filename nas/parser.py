@@ -83,7 +83,10 @@ def build_parser() -> argparse.ArgumentParser:
     front.add_argument("--against", default="", metavar="RUN", help="another run: say which front beats which networks")
     text = "another device, by name or file of its latency table: score all measured networks by its predictions"
     front.add_argument("--device", default="", metavar="OTHER", help=text)
-    front.add_argument("--baselines", action="store_true", help="give the uniform networks too, named in column `baseline`")
+    text = (
+        "give the uniform networks too, which a table always shows, to csv, json and --columns, named in column `baseline`"
+    )
+    front.add_argument("--baselines", action="store_true", help=text)
     front.add_argument("--format", choices=("table", "csv", "json"), default="table", help="how to print (default table)")
     front.set_defaults(verb="front")
 
@@ -123,7 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     verify = verbs.add_parser("verify", help="prove an exported folder again; exit code 1 if something differs")
     verify.add_argument("folder", help="what `hwnas export` wrote")
-    verify.add_argument("--data", metavar="PATH", help="file or folder of the data, where it has no fixed place")
+    verify.add_argument("--data", metavar="PATH", help="file or folder of data of your own (npz, image_folder)")
     verify.set_defaults(verb="verify")
 
     spaces = verbs.add_parser("spaces", help="list the search spaces")

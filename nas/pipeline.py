@@ -97,7 +97,7 @@ class Pipeline:
             start_from(supernet, Path(config.start_from))
         supernet.to("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(max(1, self.experiment.threads // processes.count()))
-        with progress_bar("training the supernet") as update, tensorboard_log(self.run.tensorboard) as log:
+        with progress_bar("training") as update, tensorboard_log(self.run.tensorboard) as log:
             records = train(
                 supernet,
                 self.data,

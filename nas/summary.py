@@ -145,10 +145,10 @@ def _predictor(space: SearchSpace, genomes: Genomes, errors: np.ndarray) -> dict
     found = judge(space, genomes, errors)
     if found is None:
         return {"words": "Too few networks were measured to judge a predictor of the error.", "sizes": [], "taus": []}
-    quality, advice = found.quality, found.curve.advice
+    advice = found.curve.advice
     words = (
-        f"Of the error, by {found.name}: Kendall tau {quality.tau:.2f} on {quality.n} networks, each unseen by the fold "
-        f"that predicted it, {quality.tau_top:.2f} among the best tenth. {advice[0].upper()}{advice[1:]}."
+        f"Of the error, by {found.name}: {found.quality.words}, each unseen by the fold that predicted it. "
+        f"{advice[0].upper()}{advice[1:]}."
     )
     return {"words": words, "sizes": list(found.curve.sizes), "taus": list(found.curve.taus)}
 

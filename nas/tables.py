@@ -116,7 +116,17 @@ class DeviceTable:
         return table
 
     def pack(self, file: Path) -> None:
-        """Write the kit that measures the table on a device elsewhere."""
+        """Write the kit that measures the table on a device elsewhere.
+
+        Raises:
+            InvalidInput: If the file is there already, or the minutes of the table are limited.
+        """
+        if file.exists():
+            raise InvalidInput(f"'{file}' exists already; choose another file, or remove it first")
+        if self.measurement.greatest_minutes:
+            raise InvalidInput(
+                "a kit times every block: leave out `--minutes`, or `table.greatest_minutes` of the experiment"
+            )
         pack_kit(self.plan(), self.device, self.protocol, file)
 
     def take(self, file: Path) -> LatencyTable:
@@ -202,6 +212,8 @@ def named_device(device: str | None) -> DeviceConfig:
         return DeviceConfig()
     if device in BACKENDS and not Path(device).exists():
         return DeviceConfig(backend=device)
+    if not Path(device).exists():
+        raise InvalidInput(f"there is no device file '{device}', and no runtime of that name: {', '.join(BACKENDS)}")
     return DeviceConfig.from_yaml(Path(device))
 
 

@@ -1,5 +1,6 @@
 """How well predictions rank networks: everywhere, and among the best, where it matters."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +24,12 @@ class Quality:
     tau: float
     tau_top: float
     n: int
+
+    @property
+    def words(self) -> str:
+        """As a part of a sentence."""
+        top = "all equal" if math.isnan(self.tau_top) else f"{self.tau_top:.2f}"
+        return f"Kendall tau {self.tau:.2f} on {self.n} networks, {top} among the best tenth"
 
 
 def ranking_quality(predicted: Floats, true: Floats) -> Quality:

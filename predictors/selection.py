@@ -59,14 +59,20 @@ class LearningCurve:
     taus: tuple[float, ...]
 
     @property
+    def more(self) -> int:
+        """Networks that it would help to measure besides; 0 if hardly, or if nothing can be said."""
+        usable = [tau for tau in self.taus if np.isfinite(tau)]
+        return self.sizes[-1] if len(usable) > 1 and usable[-1] - usable[-2] > HELPFUL else 0
+
+    @property
     def advice(self) -> str:
         """One sentence on whether measuring more would help."""
         usable = [tau for tau in self.taus if np.isfinite(tau)]
         if len(usable) < 2:
             return "too few networks were measured to say whether more would help"
         gain = usable[-1] - usable[-2]
-        if gain > HELPFUL:
-            return f"measure {self.sizes[-1]} more: the last doubling raised tau by {gain:.2f}"
+        if self.more:
+            return f"measure {self.more} more: the last doubling raised tau by {gain:.2f}"
         return f"more measurements would hardly help: the last doubling changed tau by {gain:+.2f}"
 
 

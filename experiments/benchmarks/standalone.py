@@ -30,6 +30,7 @@ from search_spaces.baselines import format_genes, uniform_genome
 from search_spaces.choice import Choice
 
 RATES = (0.5, 1.0, 2.0)  # times the learning rates of the supernet
+ARCHITECTURES = ("smallest", "random 1", "random 2", "largest")
 FORMATS = ("float32", "w8a8", "w4a4", "mixed")
 PARTS = ("supernet", *FORMATS)
 TUNED_ON = "random 1"  # the architecture whose learning rates are tuned
@@ -39,11 +40,10 @@ def networks(space: SearchSpace) -> dict[tuple[str, str], np.ndarray]:
     """Return the genomes of four architectures in four formats, by architecture and format."""
     rng = np.random.default_rng(11)
     first, second, mixed = space.sample(3, rng)
-    shapes = {"smallest": uniform_genome(space, "smallest"), "random 1": first, "random 2": second}
-    shapes["largest"] = uniform_genome(space, "largest")
+    shapes = (uniform_genome(space, "smallest"), first, second, uniform_genome(space, "largest"))
     genomes = {}
     genes = format_genes(space)
-    for name, shape in shapes.items():
+    for name, shape in zip(ARCHITECTURES, shapes, strict=True):
         for number_format in FORMATS:
             genome = shape.copy()
             for gene in genes:
@@ -110,6 +110,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS, help="the supernet, networks alone by format")
+    parser.add_argument("--architectures", nargs="+", default=ARCHITECTURES, choices=ARCHITECTURES, help="trained alone")
+    parser.add_argument("--rates", nargs="+", type=float, default=RATES, help="times the learning rates of the supernet")
     parser.add_argument("--n-random", type=int, help="random networks in a step of the supernet (default: as hwnas has it)")
     add_options(parser, n_train=20_000, float_epochs=16, quantized_epochs=5)
     options = parser.parse_args()
@@ -147,11 +149,11 @@ def main() -> None:
         keep(facts | train_alone(space, genome, data, replace(schedule, **rates), checkpoint, seed))
 
     for number_format in (name for name in FORMATS if name in options.parts):
-        for rate in RATES:
+        for rate in options.rates:
             run_alone(TUNED_ON, number_format, 0, rate)
         tuned = find(kind="alone", architecture=TUNED_ON, format=number_format, seed=0)
         best = min(tuned, key=lambda row: row["error_val"])["rate"]
-        for architecture in dict.fromkeys(name for name, _ in genomes):
+        for architecture in options.architectures:
             for seed in (0, 1) if number_format == "w8a8" else (0,):
                 run_alone(architecture, number_format, seed, best)
     print(report(pd.read_csv(raw)))

@@ -11,19 +11,23 @@ from search_spaces.graph import Conv, Graph, Linear, Quantize
 from search_spaces.lowering import is_int4
 
 PREDICT = '''\
-"""Answer by model.onnx: `python predict.py IMAGES.npy`, raw pixels; without images, check the samples."""
+"""Answers of model.onnx: `python predict.py IMAGES.npy`, raw pixels as in samples.npz; without images, check the samples."""
 
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-session = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx"), providers=["CPUExecutionProvider"])
-samples = np.load(Path(__file__).with_name("samples.npz"))
-images = np.load(sys.argv[1]) if len(sys.argv) > 1 else samples["images"]
+folder = Path(__file__).parent
+session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+subnet, samples = json.loads((folder / "subnet.json").read_text()), np.load(folder / "samples.npz")
+images, shape = np.load(sys.argv[1]) if len(sys.argv) > 1 else samples["images"], subnet["input"]["shape"][1:]
+if list(images.shape[1:]) != shape:
+    sys.exit(f"the images must be of shape (number, {', '.join(map(str, shape))}), got {images.shape}")
 logits = np.concatenate([session.run(None, {"images": image[None]})[0] for image in images.astype(np.float32)])
-print(*logits.argmax(axis=1))
+print(*np.array(subnet["output"].get("classes", range(logits.shape[1])))[logits.argmax(axis=1)])
 if len(sys.argv) == 1 and not np.allclose(logits, samples["logits"], atol=1e-3 * np.abs(samples["logits"]).max()):
     sys.exit("the answers differ from those of the machine that exported the model")
 '''
@@ -49,7 +53,9 @@ def card(
     lines = [
         f"# Subnet {subnet['id']} of {subnet['architecture']['space']}",
         "",
-        f"Takes raw pixels, float32 of {shape}, and gives {data.n_classes} logits. Made by hwnas; `predict.py` runs it.",
+        f"Takes raw pixels, float32 of {shape}, and gives {data.n_classes} logits. Made by hwnas.",
+        "",
+        "`python predict.py IMAGES.npy` gives the classes of images; without any it checks the samples.",
         "",
         "## Error",
         "",
@@ -110,18 +116,23 @@ def _found(found: Mapping[str, Any] | None) -> list[str]:
     limits = [f"{name} {words[key]} {value:g}" for key in words for name, value in found[key].items()]
     space = f"{found['space_size']:.3g} networks"
     epochs, packages = found["epochs"], found["packages"]
-    alone = f", then this network alone for {epochs['alone']}" if epochs["alone"] else ""
+    shared = f"{_epochs(epochs['float'])} in float32 and {_epochs(epochs['quantized'])} in all formats"
+    alone = f", then this network alone for {_epochs(epochs['alone'])}" if epochs["alone"] else ""
     return [
         "## How it was found",
         "",
         f"- experiment `{found['experiment']}`, seed {found['seed']}: strategy {found['strategy']} measured "
         f"{found['n_measured']} of {space} for the least {', '.join(found['objectives'])}"
         + (f"; limits: {', '.join(limits)}" if limits else ""),
-        f"- shared weights trained for {epochs['float']} epochs in float32 and {epochs['quantized']} in all formats{alone}",
+        f"- shared weights trained for {shared}{alone}",
         f"- {found['latency_table']}",
         f"- {', '.join(f'{name} {version}' for name, version in packages.items())}",
         "",
     ]
+
+
+def _epochs(n: int) -> str:
+    return f"{n} epoch{'' if n == 1 else 's'}"
 
 
 def _errors(measured: Mapping[str, Any], data: Dataset) -> list[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from latency_tables.backends.onnxruntime import open_session
-from nas.data import Dataset
+from nas.data import OWN_DATA, load_dataset
 from nas.export.parity import answers, check_parity
 from search_spaces import SPACES
 from search_spaces.architecture import Architecture
@@ -66,22 +66,28 @@ def read_subnet(folder: Path) -> dict[str, Any]:
     return subnet
 
 
-def verify(folder: Path, subnet: dict[str, Any], data: Dataset) -> Verification:
-    """Compare the file with the integer reference, its samples, and its recorded test error.
+def verify(folder: Path, data_path: str | None = None) -> Verification:
+    """Compare the files with their sums, and the model with the integer reference, its samples, and its recorded test error.
 
     Args:
         folder: As `hwnas export` wrote it.
-        subnet: What its `subnet.json` holds.
-        data: The data set that it names.
+        data_path: File or folder of the data set that it names; None where that has a place of its own.
 
     Raises:
-        InvalidInput: If a file is missing or damaged, or the data set is another one.
+        InvalidInput: If a file is missing or damaged, or the data set is missing or another one.
     """
-    if data.digest != subnet["data"]["digest"]:
-        raise InvalidInput(f"the data set '{data.name}' is not the one that '{folder}' was made with: its content differs")
+    subnet = read_subnet(folder)
     if changed := changed_files(folder):
         differing = tuple(f"{name} is not the file that was exported: its SHA-256 differs" for name in changed)
         return Verification(0, 0, float("nan"), differing)
+    settings = subnet["data"]
+    if data_path is None and settings["name"] in OWN_DATA:
+        raise InvalidInput(
+            f"'{folder}' was made with data of your own ({settings['name']}): say where they are by --data PATH"
+        )
+    data = load_dataset(settings["name"], path=data_path, n_val=settings["n_val"], seed=settings["seed"])
+    if data.digest != settings["digest"]:
+        raise InvalidInput(f"the data set '{data.name}' is not the one that '{folder}' was made with: its content differs")
     build = SPACES.get(subnet["architecture"]["space"])
     space = build(input_shape=data.image_shape, n_classes=data.n_classes, formats=tuple(subnet["formats"]))
     graph = space.graph(Architecture.from_json(json.dumps(subnet["architecture"])))

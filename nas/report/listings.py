@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from latency_tables.backends import BACKENDS
 from latency_tables.machine import cpu_model, has_vnni
@@ -17,9 +17,7 @@ from search_spaces.errors import InvalidInput
 
 def print_spaces() -> None:
     """Print every registered space with its size."""
-    table = Table()
-    for column in ("space", "networks", "choices", "parts to measure", "formats"):
-        table.add_column(column)
+    table = Table(Column("space", no_wrap=True), "networks", "choices", "parts", "formats")
     for name in SPACES:
         space = SPACES.get(name)()
         n_parts = sum(1 for _ in iterate_parts(space))
@@ -31,23 +29,26 @@ def print_devices(folder: Path) -> None:
     """Print the machine, the runtimes found on it, and the tables in a folder."""
     console = terminal()
     console.print(f"{cpu_model()}, {os.cpu_count()} cores, VNNI {'yes' if has_vnni() else 'no'}")
-    table = Table()
-    for column in ("runtime", "version", "integers computed as such"):
-        table.add_column(column)
+    table, missing = Table(Column("runtime", no_wrap=True), "version", "integers computed as such"), []
     for name in BACKENDS:
         backend = BACKENDS.get(name)
         try:
             version = backend.version()
         except InvalidInput as error:
-            version = str(error)
+            version = "not here"
+            missing.append(f"{name}: {error}")
         table.add_row(name, version, ", ".join(backend.integer_kernels) or "none: smaller file, no faster")
     console.print(table)
+    for reason in missing:
+        console.print(reason, soft_wrap=True)
     files = sorted(folder.glob("*/*.json"))
     console.print(f"{len(files)} tables in {folder}", soft_wrap=True)
     for file in files:
         try:
             found = read_table(file)
             state = "valid" if found.report.is_valid else "not valid"
-            console.print(f"  {found.space} on {found.device}: {found.report.mape:.1f} % mean error, {state}")
+            text = f"{found.space} on {found.device}: {found.report.mape:.1f} % mean error, {state}"
+            console.print(f"  {text}", soft_wrap=True)
         except InvalidInput as error:
-            console.print(f"  {error}")
+            console.print(f"  {error}", soft_wrap=True)
+    console.print("tables of a run lie in RUN/latency", soft_wrap=True)

@@ -1,8 +1,9 @@
 """`hwnas front`: rows of the measured front that keep limits, for people or for programs."""
 
+import difflib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -123,9 +124,9 @@ def _check_comparable(scores: Scores, other: Scores, name: str) -> None:
     """Refuse a run whose errors mean something else; say where its latencies do."""
     if scores.data != other.data:
         theirs, mine = (
-            f"{data.name} {data.path or ''}, {data.n_val or 'a sixth'} to validate" for data in (other.data, scores.data)
+            " ".join(f"{key}={value}" for key, value in asdict(data).items()) for data in (other.data, scores.data)
         )
-        raise InvalidInput(f"the fronts cannot be compared: '{name}' is of {theirs}; this run of {mine}")
+        raise InvalidInput(f"the fronts cannot be compared: '{name}' is of the data {theirs}; this run of {mine}")
     devices = [describe(table) if table else "no table" for table in (scores.table, other.table)]
     if devices[0] != devices[1]:
         terminal(stderr=True).print(f"take care, the devices differ: {devices[0]}; '{name}': {devices[1]}", style="bold red")
@@ -149,7 +150,9 @@ def _comparison(name: str, scores: Scores, other_name: str, other: Scores, front
 
 def _known(names: Sequence[str], known: Sequence[str], option: str = "--columns") -> list[str]:
     if unknown := [name for name in names if name not in known]:
-        raise InvalidInput(f"{option} must be one of {', '.join(known)}; got '{unknown[0]}'")
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        raise InvalidInput(f"{option} must be one of {', '.join(known)}; got '{unknown[0]}'{hint}")
     return list(names)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from nas.run_folder import RunFolder
 from nas.search import evolve, exact_front, hypervolume
 from nas.search.loop import SearchResult
 from predictors import RidgePredictor, encode, judge, linear_table
@@ -9,24 +10,24 @@ from search_spaces.costs import cost_table
 from search_spaces.space import SearchSpace
 
 
-def print_search(space: SearchSpace, result: SearchResult) -> None:
+def print_search(space: SearchSpace, result: SearchResult, run: RunFolder) -> None:
     """Print how the error's predictor ranks unseen networks, what more measurements would bring, and how good evolution is.
 
     Args:
         space: The space.
         result: A search that measured errors.
+        run: Where it was made.
     """
     errors = result.archive["error"].to_numpy(float)
     ending = "ended early: no more was gained than the noise" if result.stopped_early else "used its measurements"
-    n_tied = int(result.front["tied"].sum()) if "tied" in result.front else 0
-    print(f"the search {ending}; {len(errors)} networks measured, {n_tied} of its front tied")
+    print(f"the search {ending}; {len(errors)} networks measured")
     found = judge(space, result.genomes, errors, result.predictors.get("error"))
     if found is None:
         return
-    print(
-        f"predictor of the error ({found.name}): Kendall tau {found.quality.tau:.2f} on {found.quality.n} networks, "
-        f"{found.quality.tau_top:.2f} among the best tenth (cross-validated; nan where all errors tie); {found.curve.advice}"
-    )
+    print(f"predictor of the error ({found.name}): {found.quality.words} (cross-validated); {found.curve.advice}")
+    if more := found.curve.more:
+        n = run.experiment.search.n_measurements + more
+        print(f"to measure {more} more: `hwnas search {run.path} --set search.n_measurements={n}`")
     print(f"evolution reached {100 * evolved_share(space, result):.2f} % of the exact front of a linear prediction")
 
 

@@ -23,12 +23,12 @@ SHOWN = {
 
 
 def print_front(front: pd.DataFrame, baselines: pd.DataFrame, rows: pd.DataFrame | None = None) -> None:
-    """Print the front, and the baselines below it, so that one sees what the search has gained.
+    """Print the front, the baselines below it, and what the search has gained.
 
     Args:
         front: A row for each network.
         baselines: The uniform networks, with their names in column `baseline`.
-        rows: The rows of the front to print; None for all.
+        rows: The rows of the front to print; None for all. Of a single one it is told what that gains.
     """
     rows, console = front if rows is None else rows, terminal()
     by = "" if "latency_ms" in front else ", by predicted latency"
@@ -47,18 +47,17 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, rows: pd.DataFrame
     for _, row in rows.iterrows():
         table.add_row(str(row["id"]), formats_of(row), *_cells(row, shown), "yes" if row.get("beaten") else "")
     table.add_section()
-    table.add_row("", "uniform baselines:", style="dim")
     for _, row in baselines.iterrows():
         table.add_row(str(row["id"]), str(row["baseline"]).replace("float32", "f32"), *_cells(row, shown), style="dim")
     if "tied" in rows and rows["tied"].any():
         table.caption = "~ tied: another network would beat it if errors moved by the noise and times by their spread"
     console.print(table)
-    for line in gains(front, baselines):
+    for line in gains(rows if len(rows) == 1 else front, baselines):
         console.print(line)
 
 
 def gains(front: pd.DataFrame, baselines: pd.DataFrame) -> list[str]:
-    """Return what the front gains on each uniform network, a sentence each.
+    """Return what the front, or a single network of it, gains on each uniform network, a sentence each.
 
     The quickest network of the front that errs no more on the validation images is set against it, by measured latency or,
     where there is none, by the predicted one.
@@ -77,7 +76,8 @@ def gains(front: pd.DataFrame, baselines: pd.DataFrame) -> list[str]:
             f"{best['id']}: {faster:.2f}x as fast as '{row['baseline']}'{by} at no more error, {size:.2f} of its size"
         )
     if unbeaten:
-        found.append(f"no network of the front is faster{by} at no more error than {', '.join(unbeaten)}")
+        subject = "no network of the front is" if len(front) > 1 else f"{front['id'].iloc[0]} is not"
+        found.append(f"{subject} faster{by} at no more error than {', '.join(unbeaten)}")
     return found
 
 
@@ -111,7 +111,7 @@ def verdict(table: LatencyTable, *, advise: bool = True) -> str:
     )
     if report.is_valid:
         return numbers
-    way_out = "close other programs and measure it again by `hwnas measure` with --again"
+    way_out = "close other programs and measure it again by `hwnas measure RUN --again`"
     return f"{numbers}. NOT VALID: {'; '.join([*report.reasons, way_out] if advise else report.reasons)}"
 
 

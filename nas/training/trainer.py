@@ -87,6 +87,8 @@ def train(
             log(record)
             if processes.is_first():
                 _save(supernet, optimizer, checkpoint, {**identity, "records": records})
+                if not console.is_terminal:  # nobody sees the bar
+                    console.print(_in_words(record, schedule))
             processes.wait()
             continue
         rollbacks += 1
@@ -143,8 +145,8 @@ def _epoch(job: _Job, optimizer: torch.optim.Optimizer, epoch: int, rollbacks: i
         seen += len(x)
         recent = np.mean(steps[-50:], axis=0)
         note = (
-            f"{stage} epoch {epoch + 1}/{schedule.epochs}, loss {recent[0]:.3f}, largest {recent[1]:.1f} %, "
-            f"smallest {recent[2]:.1f} %, {seen / (time.perf_counter() - start):.0f} images/s"
+            f"{stage} {epoch + 1}/{schedule.epochs}, errors {recent[1]:.1f} to {recent[2]:.1f} %, loss {recent[0]:.2f}, "
+            f"{seen / (time.perf_counter() - start):.0f} img/s"
         )
         done = epoch * len(images) + round(position * len(images)) + len(x)
         job.progress(min(done, (epoch + 1) * len(images)), schedule.epochs * len(images), note)
@@ -160,6 +162,14 @@ def _epoch(job: _Job, optimizer: torch.optim.Optimizer, epoch: int, rollbacks: i
         "images_per_second": round(seen / (time.perf_counter() - start), 1),
         "rollbacks": rollbacks,
     }
+
+
+def _in_words(record: Record, schedule: Schedule) -> str:
+    return (
+        f"epoch {record['epoch']:.0f}/{schedule.epochs}: loss {record['loss']:.3f}, error in training "
+        f"{record['error_largest']:.1f} % of the largest, {record['error_smallest']:.1f} % of the smallest, "
+        f"{record['images_per_second']:.0f} images/s"
+    )
 
 
 def _has_collapsed(record: Record, best: float, n_classes: int) -> bool:
@@ -228,8 +238,10 @@ def start_from(supernet: Supernet, path: Path) -> None:
     """Begin with the weights of another training of the same space: convolutions, linear layers and batch norms.
 
     Raises:
-        InvalidInput: If the file is damaged, or holds a weight that is not finite or of another space.
+        InvalidInput: If the file is missing or damaged, or holds a weight that is not finite or of another space.
     """
+    if not path.is_file():
+        raise InvalidInput(f"training.start_from: there is no file '{path}'")
     tensors, _ = load_tensors(path)
     shared = {name: tensor for name, tensor in tensors.items() if name.startswith("shared.")}
     load_supernet(supernet, {**supernet.state_dict(), **shared}, path)
@@ -242,7 +254,7 @@ def load_supernet(supernet: Supernet, tensors: dict[str, Tensor], path: Path) ->
         InvalidInput: If names or shapes are those of another space, or a weight is not finite.
     """
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-        raise InvalidInput(f"'{path}' holds weights that are not finite: it is damaged; delete it to train anew")
+        raise InvalidInput(f"'{path}' holds weights that are not finite: it is damaged; train anew without it")
     try:
         supernet.load_state_dict(tensors)
     except RuntimeError as error:

@@ -243,6 +243,17 @@ def test_bad_starts_write_nothing(tmp_path, finished, failing):
     assert "has no trained supernet; train it with" in failing(["search", prepared(finished, tmp_path)])
 
 
+def test_a_refused_start_can_be_corrected(tmp_path, finished, quick, failing):
+    out = tmp_path / "new"
+    command = ["train", DIGITS, "--out", str(out), *quick]
+    assert "no network keeps" in failing([*command, "--set", "search.max.size_bytes=1"])
+    assert "training.start_from: there is no file 'gone'" in failing([*command, "--set", "training.start_from=gone"])
+    assert main(command) == 0
+    assert f"by `hwnas search {finished} --set KEY" in failing(
+        ["run", DIGITS, "--out", finished, *quick, "--set", "search.noise=1"]
+    )
+
+
 def prepared(finished, tmp_path):
     shutil.copytree(finished / "latency", tmp_path / "untrained" / "latency")
     shutil.copy(finished / "experiment.yaml", tmp_path / "untrained")

@@ -23,7 +23,7 @@ def test_overrides(tmp_path):
     assert experiment.search.max == {"latency_ms": 0.5}
     for override, message in [
         ("seed", "--set takes KEY=VALUE, got 'seed'"),
-        ("seed.x=1", "the key \"seed\": Expected a int. Got value: {'x': 1}"),
+        ("seed.x=1", "the key \"seed\": Expected a whole number. Got value: {'x': 1}"),
         ("seed=[", "is not a YAML value"),
         ("sed=1", "unknown key 'sed' .did you mean 'seed'"),
     ]:

@@ -70,7 +70,8 @@ def test_a_run_for_a_device_elsewhere_measures_by_kits(tmp_path, capsys, monkeyp
     assert main(["train", write_experiment(tmp_path, device={"label": "board", "elsewhere": True}), "--out", "run"]) == 0
     assert "the device 'board' is elsewhere: make a kit" in refused(["measure", "run"], capsys)
     assert main(["measure", "run", "--pack", "kit.zip"]) == 0
-    assert "run `python kit.zip` on the device" in capsys.readouterr().out
+    assert "bring that back with `hwnas measure run --from result.json`" in capsys.readouterr().out
+    assert "'kit.zip' exists already" in refused(["measure", "run", "--pack", "kit.zip"], capsys)
     subprocess.run([sys.executable, "kit.zip", "--out", "table-result.json"], check=True, capture_output=True)
     # It is another machine: what it says of itself need not agree with this one.
     result = json.loads(Path("table-result.json").read_text())

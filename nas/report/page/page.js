@@ -89,9 +89,10 @@ function drawFront() {
   const ticks = byId("log").checked ? logarithmic(drawn.map((network) => network.values[x])) : { type: "linear" };
   const shown = new Set(drawn.map((network) => network.id)).size;
   byId("count").textContent = `${rows.length} of ${content.networks.length} networks keep the limits, ` +
-    `${shown} have both values`;
+    `${shown} are drawn` + (shown < rows.length ? ": the others have no value on an axis" : "");
   fillTable(rows.filter((network) => byId("all").checked || network.layers.includes("front")));
-  return draw("plot", traces, withUnit(x), withUnit(y), { xaxis: ticks });
+  const tied = new Set(drawn.map((network) => network.values[y])).size === 1;  // else Plotly would show errors below 0
+  return draw("plot", traces, withUnit(x), withUnit(y), { xaxis: ticks, yaxis: tied ? { rangemode: "tozero" } : {} });
 }
 
 // Plotly's own ticks of a logarithmic axis say "2" for 0.02 and for 0.2.
@@ -109,7 +110,8 @@ function fillTable(rows) {
   const head = element("tr", {}, ...["id", ...content.columns.map((column) => column.label)].map((text) => {
     return element("th", { scope: "col" }, text);
   }));
-  const sorted = [...rows].sort((a, b) => (a.values[byId("y").value] ?? Infinity) - (b.values[byId("y").value] ?? Infinity));
+  const by = (name) => (a, b) => (a.values[name] ?? Infinity) - (b.values[name] ?? Infinity);
+  const sorted = [...rows].sort((a, b) => by(byId("y").value)(a, b) || by(byId("x").value)(a, b));
   const body = sorted.map((network) => {
     const button = element("button", { type: "button" }, network.id + (network.tied ? " ~" : ""));
     button.addEventListener("click", () => {
@@ -166,7 +168,7 @@ function pin(id) {
 function setUpFront() {
   for (const [id, first] of [["x", content.x], ["y", "error_val"], ["colour", ""]]) {
     const options = content.columns.map((column) => new Option(column.label, column.name, false, column.name === first));
-    byId(id).append(...(id === "colour" ? [new Option("layer", "")] : []), ...options);
+    byId(id).append(...(id === "colour" ? [new Option("kind", "")] : []), ...options);
     byId(id).addEventListener("change", drawFront);
   }
   for (const id of ["log", "all"]) byId(id).addEventListener("change", drawFront);
