@@ -14,10 +14,11 @@ class Registry(Generic[T]):
 
     Args:
         kind: What the entries are, in the singular, for messages: `search space`.
+        note: How entries of users come in, for the message on an unknown one.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, note: str = "") -> None:
+        self.kind, self.note = kind, note
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -41,7 +42,8 @@ class Registry(Generic[T]):
             return self._entries[name]
         near = difflib.get_close_matches(name, self._entries, n=1)
         hint = f" (did you mean '{near[0]}'?)" if near else ""
-        raise InvalidInput(f"unknown {self.kind} '{name}'{hint}; known: {', '.join(sorted(self._entries))}")
+        known = "; ".join(filter(None, (f"known: {', '.join(sorted(self._entries))}", self.note)))
+        raise InvalidInput(f"unknown {self.kind} '{name}'{hint}; {known}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))

@@ -42,7 +42,9 @@ class Slot:
     build: Callable[[Mapping[str, Option]], Sequence[Node]]
 
 
-SPACES: Registry[Callable[..., "SearchSpace"]] = Registry("search space")
+SPACES: Registry[Callable[..., "SearchSpace"]] = Registry(
+    "search space", "one of your own is known to the command that its file is: `python FILE run ...`"
+)
 
 
 class SearchSpace:

@@ -91,7 +91,6 @@ def test_sums_name_files_of_the_folder_alone(folder, name, capsys):
 def test_data_of_ones_own_must_be_named(folder, capsys):
     text = (folder / "subnet.json").read_text()
     (folder / "subnet.json").write_text(text.replace('"name": "digits"', '"name": "npz"'))
-    assert main(["verify", str(folder)]) == 1  # what was changed is told first
     sum_again(folder)
     assert main(["verify", str(folder)]) == 2
     assert "say where they are by --data PATH" in capsys.readouterr().err
