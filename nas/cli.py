@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.parser import build_parser
-from search_spaces.errors import InvalidInput, NothingFound
+from search_spaces.errors import CheckFailed, InvalidInput, NothingFound
 
 if TYPE_CHECKING:
     from nas.pipeline import Pipeline
@@ -23,9 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = int(VERBS[options.verb](options))
         sys.stdout.flush()
         return code
-    except InvalidInput as error:
+    except (InvalidInput, CheckFailed) as error:
         print(f"hwnas: {error}", file=sys.stderr)
-        return 1 if isinstance(error, NothingFound) else 2
+        return 1 if isinstance(error, NothingFound | CheckFailed) else 2
     except BrokenPipeError:  # as in `hwnas front RUN | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -61,7 +61,8 @@ def _run(options: argparse.Namespace) -> int:
         pipeline.train()
         _search_and_print(pipeline, options)
         _write_report(pipeline)
-        return _export_one(pipeline, str(pipeline.best_id()), None, keep=True)
+        _export_one(pipeline, str(pipeline.best_id()), None, keep=True)
+    return 0
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -197,9 +198,9 @@ def _export(options: argparse.Namespace) -> int:
 
     pipeline = open_run(options.run)
     forms = {"target": options.target, "dynamic_batch": options.dynamic_batch, "int4": options.int4}
-    code = _export_one(pipeline, options.id, options.to, **forms)
+    _export_one(pipeline, options.id, options.to, **forms)
     pipeline.print_verdict()
-    return code
+    return 0
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -226,7 +227,6 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _finetune(options: argparse.Namespace) -> int:
-    from nas.export.bundle import ParityFailed
     from nas.opening import open_run
 
     if not 1 <= options.epochs <= 10_000:
@@ -235,12 +235,8 @@ def _finetune(options: argparse.Namespace) -> int:
         raise InvalidInput(f"--rate must be above 0 and at most 10, got {options.rate}")
     pipeline = open_run(options.run)
     target = Path(options.to) if options.to else pipeline.run.finetuned_path(options.id)
-    try:
-        with pipeline.run.locked():
-            found = pipeline.finetune(options.id, target, options.epochs, options.rate)
-    except ParityFailed as error:
-        print(f"hwnas: {error}", file=sys.stderr)
-        return 1
+    with pipeline.run.locked():
+        found = pipeline.finetune(options.id, target, options.epochs, options.rate)
     for split, name in (("val", "validation"), ("test", "test")):
         print(f"{name} error {found[f'error_{split}_before']:.2f} -> {found[f'error_{split}']:.2f} %")
     if found["error_val"] >= found["error_val_before"]:
@@ -251,19 +247,11 @@ def _finetune(options: argparse.Namespace) -> int:
 
 def _export_one(
     pipeline: "Pipeline", architecture_id: str, folder: str | None, *, keep: bool = False, **options: Any
-) -> int:
-    from nas.export.bundle import ParityFailed
-
+) -> None:
     path = Path(folder) if folder else pipeline.run.export_path(architecture_id)
     if keep and (path / "parity.json").exists():
-        return 0
-    try:
-        parity = pipeline.export(architecture_id, path, **options)
-    except ParityFailed as error:
-        print(f"hwnas: {error}", file=sys.stderr)
-        return 1
-    _print_parity(path, parity, "supernet")
-    return 0
+        return
+    _print_parity(path, pipeline.export(architecture_id, path, **options), "supernet")
 
 
 def _print_parity(path: Path, parity: dict[str, Any], trained: str) -> None:

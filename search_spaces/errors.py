@@ -1,4 +1,4 @@
-"""The exceptions for what a user can mend."""
+"""The exceptions whose message is all that a user of the command line sees."""
 
 
 class InvalidInput(ValueError):
@@ -10,3 +10,7 @@ class InvalidInput(ValueError):
 
 class NothingFound(InvalidInput):
     """What was asked for is understood and does not exist, such as a network within limits; exit code 1."""
+
+
+class CheckFailed(Exception):
+    """What was made does not hold what it must, and was thrown away; exit code 1."""

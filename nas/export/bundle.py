@@ -23,7 +23,7 @@ from nas.export.verify import SUMS
 from search_spaces.architecture import Architecture
 from search_spaces.baselines import formats
 from search_spaces.costs import graph_costs
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import CheckFailed, InvalidInput
 from search_spaces.graph import Graph
 from search_spaces.lowering import IR_VERSION, OPSET, lower
 
@@ -32,7 +32,7 @@ N_SAMPLES = 8
 LEAST_AGREEMENT_OF_OPENVINO = 95.0  # percent: it rounds in its own way where it fuses operators
 
 
-class ParityFailed(Exception):
+class ParityFailed(CheckFailed):
     """The exported file does not compute what was trained; nothing was written."""
 
 
