@@ -95,10 +95,12 @@ def read_result(path: Path, plan: Plan, target: Device) -> Result:
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise InvalidInput(f"'{path}' is no result of a kit: {error}") from error
+        raise InvalidInput(
+            f"'{path}' is no result of a kit ({error}); give the JSON file that it wrote, or a CSV file"
+        ) from error
     try:
         if not isinstance(content, dict) or content.get("format") != RESULT_FORMAT:
-            raise InvalidInput(f"'{path}' is no result of a kit")
+            raise InvalidInput(f"'{path}' is no result of a kit; give the JSON file that it wrote, or a CSV file")
         if content["version"] != RESULT_VERSION:
             raise InvalidInput(f"'{path}' is the result of a kit of version {content['version']}, not {RESULT_VERSION}")
         if content["unit"] != "ms":

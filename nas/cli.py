@@ -69,7 +69,6 @@ def _train(options: argparse.Namespace) -> int:
     from nas import processes
 
     with processes.joined(), _locked_pipeline(options) as pipeline:
-        pipeline.check_limits()
         pipeline.train()
     return 0
 
@@ -92,6 +91,8 @@ def _measure(options: argparse.Namespace) -> int:
         devices = [table_of_space(options.space, options.device, config, options.tables)]
         take, lock = devices[0].take, nullcontext()
     if options.pack:
+        if options.minutes:
+            raise InvalidInput("--minutes and --pack cannot be combined: a kit times every block")
         packed = next((device for device in devices if device.config.elsewhere), devices[0])
         packed.pack(Path(options.pack))
         runtime = packed.device.backend

@@ -142,7 +142,8 @@ def _read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
     file = next((f for f in (folder / f"{name}.gz", folder / name) if f.is_file()), None)
     if file is None:
         raise InvalidInput(
-            f"'{folder}' holds no {name}[.gz]; install Debian's package dataset-fashion-mnist, or give the folder as path"
+            f"'{folder}' holds no {name}[.gz]; install Debian's package dataset-fashion-mnist, or name the folder "
+            "by `data.path` of an experiment, `--data` of `hwnas verify`"
         )
     try:
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()

@@ -6,7 +6,9 @@ from nas import processes
 from nas.config import Experiment
 from nas.pipeline import Pipeline
 from nas.run_folder import RunFolder
+from nas.search.feasibility import check_feasible
 from nas.search.strategies import STRATEGIES
+from nas.training.trainer import start_from
 from predictors import PREDICTORS
 from search_spaces import SPACES, InvalidInput
 
@@ -40,8 +42,16 @@ def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...
         PREDICTORS.get(experiment.search.predictors)
     folder = Path(out).expanduser() if out else Path("runs") / experiment.name
     pipeline = Pipeline(RunFolder(folder, experiment))
-    _ = pipeline.space  # data and space are checked before anything is written
+    _check(pipeline)
     device = pipeline.latency.device
     fingerprint = {"elsewhere": device.name} if experiment.device.elsewhere else device.fingerprint()
     pipeline.run = processes.in_turn(lambda: RunFolder.create(folder, experiment, fingerprint))
     return pipeline
+
+
+def _check(pipeline: Pipeline) -> None:
+    """Check data, space, limits and given weights, as far as that can be before anything is written."""
+    search, training = pipeline.experiment.search, pipeline.experiment.training
+    check_feasible(pipeline.space, pipeline.static_costs(), search.max, search.min)
+    if training.start_from and not (pipeline.run.checkpoint.exists() or pipeline.run.supernet.exists()):
+        start_from(pipeline.new_supernet(), Path(training.start_from))

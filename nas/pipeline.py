@@ -92,7 +92,7 @@ class Pipeline:
             self._trained()
             return
         config = self.experiment.training
-        supernet = self._new_supernet()
+        supernet = self.new_supernet()
         if config.start_from and not self.run.checkpoint.exists():
             start_from(supernet, Path(config.start_from))
         supernet.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -282,13 +282,14 @@ class Pipeline:
             "training": asdict(config.training),
         }
 
-    def _new_supernet(self) -> Supernet:
+    def new_supernet(self) -> Supernet:
+        """Return the supernet as it is before training, with random weights."""
         supernet = Supernet(self.space, torch.Generator().manual_seed(self.experiment.seed))
         supernet.set_pixel_statistics(*self.data.pixel_statistics())
         return supernet
 
     def _trained(self) -> Supernet:
-        supernet = self._new_supernet()
+        supernet = self.new_supernet()
         load_supernet(supernet, self._trained_tensors(), self.run.supernet)
         return supernet.eval()
 

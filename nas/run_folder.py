@@ -22,7 +22,6 @@ from search_spaces.errors import InvalidInput
 
 VERSIONED = ("hwnas", "torch", "numpy", "pymoo", "optuna", "onnx", "onnxruntime", "scikit-learn")
 NUMBERS = ("error_val", "error_test", "latency_ms", "latency_spread", "latency_ms_predicted", "size_bytes", "macs")
-LOCK = ".lock"
 MODELLED = ("modelled_ms", "modelled_mj")  # where the experiment has an accelerator
 
 
@@ -49,7 +48,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, experiment: Experiment, fingerprint: Mapping[str, Any]) -> "RunFolder":
-        """Make the folder, or take the one that the same experiment made before, or one in which nothing was made yet.
+        """Make the folder, or take the one that the same experiment made before.
 
         Raises:
             InvalidInput: If the folder holds another experiment, or something that is no run.
@@ -57,15 +56,12 @@ class RunFolder:
         file = path / "experiment.yaml"
         if file.exists():
             run = cls.open(path)
-            if run.experiment == experiment:
-                return run
-            with run.locked():
-                run._check_untouched(experiment)
-                file.unlink()
+            run._check_same(experiment)
+            return run
         if path.is_dir():
             for torn in path.glob(f".{file.name}.*"):  # of a start that was killed
                 torn.unlink()
-        if path.exists() and (not path.is_dir() or {each.name for each in path.iterdir()} - {LOCK}):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InvalidInput(f"'{path}' exists and is no run folder; choose another folder with --out")
         facts = {
             "python": platform.python_version(),
@@ -79,16 +75,16 @@ class RunFolder:
             raise InvalidInput(f"cannot write the run folder '{path}': {error.strerror}") from error
         return cls(path, experiment)
 
-    def _check_untouched(self, wanted: Experiment) -> None:
-        """Raise `InvalidInput`, with what differs, if the folder holds more than the description of another experiment."""
-        if {each.name for each in self.path.iterdir()} <= {"experiment.yaml", LOCK}:
-            return
+    def _check_same(self, wanted: Experiment) -> None:
+        """Raise `InvalidInput`, with what differs, if the folder is of another experiment."""
         mine, theirs = _flat(wanted.to_dict()), _flat(self.experiment.to_dict())
         differing = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
+        if not differing:
+            return
         what = "; ".join(f"{key} was {theirs.get(key)}, is {mine.get(key)}" for key in differing[:3])
         way_out = "choose another folder with --out"
         if all(key.startswith("search.") for key in differing):
-            way_out += f", or change the search of this one by `hwnas search {self.path} --set KEY=VALUE`"
+            way_out += f", or change the search of this one by `hwnas run {self.path} --set KEY=VALUE`"
         raise InvalidInput(f"'{self.path}' holds another experiment ({what}); {way_out}")
 
     @classmethod
@@ -144,7 +140,7 @@ class RunFolder:
         if not processes.is_first():
             yield
             return
-        lock = FileLock(self.path / LOCK, timeout=0)  # the system frees it when a process dies
+        lock = FileLock(self.path / ".lock", timeout=0)  # the system frees it when a process dies
         try:
             lock.acquire()
         except Timeout as error:

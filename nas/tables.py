@@ -119,14 +119,10 @@ class DeviceTable:
         """Write the kit that measures the table on a device elsewhere.
 
         Raises:
-            InvalidInput: If the file is there already, or the minutes of the table are limited.
+            InvalidInput: If the file is there already.
         """
         if file.exists():
             raise InvalidInput(f"'{file}' exists already; choose another file, or remove it first")
-        if self.measurement.greatest_minutes:
-            raise InvalidInput(
-                "a kit times every block: leave out `--minutes`, or `table.greatest_minutes` of the experiment"
-            )
         pack_kit(self.plan(), self.device, self.protocol, file)
 
     def take(self, file: Path) -> LatencyTable:
@@ -229,4 +225,5 @@ def table_of_space(space: str, device: str | None, measurement: TableConfig, fol
     built = SPACES.get(space)()
     config = named_device(device)
     path = tables_folder(folder) / built.name / f"{config.name}.json"
-    return DeviceTable(built, config, measurement, path, 0, f"--space {space}")
+    owner = f"--space {space}" + (f" --device {device}" if device else "") + (f" --tables {folder}" if folder else "")
+    return DeviceTable(built, config, measurement, path, 0, owner)

@@ -28,8 +28,8 @@ class Quality:
     @property
     def words(self) -> str:
         """As a part of a sentence."""
-        top = "all equal" if math.isnan(self.tau_top) else f"{self.tau_top:.2f}"
-        return f"Kendall tau {self.tau:.2f} on {self.n} networks, {top} among the best tenth"
+        tau, top = ("undefined (ties)" if math.isnan(tau) else f"{tau:.2f}" for tau in (self.tau, self.tau_top))
+        return f"Kendall tau {tau} on {self.n} networks, {top} among the best tenth"
 
 
 def ranking_quality(predicted: Floats, true: Floats) -> Quality:

@@ -122,8 +122,7 @@ def export_bundle(
         (draft / "parity.json").write_text(json.dumps(proof, indent=1) + "\n")
         (draft / "README.md").write_text(card(subnet, graph, parity, data, agreements))
         (draft / "predict.py").write_text(PREDICT)
-        samples = data.x_test[classes_in_turn(data.y_test, N_SAMPLES)].astype(np.float32)
-        np.savez(draft / "samples.npz", images=samples, logits=answers(model, samples))
+        np.savez(draft / "samples.npz", images=images[:N_SAMPLES], logits=answers(model, images[:N_SAMPLES]))
         sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(draft.iterdir())}
         (draft / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
         for path in (draft, *draft.iterdir()):
@@ -166,17 +165,17 @@ def check_folder(folder: Path) -> None:
         raise InvalidInput(f"'{folder}' exists already and is not empty; choose another folder, or remove it first")
 
 
-def classes_in_turn(labels: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Return the indices of at most `n` labels: the first of each class, then the second of each, and so on."""
+def classes_in_turn(labels: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return an order of labels, shape `(n,)`: the first of each class, then the second of each, and so on."""
     rank = np.zeros(len(labels), int)
     for label in np.unique(labels):
         rank[labels == label] = np.arange((labels == label).sum())
-    return np.lexsort((labels, rank))[:n]
+    return np.lexsort((labels, rank))
 
 
 def parity_images(data: Dataset, seed: int, n: int = N_PARITY_IMAGES) -> NDArray[np.float32]:
-    """Return at least `n` images, test split first; where a data set has fewer, moved by up to a pixel."""
-    images = torch.from_numpy(np.concatenate([data.x_test, data.x_val, data.x_train]))
+    """Return `n` images, test split first, its classes in turn; where a data set has fewer, moved by up to a pixel."""
+    images = torch.from_numpy(np.concatenate([data.x_test[classes_in_turn(data.y_test)], data.x_val, data.x_train]))
     generator = torch.Generator().manual_seed(seed)
     parts = [images[:n]]
     while sum(map(len, parts)) < n:

@@ -27,7 +27,7 @@ images, shape = np.load(sys.argv[1]) if len(sys.argv) > 1 else samples["images"]
 if list(images.shape[1:]) != shape:
     sys.exit(f"the images must be of shape (number, {', '.join(map(str, shape))}), got {images.shape}")
 logits = np.concatenate([session.run(None, {"images": image[None]})[0] for image in images.astype(np.float32)])
-print(*np.array(subnet["output"].get("classes", range(logits.shape[1])))[logits.argmax(axis=1)])
+print(*np.array(subnet["output"].get("classes", range(logits.shape[1])))[logits.argmax(axis=1)], sep="\\n")
 if len(sys.argv) == 1 and not np.allclose(logits, samples["logits"], atol=1e-3 * np.abs(samples["logits"]).max()):
     sys.exit("the answers differ from those of the machine that exported the model")
 '''

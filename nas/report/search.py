@@ -25,9 +25,9 @@ def print_search(space: SearchSpace, result: SearchResult, run: RunFolder) -> No
     if found is None:
         return
     print(f"predictor of the error ({found.name}): {found.quality.words} (cross-validated); {found.curve.advice}")
-    if more := found.curve.more:
-        n = run.experiment.search.n_measurements + more
-        print(f"to measure {more} more: `hwnas search {run.path} --set search.n_measurements={n}`")
+    if more := min(found.curve.more, space.size - len(errors)):
+        noise = " --set search.noise=0" if result.stopped_early else ""
+        print(f"to measure {more} more: `hwnas search {run.path} --set search.n_measurements={len(errors) + more}{noise}`")
     print(f"evolution reached {100 * evolved_share(space, result):.2f} % of the exact front of a linear prediction")
 
 

@@ -111,7 +111,7 @@ def verdict(table: LatencyTable, *, advise: bool = True) -> str:
     )
     if report.is_valid:
         return numbers
-    way_out = "close other programs and measure it again by `hwnas measure RUN --again`"
+    way_out = "close other programs and measure it again by `hwnas measure` with --again"
     return f"{numbers}. NOT VALID: {'; '.join([*report.reasons, way_out] if advise else report.reasons)}"
 
 

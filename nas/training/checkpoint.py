@@ -39,7 +39,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote.
 
     Raises:
-        InvalidInput: If the file is missing, damaged or not one of ours.
+        InvalidInput: If the file is damaged or not one of ours.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -48,10 +48,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if metadata["digest"] != _digest(tensors, metadata["hwnas"]):
             raise ValueError("its content is not what was written")
         return tensors, json.loads(metadata["hwnas"])
-    except FileNotFoundError as error:
-        raise InvalidInput(f"there is no file '{path}'") from error
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise InvalidInput(f"'{path}' is damaged or not of hwnas ({error}); train anew without it") from error
+        raise InvalidInput(
+            f"'{path}' is damaged or not of hwnas ({error}); if a run made it, delete it to start that stage anew"
+        ) from error
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

@@ -88,7 +88,7 @@ def train(
             if processes.is_first():
                 _save(supernet, optimizer, checkpoint, {**identity, "records": records})
                 if not console.is_terminal:  # nobody sees the bar
-                    console.print(_in_words(record, schedule))
+                    console.print(_in_words(record, schedule), soft_wrap=True)
             processes.wait()
             continue
         rollbacks += 1
@@ -165,9 +165,10 @@ def _epoch(job: _Job, optimizer: torch.optim.Optimizer, epoch: int, rollbacks: i
 
 
 def _in_words(record: Record, schedule: Schedule) -> str:
+    largest, smallest = (f"{record[f'error_{name}']:.1f} %" for name in ("largest", "smallest"))
+    errors = f"{largest} of the largest, {smallest} of the smallest" if largest != smallest else largest
     return (
-        f"epoch {record['epoch']:.0f}/{schedule.epochs}: loss {record['loss']:.3f}, error in training "
-        f"{record['error_largest']:.1f} % of the largest, {record['error_smallest']:.1f} % of the smallest, "
+        f"epoch {record['epoch']:.0f}/{schedule.epochs}: loss {record['loss']:.3f}, error in training {errors}, "
         f"{record['images_per_second']:.0f} images/s"
     )
 
@@ -254,7 +255,9 @@ def load_supernet(supernet: Supernet, tensors: dict[str, Tensor], path: Path) ->
         InvalidInput: If names or shapes are those of another space, or a weight is not finite.
     """
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-        raise InvalidInput(f"'{path}' holds weights that are not finite: it is damaged; train anew without it")
+        raise InvalidInput(
+            f"'{path}' holds weights that are not finite: it is damaged; if a run made it, delete it to train anew"
+        )
     try:
         supernet.load_state_dict(tensors)
     except RuntimeError as error:

@@ -214,10 +214,12 @@ def test_another_supernet_is_refused_by_the_archive(run, failing):
     assert "holds other networks (supernet was" in failing(["search", run])
 
 
-def test_bad_starts_write_nothing(tmp_path, finished, failing):
-    out = tmp_path / "new"
+def test_bad_starts_write_nothing(tmp_path, finished, quick, failing):
+    out, damaged = tmp_path / "new", tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"x")
     for change, message in [
         ("space=mobilnet-digits", "unknown search space 'mobilnet-digits' (did you mean 'mobilenet-digits'?)"),
+        ("space=mine", "one of your own is known to the command that its file is"),
         ("data.name=mnist", "unknown data set 'mnist'"),
         ("data.n_val=3", "n_val must leave both sides"),
         ("device.backend=tvm9", "unknown latency backend 'tvm9'"),
@@ -226,6 +228,9 @@ def test_bad_starts_write_nothing(tmp_path, finished, failing):
         ("search.predictors=nope", "unknown predictor 'nope'"),
         ("search.strategy=nope", "unknown search strategy 'nope'"),
         ("search.min.macs=-1", "search.min must be above 0 and finite, got {'macs': -1"),
+        ("search.max.size_bytes=1", "no network keeps"),
+        ("training.start_from=gone", "training.start_from: there is no file 'gone'"),
+        (f"training.start_from={damaged}", "is damaged or not of hwnas"),
         ("search.noise=-1", "search.noise must be in 0..100, got -1"),
         ("search.max.latency_ms@gpu=1", "search names ['latency_ms@gpu'], but more_devices gives []"),
         ("more_devices=[{threads: 1}]", "each device needs a name of its own, got ['onnxruntime-1t', 'onnxruntime-1t']"),
@@ -235,23 +240,14 @@ def test_bad_starts_write_nothing(tmp_path, finished, failing):
         assert not out.exists()
     message = failing(["run", DIGITS, "--out", finished, "--set", "seed=5"])
     assert "holds another experiment" in message
+    message = failing(["run", DIGITS, "--out", finished, *quick, "--set", "search.noise=1"])
+    assert f"change the search of this one by `hwnas run {finished} --set KEY=VALUE`" in message
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("x")
     assert "exists and is no run folder" in failing(["run", DIGITS, "--out", tmp_path / "full"])
     assert "only keys of `search` can be changed" in failing(["train", finished, "--set", "seed=1"])
     assert "give exactly one" in failing(["measure"])
     assert "has no trained supernet; train it with" in failing(["search", prepared(finished, tmp_path)])
-
-
-def test_a_refused_start_can_be_corrected(tmp_path, finished, quick, failing):
-    out = tmp_path / "new"
-    command = ["train", DIGITS, "--out", str(out), *quick]
-    assert "no network keeps" in failing([*command, "--set", "search.max.size_bytes=1"])
-    assert "training.start_from: there is no file 'gone'" in failing([*command, "--set", "training.start_from=gone"])
-    assert main(command) == 0
-    assert f"by `hwnas search {finished} --set KEY" in failing(
-        ["run", DIGITS, "--out", finished, *quick, "--set", "search.noise=1"]
-    )
 
 
 def prepared(finished, tmp_path):

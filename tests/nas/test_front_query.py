@@ -83,6 +83,7 @@ def test_front_refuses_bad_queries(finished, failing):
     twice = failing(["front", finished, "--max", "latency_ms=1", "--max", "latency_ms=2"])
     assert "--max of latency_ms is given twice, as 1 and 2" in twice
     assert "--columns must be one of id, " in failing(["front", finished, "--columns", "id,colour"])
+    assert "(did you mean 'latency_ms'?)" in failing(["front", finished, "--columns", "latency"])
     assert "--sort must be one of error_val, " in failing(["front", finished, "--sort", "id"])
     assert "is no run folder" in failing(["front", finished, "--against", finished / "latency"])
     assert "cannot limit 'colour'" in failing(["front", finished, "--max", "colour=1"])

@@ -7,6 +7,7 @@ from sklearn.base import clone
 from predictors import (
     PREDICTORS,
     LearningCurve,
+    Quality,
     ResidualPredictor,
     build_predictor,
     choose_predictor,
@@ -129,6 +130,9 @@ def test_learning_curves_advise(tiny_space, rng):
     flat = LearningCurve((10, 20), (0.9, 0.9))
     assert flat.advice == "more measurements would hardly help: the last doubling changed tau by +0.00"
     assert LearningCurve((10, 20), (0.5, 0.7)).advice == "measure 20 more: the last doubling raised tau by 0.20"
+    assert LearningCurve((10, 20), (0.5, 0.7)).more == 20
+    assert not flat.more
+    assert Quality(0.5, np.nan, 30).words == "Kendall tau 0.50 on 30 networks, undefined (ties) among the best tenth"
     assert "too few networks" in LearningCurve((10, 20), (np.nan, 0.7)).advice
 
 

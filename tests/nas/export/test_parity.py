@@ -132,6 +132,12 @@ def test_the_bundle_explains_and_runs_itself(evaluator, digits, tmp_path):
     assert predict_py().stdout.split() == [str(i) for i in samples["logits"].argmax(axis=1)]
     np.save(tmp_path / "images.npy", digits.x_test[:3])
     assert len(predict_py(tmp_path / "images.npy").stdout.split()) == 3
+    subnet = json.loads((tmp_path / "out" / "subnet.json").read_text())
+    subnet["output"]["classes"] = [f"the {i}" for i in range(10)]
+    (tmp_path / "out" / "subnet.json").write_text(json.dumps(subnet))
+    answers = samples["logits"].argmax(axis=1)
+    assert len(set(answers)) > 4  # classes in turn
+    assert predict_py().stdout.splitlines() == [f"the {i}" for i in answers]
     np.save(tmp_path / "images.npy", digits.x_test[0])
     assert predict_py(tmp_path / "images.npy").stderr == "the images must be of shape (number, 1, 8, 8), got (1, 8, 8)\n"
     np.savez(tmp_path / "out" / "samples.npz", images=samples["images"], logits=samples["logits"] + 1)
