@@ -6,13 +6,15 @@ has a checkpoint, every network that ended a row in --folder/errors.csv.
 
 python experiments/benchmarks/standalone.py --folder runs/standalone
 
-Several processes may share a folder, each with its own --parts.
+Several processes may share a folder, each with its own --parts. With --finetune N nothing is trained alone: each subnet is
+trained on by itself for N epochs, and its errors then are kept beside.
 """
 
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from scipy.stats import kendalltau, t
 
 from nas.data import Dataset
 from nas.evaluation import Evaluator
+from nas.finetuning import finetune
 from nas.supernet import Supernet
 from nas.training.schedule import Schedule
 from search_spaces import SPACES, SearchSpace
@@ -112,6 +115,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS, help="the supernet, networks alone by format")
     parser.add_argument("--architectures", nargs="+", default=ARCHITECTURES, choices=ARCHITECTURES, help="trained alone")
     parser.add_argument("--rates", nargs="+", type=float, default=RATES, help="times the learning rates of the supernet")
+    parser.add_argument("--finetune", type=int, default=0, metavar="N", help="train subnets on for so many epochs instead")
     parser.add_argument("--n-random", type=int, help="random networks in a step of the supernet (default: as hwnas has it)")
     add_options(parser, n_train=20_000, float_epochs=16, quantized_epochs=5)
     options = parser.parse_args()
@@ -132,9 +136,12 @@ def main() -> None:
             rows = pd.read_csv(raw).to_dict("records") if raw.exists() else []
         return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
-    if "supernet" in options.parts and not find(kind="supernet"):
+    def trained() -> tuple[Supernet, float]:
         recipe = schedule if options.n_random is None else replace(schedule, n_random=options.n_random)
-        supernet, minutes = fit(space, data, recipe, options.folder / "supernet.safetensors", seed=0)
+        return fit(space, data, recipe, options.folder / "supernet.safetensors", seed=0)
+
+    if "supernet" in options.parts and not find(kind="supernet"):
+        supernet, minutes = trained()
         for i, ((architecture, number_format), genome) in enumerate(genomes.items()):
             facts = {"kind": "supernet", "architecture": architecture, "format": number_format, "seed": 0, "rate": 1.0}
             keep(facts | measured(supernet, genome, data) | {"minutes": round(minutes, 2) if i == 0 else 0.0})
@@ -148,7 +155,32 @@ def main() -> None:
         genome = genomes[architecture, number_format]
         keep(facts | train_alone(space, genome, data, replace(schedule, **rates), checkpoint, seed))
 
-    for number_format in (name for name in FORMATS if name in options.parts):
+    def run_finetuned(architecture: str, number_format: str) -> None:
+        facts = {"kind": "finetuned", "architecture": architecture, "format": number_format, "seed": 0, "rate": 1.0}
+        if find(**facts):
+            return
+        supernet, _ = trained()
+        start = perf_counter()
+        found = finetune(
+            Evaluator(supernet, data),
+            data,
+            space.architecture(genomes[architecture, number_format]),
+            schedule,
+            epochs=options.finetune,
+            learning_rate=0.01,
+            seed=0,
+            checkpoint=options.folder / f"finetuned-{architecture.replace(' ', '-')}-{number_format}.safetensors",
+            identity={},
+        )
+        errors = {name: round(found[name], 3) for name in ("error_val", "error_test")}
+        keep(facts | errors | {"minutes": round((perf_counter() - start) / 60, 2)})
+
+    formats = [name for name in FORMATS if name in options.parts]
+    if options.finetune:
+        for architecture, number_format in ((a, f) for a in options.architectures for f in formats):
+            run_finetuned(architecture, number_format)
+        return
+    for number_format in formats:
         for rate in options.rates:
             run_alone(TUNED_ON, number_format, 0, rate)
         tuned = find(kind="alone", architecture=TUNED_ON, format=number_format, seed=0)
