@@ -76,8 +76,11 @@ def gains(front: pd.DataFrame, baselines: pd.DataFrame) -> list[str]:
             f"{best['id']}: {faster:.2f}x as fast as '{row['baseline']}'{by} at no more error, {size:.2f} of its size"
         )
     if unbeaten:
-        subject = "no network of the front is" if len(front) > 1 else f"{front['id'].iloc[0]} is not"
-        found.append(f"{subject} faster{by} at no more error than {', '.join(unbeaten)}")
+        names = ", ".join(unbeaten)
+        if len(front) == 1:
+            found.append(f"{front['id'].iloc[0]}: no faster{by}, or with more error, than {names}")
+        else:
+            found.append(f"no network of the front is faster{by} at no more error than {names}")
     return found
 
 

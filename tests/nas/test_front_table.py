@@ -23,5 +23,9 @@ def test_gains_on_every_uniform_network_are_told():
         "b: 1.50x as fast as 'w8a8 largest' at no more error, 0.50 of its size",
         "no network of the front is faster at no more error than 'float32 smallest', 'w4a4 largest'",
     ]
+    assert gains(front.iloc[:1], baselines) == [
+        "a: 2.00x as fast as 'float32 largest' at no more error, 0.50 of its size",
+        "a: no faster, or with more error, than 'float32 smallest', 'w8a8 smallest', 'w8a8 largest', 'w4a4 largest'",
+    ]
     predicted = gains(front.rename(columns=PREDICTED), baselines.rename(columns=PREDICTED))
     assert predicted[0] == "a: 2.00x as fast as 'float32 largest' by predicted latency at no more error, 0.50 of its size"
