@@ -92,15 +92,14 @@ def read_result(path: Path, plan: Plan, target: Device) -> Result:
     if path.suffix == ".csv":
         fingerprint = {**dataclasses.asdict(target), "version": "foreign"}
         return Result(_read_csv(text, path, list(plan.graphs)), fingerprint, 0.0)
+    way_out = "give the JSON file that it wrote, or a CSV file"
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise InvalidInput(
-            f"'{path}' is no result of a kit ({error}); give the JSON file that it wrote, or a CSV file"
-        ) from error
+        raise InvalidInput(f"'{path}' is no result of a kit ({error}); {way_out}") from error
     try:
         if not isinstance(content, dict) or content.get("format") != RESULT_FORMAT:
-            raise InvalidInput(f"'{path}' is no result of a kit; give the JSON file that it wrote, or a CSV file")
+            raise InvalidInput(f"'{path}' is no result of a kit; {way_out}")
         if content["version"] != RESULT_VERSION:
             raise InvalidInput(f"'{path}' is the result of a kit of version {content['version']}, not {RESULT_VERSION}")
         if content["unit"] != "ms":

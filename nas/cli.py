@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
         pipeline.train()
         _search_and_print(pipeline, options)
         _write_report(pipeline)
-        _export_one(pipeline, str(pipeline.best_id()), None, keep=True)
+        _export_one(pipeline, pipeline.run.best_id(), None, keep=True)
     return 0
 
 
@@ -127,6 +127,7 @@ def _search(options: argparse.Namespace) -> int:
 
 def _search_and_print(pipeline: "Pipeline", options: argparse.Namespace) -> None:
     from nas.report.search import print_search
+    from nas.report.table import print_front
     from nas.workers import RunMeasure, backend
 
     if options.workers < 1:
@@ -135,7 +136,8 @@ def _search_and_print(pipeline: "Pipeline", options: argparse.Namespace) -> None
         threads = max(1, pipeline.experiment.threads // options.workers)
         measure = RunMeasure(str(pipeline.run.path.resolve()), threads) if options.workers > 1 else None
         result = pipeline.search(measure=measure, workers=options.workers)
-    pipeline.print_front()
+    print_front(pipeline.run.front(), pipeline.run.baselines())
+    pipeline.print_verdict()
     if result is not None:
         print_search(pipeline.space, result, pipeline.run)
 

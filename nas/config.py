@@ -3,7 +3,6 @@
 The comment under each field is its help.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from latency_tables.device import Device
 from latency_tables.modelled import Accelerator
 from nas.training.schedule import Schedule
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, did_you_mean
 
 OBJECTIVES = ("error", "latency_ms", "size_bytes", "macs", "modelled_ms", "modelled_mj")
 MODELLED = OBJECTIVES[4:]
@@ -352,8 +351,7 @@ def _check_keys(content: dict[str, Any], kind: Any, prefix: str, origin: str) ->
     known = {f.name: f.default_factory for f in fields(kind)}
     for key, value in content.items():
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f" (did you mean '{prefix}{near[0]}'?)" if near else ""
+            hint = did_you_mean(str(key), known, prefix)
             shown = repr(str(key))[1:-1]  # on one line
             raise InvalidInput(f"'{origin}': unknown key '{prefix}{shown}'{hint}; known: {', '.join(known)}")
         if value is None and key != "path":

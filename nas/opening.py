@@ -6,7 +6,6 @@ from nas import processes
 from nas.config import Experiment
 from nas.pipeline import Pipeline
 from nas.run_folder import RunFolder
-from nas.search.feasibility import check_feasible
 from nas.search.strategies import STRATEGIES
 from nas.training.trainer import start_from
 from predictors import PREDICTORS
@@ -51,7 +50,7 @@ def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...
 
 def _check(pipeline: Pipeline) -> None:
     """Check data, space, limits and given weights, as far as that can be before anything is written."""
-    search, training = pipeline.experiment.search, pipeline.experiment.training
-    check_feasible(pipeline.space, pipeline.static_costs(), search.max, search.min)
-    if training.start_from and not (pipeline.run.checkpoint.exists() or pipeline.run.supernet.exists()):
-        start_from(pipeline.new_supernet(), Path(training.start_from))
+    pipeline.check_limits(measured=False)
+    given = pipeline.experiment.training.start_from
+    if given and not (pipeline.run.checkpoint.exists() or pipeline.run.supernet.exists()):
+        start_from(pipeline.new_supernet(), Path(given))

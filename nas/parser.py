@@ -126,7 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     verify = verbs.add_parser("verify", help="prove an exported folder again; exit code 1 if something differs")
     verify.add_argument("folder", help="what `hwnas export` wrote")
-    verify.add_argument("--data", metavar="PATH", help="file or folder of the data, where it has no place of its own")
+    verify.add_argument("--data", metavar="PATH", help="file or folder of the data, where it has no fixed place")
     verify.set_defaults(verb="verify")
 
     spaces = verbs.add_parser("spaces", help="list the search spaces")

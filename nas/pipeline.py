@@ -22,7 +22,7 @@ from nas.latencies import Latencies
 from nas.progress import Update, console, progress_bar
 from nas.provenance import provenance, recorded
 from nas.report.plot import front_png
-from nas.report.table import describe, print_front, print_verdict
+from nas.report.table import describe, print_verdict
 from nas.run_folder import RunFolder, file_digest, read_table
 from nas.search.evolution import Objective, at_least, at_most, evolve
 from nas.search.feasibility import check_feasible
@@ -142,14 +142,18 @@ class Pipeline:
         genomes = self.errors.genomes() if not missing else np.empty((0, len(self.space.choices)), np.int16)
         return (missing or elsewhere)[0].take(genomes, file)
 
-    def check_limits(self) -> None:
+    def check_limits(self, *, measured: bool = True) -> None:
         """Make sure that some network keeps the limits, as far as that is known without training.
+
+        Args:
+            measured: Whether latency tables that are there count.
 
         Raises:
             InvalidInput: If none does; with the nearest that does.
         """
         exact = self.static_costs()
-        exact |= {each.name: each.predicted() for each in self.latencies if each.device.path.exists()}
+        if measured:
+            exact |= {each.name: each.predicted() for each in self.latencies if each.device.path.exists()}
         check_feasible(self.space, exact, self.experiment.search.max, self.experiment.search.min)
 
     def search(self, *, measure: Measure | None = None, workers: int = 1) -> SearchResult | None:
@@ -195,15 +199,6 @@ class Pipeline:
                 self._search_cheap(cheap, constraints, evaluator, rng, update)
         self._write_front(exact, evaluator)
         return result
-
-    def print_front(self) -> None:
-        """Print the front with the verdict on its latency table."""
-        print_front(self.run.front(), self.run.baselines())
-        self.print_verdict()
-
-    def best_id(self) -> str:
-        """Return the id of the front's network with the least validation error; of equals the quickest."""
-        return str(self.run.front().sort_values(["error_val", "latency_ms"])["id"].iloc[0])
 
     def export(self, architecture_id: str, folder: Path, **options: Any) -> dict[str, Any]:
         """Export one subnet of the archive, with proof of parity; return what `parity.json` holds; options: `export_bundle`.

@@ -187,6 +187,10 @@ class RunFolder:
         """
         return select(self._read_csv(self.front_csv), max or {}, min or {})
 
+    def best_id(self) -> str:
+        """Return the id of the front's network with the least validation error; of equals the quickest."""
+        return str(self.front().sort_values(["error_val", "latency_ms"])["id"].iloc[0])
+
     def baselines(self) -> pd.DataFrame:
         """Return the measured baselines, with their names in column `baseline`."""
         return self._read_csv(self.baselines_csv)

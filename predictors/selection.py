@@ -61,19 +61,22 @@ class LearningCurve:
     @property
     def more(self) -> int:
         """Networks that it would help to measure besides; 0 if hardly, or if nothing can be said."""
-        usable = [tau for tau in self.taus if np.isfinite(tau)]
-        return self.sizes[-1] if len(usable) > 1 and usable[-1] - usable[-2] > HELPFUL else 0
+        return self.sizes[-1] if self._gain > HELPFUL else 0
 
     @property
     def advice(self) -> str:
         """One sentence on whether measuring more would help."""
-        usable = [tau for tau in self.taus if np.isfinite(tau)]
-        if len(usable) < 2:
+        if np.isnan(self._gain):
             return "too few networks were measured to say whether more would help"
-        gain = usable[-1] - usable[-2]
         if self.more:
-            return f"measure {self.more} more: the last doubling raised tau by {gain:.2f}"
-        return f"more measurements would hardly help: the last doubling changed tau by {gain:+.2f}"
+            return f"measure {self.more} more: the last doubling raised tau by {self._gain:.2f}"
+        return f"more measurements would hardly help: the last doubling changed tau by {self._gain:+.2f}"
+
+    @property
+    def _gain(self) -> float:
+        """Tau that the last doubling brought; NaN if too few are known."""
+        usable = [tau for tau in self.taus if np.isfinite(tau)]
+        return usable[-1] - usable[-2] if len(usable) > 1 else float("nan")
 
 
 def learning_curve(

@@ -1,4 +1,7 @@
-"""The exceptions whose message is all that a user of the command line sees."""
+"""The exceptions whose message is all that a user of the command line sees, and a hint for such messages."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class InvalidInput(ValueError):
@@ -14,3 +17,9 @@ class NothingFound(InvalidInput):
 
 class CheckFailed(Exception):
     """What was made does not hold what it must, and was thrown away; exit code 1."""
+
+
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return ` (did you mean '...'?)` with the known name that is nearest behind a prefix, or nothing where none is near."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean '{prefix}{near[0]}'?)" if near else ""

@@ -1,10 +1,9 @@
 """Registry: names for plain functions and classes, used for spaces, predictors and latency backends."""
 
-import difflib
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, did_you_mean
 
 T = TypeVar("T")
 
@@ -40,10 +39,8 @@ class Registry(Generic[T]):
         """
         if name in self._entries:
             return self._entries[name]
-        near = difflib.get_close_matches(name, self._entries, n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
         known = "; ".join(filter(None, (f"known: {', '.join(sorted(self._entries))}", self.note)))
-        raise InvalidInput(f"unknown {self.kind} '{name}'{hint}; {known}")
+        raise InvalidInput(f"unknown {self.kind} '{name}'{did_you_mean(name, self._entries)}; {known}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))

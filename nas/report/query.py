@@ -1,6 +1,5 @@
 """`hwnas front`: rows of the measured front that keep limits, for people or for programs."""
 
-import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from nas.progress import terminal
 from nas.report.table import describe, print_front, print_verdict, to_text
 from nas.run_folder import RunFolder, numbers, read_table, select
 from nas.search.pareto import knee, non_dominated
-from search_spaces.errors import InvalidInput, NothingFound
+from search_spaces.errors import InvalidInput, NothingFound, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +149,7 @@ def _comparison(name: str, scores: Scores, other_name: str, other: Scores, front
 
 def _known(names: Sequence[str], known: Sequence[str], option: str = "--columns") -> list[str]:
     if unknown := [name for name in names if name not in known]:
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        hint = did_you_mean(unknown[0], known)
         raise InvalidInput(f"{option} must be one of {', '.join(known)}; got '{unknown[0]}'{hint}")
     return list(names)
 
