@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from search_spaces.errors import InvalidInput
@@ -38,13 +38,15 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote.
 
+    The file is opened once (`safetensors.safe_open` opens it twice), so one that is replaced meanwhile is read as it was.
+
     Raises:
         InvalidInput: If the file is damaged or not one of ours.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        content = path.read_bytes()
+        tensors = load(content)  # checks the bounds of the header too
+        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
         if metadata["digest"] != _digest(tensors, metadata["hwnas"]):
             raise ValueError("its content is not what was written")
         return tensors, json.loads(metadata["hwnas"])

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -225,6 +226,17 @@ def test_checkpoints_are_whole_or_refused(tmp_path):
         load_tensors(tmp_path / "none")
 
 
+def test_file_replaced_while_it_is_read_is_read_as_it_was(tmp_path):
+    path, pipe = tmp_path / "f.safetensors", tmp_path / "pipe"
+    save_tensors(path, {"a": torch.arange(5.0)}, {"epoch": 3})
+    os.mkfifo(pipe)  # gives its content to who opens it first, as a file gives it to who opens it before the next is written
+    with ThreadPoolExecutor(1) as other:
+        other.submit(pipe.write_bytes, path.read_bytes())
+        tensors, facts = load_tensors(pipe)
+    assert torch.equal(tensors["a"], torch.arange(5.0))
+    assert facts == {"epoch": 3}
+
+
 def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "f"
     write_atomically(path, b"old")
@@ -286,7 +298,8 @@ def test_sigkill_at_random_moments_of_the_real_command(tmp_path, rng):
             process.wait()
             assert epochs_done(checkpoint) >= seen  # what was finished is kept: at most the running epoch is lost
         finally:
-            process.stderr.close()
+            process.kill()
+            process.communicate()
     assert process.returncode == 0
     assert any(0 < done < 4 for done in killed_at)
     mine, theirs = (load_file(tmp_path / run / "supernet.safetensors") for run in ("killed", "whole"))
