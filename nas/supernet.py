@@ -17,7 +17,7 @@ from torch.nn import functional
 from nas import processes
 from nas.folded import FoldedLayers, convolve, per_row
 from nas.operators import run
-from nas.quant.folding import BATCH_NORM_EPS, GREATEST_BIAS, batch_norm_line, fold_integers
+from nas.quant.folding import BATCH_NORM_EPS, GREATEST_BIAS, away_from_ties, batch_norm_line, fold_integers
 from nas.quant.integers import (
     ChooseScale,
     FakeQuantize,
@@ -31,7 +31,7 @@ from nas.quant.integers import (
 from nas.quant.minifloats import choose_minifloat_scale, fake_quantize_minifloat
 from search_spaces.architecture import Architecture
 from search_spaces.formats import FLOAT32, INT8, NumberFormat
-from search_spaces.graph import Conv, Graph, Linear, Node, Normalize, Quantize
+from search_spaces.graph import Conv, Graph, Linear, Node, Normalize, Quantize, Relu
 from search_spaces.quantization import place_quantizers
 from search_spaces.space import SearchSpace
 
@@ -141,9 +141,10 @@ class Supernet(nn.Module):
     def fold(self, graph: Graph, calibration: Calibration) -> dict[str, Tensor]:
         """Return the network's weights under the names of `search_spaces.lower`, integers held as floats."""
         folded: dict[str, Tensor] = {}
+        quantizers = _quantizers_behind_layers(graph)
         for node in graph.nodes:
             if isinstance(node, Conv | Linear):
-                folded |= self._fold_layer(node, calibration)
+                folded |= self._fold_layer(node, calibration, quantizers.get(node.name))
             elif isinstance(node, Quantize):
                 folded[f"{node.name}/scale"] = calibration.steps[node.name]
                 if node.format.asymmetric:
@@ -152,7 +153,7 @@ class Supernet(nn.Module):
                 folded[f"{node.name}/mean"], folded[f"{node.name}/std"] = self.pixel_mean, self.pixel_std
         return folded
 
-    def _fold_layer(self, node: WeightedNode, calibration: Calibration) -> dict[str, Tensor]:
+    def _fold_layer(self, node: WeightedNode, calibration: Calibration, quantizer: Quantize | None) -> dict[str, Tensor]:
         weight, bias = self.weight(node), self.bias(node)
         slope, intercept = torch.ones_like(bias), bias
         if isinstance(node, Conv) and node.batch_norm:
@@ -169,6 +170,10 @@ class Supernet(nn.Module):
         high = node.precision.weights.high
         integers = quantize(weight, per_row(scale, weight), -high, high)
         integers, scale, bias = fold_integers(integers, scale, slope, intercept, input_scale)
+        if quantizer and quantizer.format.is_integer and node.precision.is_narrow:
+            output = quantizer.format
+            greatest = output.levels if output.asymmetric else max(output.high, -output.low)
+            scale = away_from_ties(scale, input_scale, calibration.steps[quantizer.name], greatest)
         return {
             f"{node.name}/weight": integers.float(),
             f"{node.name}/weight_scale": scale.float(),
@@ -319,6 +324,16 @@ class SharedLayers:
         if self.calibration is not None:
             self.calibration.statistics[node.name] = (mean, var)
         return mean, var
+
+
+def _quantizers_behind_layers(graph: Graph) -> dict[str, Quantize]:
+    """Return what quantizes the result of a layer, directly or behind a ReLU, by the layer's name."""
+    quantizers = {}
+    for node in graph.nodes:
+        if isinstance(node, Quantize):
+            source = graph[node.inputs[0]]
+            quantizers[source.inputs[0] if isinstance(source, Relu) else source.name] = node
+    return quantizers
 
 
 class _Inventory(NamedTuple):

@@ -128,6 +128,11 @@ class Precision:
         return self.weights.is_integer
 
     @property
+    def is_narrow(self) -> bool:
+        """Whether weights or activations have fewer than 8 bits."""
+        return min(self.weights.bits, self.activations.bits) < 8
+
+    @property
     def border(self) -> NumberFormat:
         """Format of the tensors that the block takes and gives: 8-bit integers, or float32."""
         return INT8 if self.is_integer else FLOAT32

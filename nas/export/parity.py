@@ -127,7 +127,7 @@ def check_parity(
 
 def is_narrow(graph: Graph) -> bool:
     """Return whether some weight or activation has fewer than 8 bits."""
-    return any(node.precision.weights.bits < 8 or node.precision.activations.bits < 8 for node in graph.nodes)
+    return any(node.precision.is_narrow for node in graph.nodes)
 
 
 def answers(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -7,6 +7,9 @@ BATCH_NORM_EPS = 1e-5
 GREATEST_BIAS = 2.0**30  # of an int32; the sum over a kernel is added to it
 STAND_IN_BIAS = 2.0**20  # exact in float32
 LEAST_CHANNEL_SCALE = 1e-20
+CLEAR_OF_TIES = 1e-5  # of a sum: some dozen times what float32 loses on the way to it
+HAIR = 1e-4  # of a scale
+N_HAIRS = 16
 
 
 def batch_norm_line(gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,3 +48,37 @@ def fold_integers(
     sign = torch.where(vanishes, torch.zeros_like(slope), slope.sign())
     bias = (intercept / (input_scale * folded)).round()
     return integers * sign.reshape(-1, *[1] * (integers.ndim - 1)), folded, bias
+
+
+def away_from_ties(scale: Tensor, input_scale: Tensor, output_scale: Tensor, greatest: int) -> Tensor:
+    """Widen weight scales by a hair where an integer sum would lie halfway between two output integers.
+
+    There the rounding of float32 decides, in each runtime and in the supernet in its own way. Few bits have few sums, so
+    such a one can stand at a hundredth of the pixels of a channel, and what is one step here may change the answer.
+
+    Args:
+        scale: Shape `(out,)`, of the weights.
+        input_scale: Shape `()`, of the activations that the weights meet.
+        output_scale: Shape `()`, of the activations that they give.
+        greatest: Output integer, with either sign.
+
+    Returns:
+        Float32, shape `(out,)`, larger by up to 0.15 %; where no sum is free of ties, the scale that is farthest from them.
+    """
+    halves = torch.arange(greatest, device=scale.device) + 0.5
+
+    def margin(scale: Tensor) -> Tensor:
+        multipliers = (input_scale * scale / output_scale).double()[:, None]
+        nearest_sums = (halves / multipliers).round()
+        return ((nearest_sums * multipliers - halves).abs() / halves).amin(dim=1)
+
+    scale = best = scale.float()
+    most = margin(scale)
+    for hairs in range(1, N_HAIRS):
+        if bool((most > CLEAR_OF_TIES).all()):
+            break
+        wider = scale * (1 + hairs * HAIR)
+        found = margin(wider)
+        better = (most <= CLEAR_OF_TIES) & (found > most)
+        best, most = torch.where(better, wider, best), torch.where(better, found, most)
+    return best

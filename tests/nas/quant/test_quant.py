@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nas.quant.folding import GREATEST_BIAS, batch_norm_line, fold_integers
+from nas.quant.folding import CLEAR_OF_TIES, GREATEST_BIAS, away_from_ties, batch_norm_line, fold_integers
 from nas.quant.integers import (
     choose_scale,
     choose_scale_and_zero_point,
@@ -88,6 +88,36 @@ def test_a_channel_without_influence_and_bias_is_zero():
     zero = torch.zeros(1).double()
     folded, scale, bias = fold_integers(torch.ones(1, 3).double(), torch.ones(1).double(), zero, zero, torch.tensor(0.1))
     assert (folded.abs().sum(), scale.item(), bias.item()) == (0, 1.0, 0)
+
+
+def distances_from_ties(scale, greatest):
+    """Return how far the nearest sum is from lying between two output integers, as a share of it; other scales are 1."""
+    sums = torch.arange(1, int((greatest + 1) / scale.min()) + 1).double()
+    values = sums * scale.double()[:, None]
+    distance = (values - values.floor() - 0.5).abs() / values
+    return torch.where(values < greatest, distance, torch.inf).amin(dim=1)
+
+
+def test_no_sum_of_few_bits_lies_between_two_integers():
+    one = torch.tensor(1.0)
+    scale = torch.cat(
+        [torch.tensor([23 / 68, 0.5, 0.25]), 0.02 + torch.rand(2000, generator=torch.Generator().manual_seed(0))]
+    )
+    assert distances_from_ties(scale, 15)[0] < 1e-7  # 34 of these are 11.5
+    assert (distances_from_ties(scale, 15) < CLEAR_OF_TIES).sum() > 10
+    moved = away_from_ties(scale, one, one, 15)
+    assert (distances_from_ties(moved, 15) > CLEAR_OF_TIES).all()
+    assert (moved >= scale).all()
+    assert (moved <= 1.0016 * scale).all()
+    free = distances_from_ties(scale, 15) > 1.01 * CLEAR_OF_TIES
+    assert (moved[free] == scale[free]).all()
+
+
+def test_scales_that_no_hair_frees_of_ties_move_away_from_them():
+    scale = 0.002 + 0.01 * torch.rand(50, generator=torch.Generator().manual_seed(0))
+    one = torch.tensor(1.0)
+    moved = away_from_ties(scale, one, one, 255)
+    assert (distances_from_ties(moved, 255) >= distances_from_ties(scale, 255) * 0.9).all()
 
 
 @pytest.mark.parametrize("bits", range(2, 9))
