@@ -77,7 +77,9 @@ def has_qonnx() -> bool:
 
 
 def run_qonnx(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the logits of a model on images, one at a time, by the executor of the package `qonnx`.
+    """Return the logits of a model on images by the executor of the package `qonnx`.
+
+    It takes a quarter of a second to run a model, however many images there are, so a copy of the model takes all at once.
 
     Raises:
         InvalidInput: If the package is not installed.
@@ -88,11 +90,17 @@ def run_qonnx(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np
         from qonnx.transformation.infer_shapes import InferShapes
     except ImportError as error:
         raise InvalidInput("qonnx is not installed; install it with `pip install 'hwnas[qonnx]'`") from error
-    taken, given = model.graph.input[0].name, model.graph.output[0].name
+    batched = onnx.ModelProto()
+    batched.CopyFrom(model)
+    taken, given = batched.graph.input[0], batched.graph.output[0]
+    for tensor in (taken, given):
+        tensor.type.tensor_type.shape.dim[0].dim_value = len(images)
     # It runs each operator as a model of the newest IR version that onnx knows, which onnxruntime may not know yet.
     with patch.object(onnx, "IR_VERSION", model.ir_version):
-        wrapped = ModelWrapper(model).transform(InferShapes())
-        return np.concatenate([execute_onnx(wrapped, {taken: image[None]})[given] for image in images])
+        logits: NDArray[np.float32] = execute_onnx(ModelWrapper(batched).transform(InferShapes()), {taken.name: images})[
+            given.name
+        ]
+    return logits
 
 
 def _activation(

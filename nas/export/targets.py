@@ -19,7 +19,7 @@ from search_spaces.graph import Graph
 from search_spaces.lowering import Weights
 from search_spaces.registry import Registry
 
-N_QONNX_IMAGES = 64  # its executor takes a tenth of a second for each
+N_QONNX_IMAGES = 512  # its executor holds all tensors of all of them
 
 
 @dataclass(frozen=True)
