@@ -16,7 +16,7 @@ from nas.cli import main
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 QUICK = {
-    "training": {"float_epochs": 2, "quantized_epochs": 1},
+    "training": {"float_epochs": 2, "quantized_epochs": 1, "compile": False},
     "table": {"n_fit": 12, "n_held_out": 12, "rounds": 2, "seconds": 0.002, "patience": 0},
     "search": {"n_measurements": 16},
 }

@@ -24,7 +24,13 @@ from nas.cli import main
 from nas.search import search
 from search_spaces import Choice, InvalidInput, TabularSpace
 
-SETTINGS = ["search.objectives=[error, size_bytes]", "search.n_measurements=32", "search.noise=0", "search.batch=4"]
+N_NETWORKS = 24
+SETTINGS = [
+    "search.objectives=[error, size_bytes]",
+    f"search.n_measurements={N_NETWORKS}",
+    "search.noise=0",
+    "search.batch=4",
+]
 DETERMINED = ["id", "error_val", "error_test", "size_bytes", "macs", "latency_ms_predicted"]
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres")) if os.name == "posix" else []
 
@@ -87,7 +93,7 @@ def test_workers_measure_the_same(fresh, uninterrupted):
     assert main(words(fresh, "--workers", "2")) == 0
     mine, theirs = dict(measured(fresh)), dict(measured(uninterrupted))
     same = [mine[genes] == theirs[genes] for genes in mine if genes in theirs]
-    assert len(mine) == 32
+    assert len(mine) == N_NETWORKS
     assert np.mean(same) > 0.9  # one thread instead of two may move an answer that hangs by a hair
 
 
@@ -107,7 +113,7 @@ def test_a_dask_cluster_that_loses_a_worker_loses_no_network(fresh, capsys):
         killer.join()
     assert code == 0
     genes = [genes for genes, _ in measured(fresh)]
-    assert len(genes) == len(set(genes)) == 32
+    assert len(genes) == len(set(genes)) == N_NETWORKS
     assert len(nas.open_run(fresh).front()) > 0
 
 
