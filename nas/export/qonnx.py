@@ -97,9 +97,8 @@ def run_qonnx(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np
         tensor.type.tensor_type.shape.dim[0].dim_value = len(images)
     # It runs each operator as a model of the newest IR version that onnx knows, which onnxruntime may not know yet.
     with patch.object(onnx, "IR_VERSION", model.ir_version):
-        logits: NDArray[np.float32] = execute_onnx(ModelWrapper(batched).transform(InferShapes()), {taken.name: images})[
-            given.name
-        ]
+        wrapped = ModelWrapper(batched).transform(InferShapes())
+        logits: NDArray[np.float32] = execute_onnx(wrapped, {taken.name: images})[given.name]
     return logits
 
 
