@@ -75,10 +75,10 @@ class Dataset:
         return content.hexdigest()[:16]
 
     def pixel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return mean and standard deviation of each channel over the training images, shapes `(channels,)`."""
+        """Return each channel's mean and standard deviation over the training images (1 if constant), shapes `(channels,)`."""
         mean = self.x_train.mean(axis=(0, 2, 3), dtype=np.float64)
         std = self.x_train.std(axis=(0, 2, 3), dtype=np.float64)
-        return mean.astype(np.float32), np.maximum(std, 1e-6).astype(np.float32)
+        return mean.astype(np.float32), np.where(std < 1e-6, 1.0, std).astype(np.float32)
 
 
 def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: int = 0) -> Dataset:
@@ -222,7 +222,7 @@ def _first_bad(x: NDArray[np.float32]) -> str:
 
 
 def shift(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
-    """Move every image by up to `pixels` in both directions, filling with the least value of all.
+    """Move every image by up to `pixels` in both directions, filling with the least value of each channel.
 
     Args:
         images: Shape `(n, channels, height, width)`.
@@ -235,7 +235,8 @@ def shift(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
     if pixels == 0:
         return images
     n, _, height, width = images.shape
-    padded = torch.nn.functional.pad(images, [pixels] * 4, value=float(images.min()))
+    least = images.amin(dim=(0, 2, 3), keepdim=True)
+    padded = torch.nn.functional.pad(images - least, [pixels] * 4) + least
     offsets = torch.randint(0, 2 * pixels + 1, (2, n, 1), generator=generator)
     rows = offsets[0] + torch.arange(height)
     columns = offsets[1] + torch.arange(width)

@@ -147,3 +147,11 @@ def test_shift_moves_whole_images():
     assert places == {(r, c) for r in (1, 2, 3) for c in (1, 2, 3)}
     assert (moved[:, 0] == moved[:, 1]).all()
     assert shift(images, 0, torch.Generator()) is images
+
+
+def test_what_is_computed_over_channels_belongs_to_each_channel() -> None:
+    rng = np.random.default_rng(0)
+    opaque = np.full((8, 1, 6, 6), 255, np.float32)
+    images = np.concatenate([rng.integers(0, 200, (8, 3, 6, 6)).astype(np.float32), opaque], axis=1)
+    moved = shift(torch.from_numpy(images), 2, torch.Generator().manual_seed(0))
+    assert (moved[:, 3] == 255).all()
