@@ -75,7 +75,7 @@ class Dataset:
         return content.hexdigest()[:16]
 
     def pixel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return each channel's mean and standard deviation over the training images (1 if constant), shapes `(channels,)`."""
+        """Return mean and standard deviation (1 if constant) of each channel, training images only; shapes `(channels,)`."""
         mean = self.x_train.mean(axis=(0, 2, 3), dtype=np.float64)
         std = self.x_train.std(axis=(0, 2, 3), dtype=np.float64)
         return mean.astype(np.float32), np.where(std < 1e-6, 1.0, std).astype(np.float32)
