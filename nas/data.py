@@ -78,7 +78,8 @@ class Dataset:
         """Return mean and standard deviation (1 if constant) of each channel, training images only; shapes `(channels,)`."""
         mean = self.x_train.mean(axis=(0, 2, 3), dtype=np.float64)
         std = self.x_train.std(axis=(0, 2, 3), dtype=np.float64)
-        return mean.astype(np.float32), np.where(std < 1e-6, 1.0, std).astype(np.float32)
+        constant = np.ptp(self.x_train, axis=(0, 2, 3)) == 0
+        return mean.astype(np.float32), np.where(constant, 1.0, np.maximum(std, 1e-6)).astype(np.float32)
 
 
 def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: int = 0) -> Dataset:
@@ -236,7 +237,8 @@ def shift(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
         return images
     n, _, height, width = images.shape
     least = images.amin(dim=(0, 2, 3), keepdim=True)
-    padded = torch.nn.functional.pad(images - least, [pixels] * 4) + least
+    padded = least.repeat(n, 1, height + 2 * pixels, width + 2 * pixels)
+    padded[:, :, pixels:-pixels, pixels:-pixels] = images
     offsets = torch.randint(0, 2 * pixels + 1, (2, n, 1), generator=generator)
     rows = offsets[0] + torch.arange(height)
     columns = offsets[1] + torch.arange(width)

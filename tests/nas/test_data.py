@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nas.data import DEBIAN_FASHION_MNIST, IDX_FILES, load_dataset, shift
+from nas.data import DEBIAN_FASHION_MNIST, IDX_FILES, Dataset, load_dataset, shift
 from search_spaces import InvalidInput
 
 
@@ -149,9 +149,25 @@ def test_shift_moves_whole_images():
     assert shift(images, 0, torch.Generator()) is images
 
 
-def test_what_is_computed_over_channels_belongs_to_each_channel() -> None:
-    rng = np.random.default_rng(0)
-    opaque = np.full((8, 1, 6, 6), 255, np.float32)
-    images = np.concatenate([rng.integers(0, 200, (8, 3, 6, 6)).astype(np.float32), opaque], axis=1)
-    moved = shift(torch.from_numpy(images), 2, torch.Generator().manual_seed(0))
+def rgba() -> np.ndarray:
+    """Give random colours of which the first pixel is 0.1, with opaque alpha."""
+    images = np.random.default_rng(0).uniform(0.2, 200, (8, 4, 6, 6)).astype(np.float32)
+    images[:, :3, 0, 0] = 0.1
+    images[:, 3] = 255
+    return images
+
+
+def test_shift_fills_each_channel_with_its_own_least_value():
+    images = torch.from_numpy(rgba())
+    moved = shift(images, 2, torch.Generator().manual_seed(0))
     assert (moved[:, 3] == 255).all()
+    assert torch.isin(moved[:, :3], images[:, :3]).all()
+    assert (moved[:, :3].amin(dim=(0, 2, 3)) == images[:, :3].amin(dim=(0, 2, 3))).all()
+
+
+def test_a_constant_channel_has_deviation_one():
+    x, y = rgba(), np.arange(8) % 2
+    mean, std = Dataset("npz", x, y, x, y, x, y, n_classes=2).pixel_statistics()
+    assert mean[3] == 255
+    assert std[3] == 1
+    np.testing.assert_allclose(std[:3], x[:, :3].std(axis=(0, 2, 3)), rtol=1e-5)
