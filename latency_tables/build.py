@@ -15,7 +15,7 @@ from latency_tables.estimate import choose_parts, estimate_parts
 from latency_tables.measure import Progress, measure_graphs, seconds_per_model
 from latency_tables.pricing import fit, graph_features, iterate_parts, sort_parts
 from latency_tables.table import LatencyTable, Report
-from latency_tables.timing import GREATEST_DISTURBED, Measurement, Protocol, Timings
+from latency_tables.timing import Measurement, Protocol, Timings
 from search_spaces.baselines import baselines, uniform_genome
 from search_spaces.errors import InvalidInput
 from search_spaces.graph import Graph
@@ -161,7 +161,7 @@ def assemble(plan: Plan, timings: Timings, device: str, fingerprint: Mapping[str
         estimated=estimated,
         reference_ms=timings.reference_ms,
         coefficients=tuple(map(float, coefficients)),
-        report=judge(measured[n_fit:], predicted, n_fit=n_fit, disturbed=timings.disturbed, minutes=minutes),
+        report=judge(measured[n_fit:], predicted, n_fit=n_fit, timings=timings, minutes=minutes),
     )
 
 
@@ -170,7 +170,7 @@ def judge(
     predicted: NDArray[np.float64],
     *,
     n_fit: int,
-    disturbed: float,
+    timings: Timings,
     minutes: float,
 ) -> Report:
     """Compare predictions with held-out measurements and say whether the table is valid, and why not.
@@ -188,10 +188,6 @@ def judge(
         reasons.append(f"mean error {errors.mean():.1f} % on held-out networks is above {allowed:.1f} %")
     if not tau >= LEAST_TAU:
         reasons.append(f"Kendall tau {tau:.3f} on held-out networks is below {LEAST_TAU}")
-    if disturbed > GREATEST_DISTURBED:
-        reasons.append(
-            f"during {100 * disturbed:.0f} % of the timings another process took the processor or its speed changed"
-        )
     return Report(
         n_fit=n_fit,
         n_held_out=len(measured),
@@ -199,7 +195,8 @@ def judge(
         greatest_error=float(errors.max()),
         tau=tau,
         split_half=split_half,
-        disturbed=100 * disturbed,
+        disturbed=100 * timings.disturbed,
+        drift=100 * timings.drift,
         is_valid=not reasons,
         reasons=tuple(reasons),
         held_out=tuple((float(a), float(b)) for a, b in zip(truth, predicted, strict=True)),

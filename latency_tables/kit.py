@@ -116,7 +116,8 @@ def read_result(path: Path, plan: Plan, target: Device) -> Result:
         times = [ms for name in plan.graphs for ms in measurements[name].rounds or (math.nan,)]
         if not all(math.isfinite(ms) and ms > 0 for ms in times):
             raise InvalidInput(f"'{path}' holds times that are not positive numbers; measure anew")
-        timings = Timings(measurements, float(content["reference_ms"]), float(content["disturbed"]))
+        drift = float(content.get("drift", 0))  # kits told none before
+        timings = Timings(measurements, float(content["reference_ms"]), float(content["disturbed"]), drift)
         return Result(timings, dict(content["fingerprint"]), float(content["minutes"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InvalidInput):
@@ -152,7 +153,7 @@ def _read_csv(text: str, path: Path, names: list[str]) -> Timings:
             f"{len(names)} are too few, the first is '{rare[0]:.60}'"
         )
     measurements = {name: Measurement(tuple(times), (True,) * len(times)) for name, times in rounds.items()}
-    return Timings(measurements, 1.0, 0.0)
+    return Timings(measurements, 1.0, 0.0, 0.0)
 
 
 def digest(plan: Plan, target: Device) -> str:

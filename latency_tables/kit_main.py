@@ -75,6 +75,7 @@ def run(kit: Path, out: Path) -> None:
         "fingerprint": fingerprint,
         "reference_ms": timings.reference_ms,
         "disturbed": timings.disturbed,
+        "drift": timings.drift,
         "minutes": (time.perf_counter() - started) / 60,
         "measurements": {name: [list(m.rounds), list(m.undisturbed)] for name, m in timings.measurements.items()},
     }

@@ -36,11 +36,12 @@ class Report:
         greatest_error: Greatest absolute error, percent.
         tau: Kendall's tau between the two.
         split_half: Mean relative difference of the measured networks between rounds, percent: nothing can be better.
-        disturbed: Share of the timings that were disturbed to the end, percent.
+        disturbed: Share of the timings that were disturbed to the end, percent: a warning, no reason.
         is_valid: The verdict.
         reasons: Why not, one sentence each; empty when valid.
         held_out: Pairs of measured and predicted milliseconds.
         minutes: How long the measurement took.
+        drift: Change of the reference network from the first round to the last, percent.
     """
 
     n_fit: int
@@ -54,6 +55,7 @@ class Report:
     reasons: tuple[str, ...]
     held_out: tuple[tuple[float, float], ...]
     minutes: float
+    drift: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -206,6 +208,7 @@ class LatencyTable:
             if not all(math.isfinite(ms) and ms > 0 for ms in times) or len(table.coefficients) != N_FEATURES + 1:
                 raise InvalidInput(f"'{origin}' holds times that are not positive numbers; measure anew")
             numbers = [report[name] for name in ("mape", "greatest_error", "tau", "split_half", "disturbed", "minutes")]
+            numbers.append(report.get("drift", 0.0))
             if not all(math.isfinite(number) for number in [*table.coefficients, *numbers]):
                 raise InvalidInput(f"'{origin}' holds numbers that are not finite; measure anew")
             if any(len(m.rounds) != len(m.undisturbed) for m in table.measurements.values()):

@@ -28,7 +28,6 @@ STEADY = 0.02  # two medians of a warm model agree within
 DRIFT = 0.05  # of the reference during a burst; single checks of a quiet machine scatter by +-2.5 %
 GREATEST_WAIT = 0.03  # share of a burst in which the model waited for a processor
 CHECK_SECONDS = 0.001
-GREATEST_DISTURBED = 0.1  # share of timings
 IMPATIENCE = 4.0  # a timing may take this many times as much patience as an even share of what is left
 
 
@@ -129,11 +128,13 @@ class Timings:
         measurements: By name of the model.
         reference_ms: Milliseconds of the reference that all times are scaled to.
         disturbed: Share of the timings that were disturbed to the end.
+        drift: Relative change of the reference from the first round to the last: the speed of the machine.
     """
 
     measurements: dict[str, Measurement]
     reference_ms: float
     disturbed: float
+    drift: float
 
 
 class Watch:
@@ -286,4 +287,5 @@ def time_models(
         for name, row in timings.items()
     }
     disturbed = float(np.mean([not timing.undisturbed for timing in everything]))
-    return Timings(measurements, reference_ms, disturbed)
+    first, last = (np.median([row[i].reference_ms for row in timings.values()]) for i in (0, -1))
+    return Timings(measurements, reference_ms, disturbed, float(last / first - 1))

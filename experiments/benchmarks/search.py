@@ -11,10 +11,13 @@ seeds of the mean over devices. Every finished search is a line of the raw file;
 import argparse
 import itertools
 import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import joblib
 import numpy as np
+import optuna
 import pandas as pd
 
 from nas.search import hypervolume, search
@@ -22,6 +25,7 @@ from search_spaces import Choice, TabularSpace
 
 OPERATORS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 MARKS = (50, 100, 150, 300)
+SAMPLERS = {"gp": optuna.samplers.GPSampler, "tpe": optuna.samplers.TPESampler}
 KEYS = ["strategy", "free_latency", "seed", "device"]
 
 
@@ -31,7 +35,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--raw", type=Path, default=Path("runs/search.csv"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--strategies", nargs="+", default=["predictor:gaussian_process"], help="NAME or predictor:NAME")
+    parser.add_argument("--strategies", nargs="+", default=["predictor:gaussian_process"], help="NAME, predictor:NAME, or bare:gp and bare:tpe: Optuna's samplers by themselves")
     parser.add_argument("--n", type=int, default=300, help="measurements of a search")
     parser.add_argument("--free-latency", action="store_true", help="latency is a table: it costs nothing")
     parser.add_argument("--jobs", type=int, default=2)
@@ -66,19 +70,22 @@ def run(table: pd.DataFrame, strategy: str, free_latency: bool, seed: int, devic
 
     name, _, predictor = strategy.partition(":")
     started = time.perf_counter()
-    result = search(
-        space,
-        measure,
-        cheap={"latency_ms": lambda genomes: look_up(genomes)[:, 1]} if free_latency else {},
-        n_measurements=n,
-        strategy=name,
-        predictors=predictor or "auto",
-        rng=np.random.default_rng(seed),
-    )
+    if name == "bare":
+        found = ask_bare(predictor, look_up, seed, n)
+    else:
+        result = search(
+            space,
+            measure,
+            cheap={"latency_ms": lambda genomes: look_up(genomes)[:, 1]} if free_latency else {},
+            n_measurements=n,
+            strategy=name,
+            predictors=predictor or "auto",
+            rng=np.random.default_rng(seed),
+        )
+        found = result.archive[["error", "latency_ms"]].to_numpy(float)
     seconds = time.perf_counter() - started
     reference = np.array([np.quantile(values[:, 0], 0.9), np.quantile(values[:, 1], 0.99)])
     whole = hypervolume(values, reference)
-    found = result.archive[["error", "latency_ms"]].to_numpy(float)
     shares = {str(mark): hypervolume(found[:mark], reference) / whole if mark <= n else np.nan for mark in MARKS}
     return {
         "strategy": strategy,
@@ -89,6 +96,31 @@ def run(table: pd.DataFrame, strategy: str, free_latency: bool, seed: int, devic
         **shares,
         "s": seconds,
     }
+
+
+def ask_bare(sampler: str, look_up: Callable[[np.ndarray], np.ndarray], seed: int, n: int) -> np.ndarray:
+    """Optimize by a sampler of Optuna with nothing of hwnas around it.
+
+    A network that it asks for again is evaluated again, at no cost, up to ten times as many trials as networks.
+
+    Returns:
+        Error and latency of the distinct networks in the order of their first trial, shape `(at most n, 2)`.
+    """
+    found: dict[tuple[int, ...], tuple[float, float]] = {}
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        genome = tuple(trial.suggest_categorical(f"edge{i}", range(len(OPERATORS))) for i in range(6))
+        error, latency = look_up(np.array([genome]))[0].tolist()
+        found.setdefault(genome, (error, latency))
+        if len(found) == n:
+            trial.study.stop()
+        return error, latency
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    study = optuna.create_study(sampler=SAMPLERS[sampler](seed=seed), directions=["minimize", "minimize"])
+    study.optimize(objective, n_trials=10 * n)
+    return np.array(list(found.values()))
 
 
 def show(raw: pd.DataFrame, options: argparse.Namespace) -> None:

@@ -45,6 +45,7 @@ class Known:
     Attributes:
         genomes: Shape `(n, n_genes)`.
         expensive: Measured objectives by name, each `(n,)`.
+        workers: Networks that are measured at once.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Known:
         self.expensive: dict[str, Floats] = {}
         self._measure = measure
         self._memory = memory
-        self._workers = workers
+        self.workers = workers
         self._progress = progress
 
     def __len__(self) -> int:
@@ -94,10 +95,10 @@ class Known:
 
     def _measure_each(self, due: Genomes, missing: list[int]):  # type: ignore[no-untyped-def]
         """Yield place and values of each missing genome, in the order in which they are done."""
-        if self._workers == 1 or len(missing) == 1:
+        if self.workers == 1 or len(missing) == 1:
             yield from (_measure_one(self._measure, due[i : i + 1], i) for i in missing)
             return
-        run = joblib.Parallel(n_jobs=self._workers, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
+        run = joblib.Parallel(n_jobs=self.workers, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
         try:
             yield from run(joblib.delayed(_measure_one)(self._measure, due[i : i + 1], i) for i in missing)
         except BrokenProcessPool as error:

@@ -15,11 +15,15 @@ from nas.search.known import Known
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
 from search_spaces.space import Genomes
 
-N_WASTED = 5  # answers that are measured already or against a constraint, after which chance decides
+N_WASTED = 20  # answers that cannot be measured, after which chance decides
 
 
 class OptunaStrategy:
     """Asks a sampler and tells it what was measured; the study lives in memory.
+
+    A sampler learns from every answer, so it is asked for no more networks than are measured at once. One that it asks for
+    again is answered with what is known of it, as a study that measures it again would; one that breaks a constraint counts
+    as the worst seen. To tell either as failed would teach it nothing: the sampler would ask for it again and again.
 
     Args:
         build: From a seed to the sampler.
@@ -28,14 +32,14 @@ class OptunaStrategy:
     def __init__(self, build: Callable[[int], BaseSampler]) -> None:
         self.build = build
         self.study: optuna.Study | None = None
-        self._told = 0
+        self._told: dict[bytes, list[float]] = {}
         self._asked: dict[bytes, Trial] = {}
 
     def propose(self, known: Known, n: int, rng: np.random.Generator) -> Genomes:
         """See `Strategy`."""
         if not len(known):
             return seeds(known)
-        choices = known.space.choices
+        choices, n = known.space.choices, min(n, known.workers)
         # Places of options instead of options: these may be of any type.
         distributions = {c.name: CategoricalDistribution(tuple(range(len(c.options)))) for c in choices}
         with warnings.catch_warnings():
@@ -44,30 +48,33 @@ class OptunaStrategy:
                 directions = [StudyDirection.MINIMIZE] * known.values().shape[1]
                 self.study = optuna.create_study(sampler=self.build(int(rng.integers(2**31))), directions=directions)
             self._tell(self.study, known, distributions)
-            found = np.empty((0, len(choices)), np.int16)
+            found = np.empty((0, len(choices)), known.genomes.dtype)
             for _ in range(n + N_WASTED):
                 trial = self.study.ask(dict(distributions))
                 genome = known.space.canonicalize(np.array([[trial.params[choice.name] for choice in choices]]))
-                if not len(known.open(genome)) or (found == genome).all(axis=1).any():
+                if (values := self._told.get(genome.tobytes())) is not None:
+                    self.study.tell(trial, values)
+                elif not known.feasible(genome).all():
+                    self.study.tell(trial, known.values().max(axis=0).tolist())
+                elif genome.tobytes() in self._asked:  # nothing is known of it yet
                     self.study.tell(trial, state=TrialState.FAIL)
-                    continue
-                found = np.concatenate([found, genome])
-                self._asked[genome.tobytes()] = trial
-                if len(found) == n:
-                    return found
+                else:
+                    found = np.concatenate([found, genome])
+                    self._asked[genome.tobytes()] = trial
+                    if len(found) == n:
+                        return found
         rest = known.unmeasured(np.concatenate([found, random_networks(known, n, rng)]))
         return rest[:n]
 
     def _tell(self, study: optuna.Study, known: Known, distributions: dict[str, CategoricalDistribution]) -> None:
-        rows = zip(known.genomes[self._told :], known.values()[self._told :], strict=True)
-        for genome, values in rows:
+        for genome, row in list(zip(known.genomes, known.values().tolist(), strict=True))[len(self._told) :]:
             trial = self._asked.pop(genome.tobytes(), None)
             if trial is not None:
-                study.tell(trial, values.tolist())
+                study.tell(trial, row)
             else:
                 params = dict(zip(distributions, genome.tolist(), strict=True))
-                study.add_trial(create_trial(params=params, distributions=dict(distributions), values=values.tolist()))
-        self._told = len(known)
+                study.add_trial(create_trial(params=params, distributions=dict(distributions), values=row))
+            self._told[genome.tobytes()] = row
 
 
 STRATEGIES.register("tpe")(lambda: OptunaStrategy(lambda seed: TPESampler(seed=seed)))
