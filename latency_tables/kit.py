@@ -22,6 +22,9 @@ from search_spaces import errors, registry
 from search_spaces.errors import InvalidInput
 from search_spaces.lowering import lower
 
+LEAST_ROUNDS = 2  # of each part, or nothing is known of how well times repeat
+FOREIGN = "foreign"  # version of a runtime that hwnas does not know: its times come as CSV
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -36,6 +39,11 @@ class Result:
     timings: Timings
     fingerprint: dict[str, Any]
     minutes: float
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it was measured by other means than a kit: its times are milliseconds as they were, of no reference."""
+        return self.fingerprint["version"] == FOREIGN
 
 
 def pack_kit(plan: Plan, target: Device, protocol: Protocol, path: Path) -> None:
@@ -66,7 +74,7 @@ def pack_kit(plan: Plan, target: Device, protocol: Protocol, path: Path) -> None
             archive.writestr("search_spaces/__init__.py", "")
             archive.writestr("__main__.py", inspect.getsource(kit_main))
             archive.writestr("spec.json", json.dumps(spec))
-            rows = [[name, f"models/{i}.onnx", ""] for i, name in enumerate(plan.graphs)]
+            rows = [[name, f"models/{i}.onnx", ""] for i, name in enumerate(plan.graphs) for _ in range(LEAST_ROUNDS)]
             archive.writestr("parts.csv", _to_csv([["part", "file", "latency_ms"], *rows]))
             for name, graph in [("reference", plan.reference), *enumerate(plan.graphs.values())]:
                 archive.writestr(f"models/{name}.onnx", lower(graph, batch=target.batch).SerializeToString())
@@ -78,20 +86,17 @@ def read_result(path: Path, plan: Plan, target: Device) -> Result:
     """Return what was measured elsewhere: a kit's `result.json`, or a CSV file filled in by other means.
 
     Args:
-        path: The JSON, or a CSV file with the columns `part` and `latency_ms`, each part in several rows.
+        path: The JSON, or a CSV file with the columns `part` and `latency_ms`, each part in two rows or more.
         plan: The plan that the kit was made with.
         target: The settings that it was made with.
 
     Raises:
         InvalidInput: If the file is damaged, in another unit, or of another plan.
     """
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read the result '{path}': {error}") from error
-    if path.suffix == ".csv":
-        fingerprint = {**dataclasses.asdict(target), "version": "foreign"}
-        return Result(_read_csv(text, path, list(plan.graphs)), fingerprint, 0.0)
+    if _is_csv(path):
+        fingerprint = {**dataclasses.asdict(target), "version": FOREIGN}
+        return Result(_read_csv(path, list(plan.graphs)), fingerprint, 0.0)
+    text = _read_text(path)
     way_out = "give the JSON file that it wrote, or a CSV file"
     try:
         content = json.loads(text)
@@ -126,28 +131,69 @@ def read_result(path: Path, plan: Plan, target: Device) -> Result:
 
 
 def measured_names(path: Path) -> set[str]:
-    """Return the names of what a result holds; none if it is no result."""
+    """Return the names of what a result holds, JSON or CSV.
+
+    Raises:
+        InvalidInput: If it is no result.
+    """
+    if _is_csv(path):
+        return {part for part, _ in _rows(path)}
     try:
-        return set(json.loads(path.read_text())["measurements"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
+        return set(json.loads(_read_text(path))["measurements"])
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput(f"'{path}' is no result of a kit; give the JSON file that it wrote, or a CSV file") from error
 
 
-def _read_csv(text: str, path: Path, names: list[str]) -> Timings:
-    rows = list(csv.DictReader(text.splitlines()))
-    if not rows or not {"part", "latency_ms"} <= set(rows[0]):
-        raise InvalidInput(f"'{path}' must have the columns part and latency_ms, got {list(rows[0]) if rows else 'nothing'}")
+def measured_device(path: Path) -> str | None:
+    """Return the name of the device that a result says it is of; None where it says none, as a CSV file."""
+    try:
+        return None if _is_csv(path) else str(json.loads(_read_text(path))["device"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_csv(path: Path) -> bool:
+    return path.suffix.lower() == ".csv"
+
+
+def _read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8, or in UTF-16 if it begins with its mark, as some spreadsheets write."""
+    try:
+        content = path.read_bytes()
+        return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read the result '{path}': {error}") from error
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    """Return part and time of each row of a CSV file, as spreadsheets write it: any case, commas, semicolons or tabs."""
+    lines = _read_text(path).splitlines()
+    first = lines[0] if lines else ""
+    separator = max(",;\t", key=first.count)
+    rows = list(csv.reader(lines, delimiter=separator))
+    header = [name.strip().lower() for name in rows[0]] if rows else []
+    if not {"part", "latency_ms"} <= set(header):
+        raise InvalidInput(f"'{path}' must have the columns part and latency_ms, got {header or 'nothing'}")
+    part, time = header.index("part"), header.index("latency_ms")
+    found = [(row[part].strip(), row[time].strip()) for row in rows[1:] if len(row) > max(part, time)]
+    # Where semicolons separate, the decimal sign is a comma.
+    return [(name, text.replace(",", ".") if separator != "," else text) for name, text in found]
+
+
+def _read_csv(path: Path, names: list[str]) -> Timings:
     rounds: dict[str, list[float]] = {name: [] for name in names}
-    for row in rows:
+    for part, text in _rows(path):
         try:
-            ms = float(row["latency_ms"])
-        except (TypeError, ValueError):
+            ms = float(text)
+        except ValueError:
             ms = math.nan
         if not (math.isfinite(ms) and ms > 0):
-            raise InvalidInput(f"'{path}': latency_ms must hold positive numbers of milliseconds, got '{row['latency_ms']}'")
-        if row["part"] in rounds:
-            rounds[row["part"]].append(ms)
-    if rare := [name for name, times in rounds.items() if len(times) < 2]:
+            raise InvalidInput(f"'{path}': latency_ms must hold positive numbers of milliseconds, got '{text}'")
+        if part in rounds:
+            rounds[part].append(ms)
+    if rare := [name for name, times in rounds.items() if len(times) < LEAST_ROUNDS]:
         raise InvalidInput(
             f"'{path}' must hold each part at least twice, so that it can be seen how well times repeat; {len(rare)} of "
             f"{len(names)} are too few, the first is '{rare[0]:.60}'"

@@ -16,6 +16,7 @@ from search_spaces.errors import InvalidInput
 
 RESULT_FORMAT = "hwnas kit result"
 RESULT_VERSION = 1
+SECONDS_A_LINE = 20.0  # where the output is no terminal
 
 
 def main() -> int:
@@ -56,11 +57,17 @@ def run(kit: Path, out: Path) -> None:
         journal = Journal(out.with_suffix(".journal"), heading)
         known = {key: value for key, value in journal.known.items() if key[1] < protocol.rounds}
 
+        said = started
+
         def keep(found: Known, done: int, total: int) -> None:
+            nonlocal said
             journal.add(found)
-            spent = time.perf_counter() - started
-            left = spent / max(done - len(known), 1) * (total - done) / 60
-            print(f"\r{done} of {total} timings, {left:.1f} minutes left   ", end="", flush=True)
+            now, seen = time.perf_counter(), sys.stdout.isatty()
+            left = (now - started) / max(done - len(known), 1) * (total - done) / 60
+            if seen or done == total or now - said >= SECONDS_A_LINE:
+                said = now
+                text = f"{done} of {total} timings, {left:.1f} minutes left"
+                print(f"\r{text}   " if seen else text, end="" if seen else "\n", flush=True)
 
         print(f"{len(builders)} models, {protocol.rounds} rounds on {device.name}")
         reference = builder("models/reference.onnx", 1)()  # threads of its own would spin beside a model's

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import optuna
@@ -23,6 +25,14 @@ from search_spaces.errors import InvalidInput
 from search_spaces.space import Genomes, SearchSpace
 
 N_ATTEMPTS = 5  # to make a study that another process is making too
+PATIENCE = 30  # seconds that SQLite waits for another process
+REMEDIES = {  # by a word of what the database says
+    "is locked": "another process is using it; try again when that has ended",
+    "disk is full": "make room, and the same command goes on",
+    "disk i/o": "make room, and the same command goes on",
+    "readonly": "make it writable, and the same command goes on",
+    "unable to open": "make its folder readable and writable, and the same command goes on",
+}
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -32,7 +42,7 @@ class Archive:
 
     Args:
         space: The space; an archive of another one is refused.
-        storage: Database URL, such as `sqlite:///runs/digits/archive.db`.
+        storage: Database URL, such as `sqlite:///runs/digits/archive.db`; of any path: `sqlite_url`.
         study: Name of the study: what is measured, such as `error`.
         names: The measured values; the first is the study's objective, the others are kept as attributes.
         identity: What else a study must agree with, such as which weights were measured.
@@ -164,10 +174,9 @@ def explained(shown: str) -> Iterator[None]:
     except (SQLAlchemyError, OptunaError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         root = _root(error)
         reason = (str(root).splitlines() or [type(root).__name__])[0]
-        if "disk is full" in reason or "disk I/O" in reason:
-            raise InvalidInput(
-                f"cannot write to the archive '{shown}' ({reason}); make room, and the same command goes on"
-            ) from error
+        remedy = next((text for word, text in REMEDIES.items() if word in reason.lower()), None)
+        if remedy:
+            raise InvalidInput(f"the archive '{shown}' cannot be used now ({reason}); {remedy}") from error
         way_out = "move it away to start anew" if shown.startswith("sqlite") else "is the server there?"
         raise InvalidInput(f"the archive '{shown}' cannot be read ({reason}); {way_out}") from error
 
@@ -194,8 +203,8 @@ def _open_study(name: str, url: str, identity: dict[str, str]) -> tuple[optuna.S
             if "identity" not in study.user_attrs:
                 study.set_user_attr("identity", identity)
             return study, study.user_attrs["identity"]
-        except (IntegrityError, OperationalError, ProgrammingError, StorageInternalError):
-            if attempt == N_ATTEMPTS - 1:
+        except (IntegrityError, OperationalError, ProgrammingError, StorageInternalError) as error:
+            if attempt == N_ATTEMPTS - 1 or "is locked" in str(_root(error)):  # it has been waited for
                 raise
             time.sleep(0.2)
     raise AssertionError("unreachable")
@@ -213,7 +222,27 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
                 "an archive on PostgreSQL needs its driver; install it with `pip install 'hwnas[postgresql]'`"
             )
         url = url.replace("postgresql:", "postgresql+psycopg:", 1)
-    return optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool})
+    settings = {"connect_args": {"timeout": PATIENCE}} if url.startswith("sqlite:") else {}
+    return optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool, **settings})
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of an SQLite file at any path, whatever a URL would take its letters for.
+
+    Source: SQLite's URI filenames, https://www.sqlite.org/uri.html.
+    """
+    plain = str(path.resolve())
+    return f"sqlite:///{plain}" if quote(plain) == plain else f"sqlite:///file:{quote(plain)}?uri=true"
+
+
+def has_study(storage: str, study: str) -> bool:
+    """Return whether a database that is there holds a study.
+
+    Raises:
+        InvalidInput: If it cannot be opened.
+    """
+    with explained(without_password(storage)):
+        return study in optuna.study.get_all_study_names(open_storage(storage))
 
 
 def without_password(storage: str) -> str:

@@ -102,7 +102,11 @@ def _measure(options: argparse.Namespace) -> int:
         )
         return 0
     with lock:
-        tables = [take(Path(options.result))] if options.result else [d.measure(again=options.again) for d in devices]
+        tables = (
+            [take(Path(options.result), again=options.again)]
+            if options.result
+            else [d.measure(again=options.again) for d in devices]
+        )
     for table in tables:
         print_verdict(table, console)
     for device in devices:

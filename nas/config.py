@@ -234,7 +234,7 @@ class Experiment:
     seed: int = 0
     """Of everything random."""
     threads: int = 2
-    """Threads for training and evaluation."""
+    """Threads for training and evaluation; another number adds up in another order and gives other weights."""
     space: str = "mobilenet-digits"
     """Search space; `hwnas spaces` lists them."""
     formats: tuple[str, ...] = ()

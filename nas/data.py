@@ -82,6 +82,25 @@ class Dataset:
         return mean.astype(np.float32), np.where(constant, 1.0, np.maximum(std, 1e-6)).astype(np.float32)
 
 
+def read_in_words(data: Dataset) -> list[str]:
+    """Return what was read, in a line, and further lines on what is likely to be a mistake."""
+    images = data.x_train
+    least, greatest = images.min(axis=(0, 2, 3)), images.max(axis=(0, 2, 3))
+    ranges = [f"{low:g} to {high:g}" for low, high in zip(least, greatest, strict=True)]
+    values = ranges[0] if len(set(ranges)) == 1 else f"by channel {'; '.join(ranges)}"
+    channels, height, width = data.image_shape
+    lines = [
+        f"read {data.name}: {len(images):,} training, {len(data.x_val):,} validation and {len(data.x_test):,} test images, "
+        f"{channels} channel{'' if channels == 1 else 's'}, {height}x{width}, {data.n_classes} classes, values {values}"
+    ]
+    if (images == images[0]).all():
+        return [*lines, "warning: all training images are alike: nothing can be learned from them"]
+    constant = [str(i) for i, (low, high) in enumerate(zip(least, greatest, strict=True)) if low == high]
+    if constant:
+        lines.append(f"warning: channel {', '.join(constant)} is the same in every pixel of every image: it tells nothing")
+    return lines
+
+
 def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: int = 0) -> Dataset:
     """Load a data set and take its validation images, stratified by class, from the training images.
 
@@ -89,7 +108,7 @@ def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: in
         name: `digits` (scikit-learn's, inside the dependency), `fashion_mnist` (a folder with the four idx files, gzipped
             or not), `npz` (a file with x_train, y_train, x_test, y_test; images `(n, h, w)`, NHWC or NCHW) or `image_folder`
             (a folder with train/CLASS/FILE and test/CLASS/FILE).
-        path: File or folder; `fashion_mnist` without one looks where Debian's package `dataset-fashion-mnist` puts it.
+        path: File or folder, `~` is the home; `fashion_mnist` without one looks where Debian's package `dataset-fashion-mnist` puts it.
         n_val: Number of validation images; 0 means a sixth of the training images.
         seed: Of the split.
 
@@ -98,7 +117,7 @@ def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: in
     """
     if name not in LOADERS:
         raise InvalidInput(f"unknown data set '{name}'; known: {', '.join(LOADERS)}")
-    x, y, x_test, y_test, classes = LOADERS[name](path)
+    x, y, x_test, y_test, classes = LOADERS[name](str(Path(path).expanduser()) if path else path)
     x, y = _checked(x, y, "training")
     x_test, y_test = _checked(x_test, y_test, "test")
     if x.shape[1:] != x_test.shape[1:]:
@@ -110,6 +129,10 @@ def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: in
         raise InvalidInput(f"the training labels must name every class in 0..{n_classes - 1}, but have no {absent[:5]}")
     if y_test.max() >= n_classes:
         raise InvalidInput(f"the training labels are 0..{n_classes - 1}, but a test label is {y_test.max()}")
+    if not n_val and len(x) // 6 < n_classes:
+        raise InvalidInput(
+            f"a sixth of {len(x)} training images is fewer than one of each of {n_classes} classes for validation; set n_val"
+        )
     n_val = n_val or len(x) // 6
     if not n_classes <= n_val <= len(x) - n_classes:
         raise InvalidInput(f"n_val must leave both sides at least {n_classes} of {len(x)} images, got {n_val}")

@@ -78,15 +78,28 @@ def _read(file: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
+                wide = _is_wide(image)
                 image.load()
                 found = ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
         raise InvalidInput(f"'{file}' is no image that can be read") from error
     except Exception as error:  # decoders raise their own kinds for damaged files
         raise InvalidInput(f"'{file}' is damaged: {error}") from error
-    if found.mode not in GREY + COLOUR:
-        raise InvalidInput(f"'{file}' has more than 8 bits a channel ({found.mode}); save such images as npz")
+    if wide or found.mode not in GREY + COLOUR:
+        raise InvalidInput(f"'{file}' has more than 8 bits a channel ({wide or found.mode}); save such images as npz")
     return found
+
+
+def _is_wide(image: Image.Image) -> str:
+    """Return how a file stores more than 8 bits a channel where decoding would keep 8 of them; nothing where it does not.
+
+    Pillow tells it in the arguments of the decoder: a raw mode such as `RGB;16B`, of PPM the greatest value.
+    """
+    words = [word for tile in image.tile for word in (tile.args if isinstance(tile.args, tuple) else (tile.args,))]
+    wide = [word for word in words if isinstance(word, str) and any(f";{bits}" in word for bits in (12, 16, 32))]
+    if image.format == "PPM":
+        wide += [f"values up to {word}" for word in words if isinstance(word, int) and word > 255]
+    return wide[0] if wide else ""
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -75,19 +75,30 @@ class Latencies:
         found = [values or dict.fromkeys(COLUMNS, np.nan) for values in self._archive.lookup(genomes)]
         return {f"{name}{self.suffix}": np.array([values[name] for values in found]) for name in COLUMNS}
 
-    def take(self, genomes: Genomes, file: Path) -> LatencyTable:
-        """Take what a kit has measured elsewhere: the table if there is none, otherwise those of the networks it holds.
+    def is_due(self, genomes: Genomes, file: Path) -> bool:
+        """Return whether a result holds networks of these that were not timed yet."""
+        return not measured_names(file).isdisjoint(self._graphs(self._due(genomes)))
+
+    def take_networks(self, genomes: Genomes, file: Path) -> LatencyTable:
+        """Take the times of networks that a kit has measured elsewhere, and return the table.
+
+        Args:
+            genomes: Networks that may be in it, shape `(n, n_genes)`.
+            file: The result.
 
         Raises:
-            InvalidInput: If the file is no such result.
+            InvalidInput: If the file is no such result, or holds none of the networks.
         """
-        if not self.device.path.exists():
-            return self.device.take(file)
         table = self.device.read()
         due = self._due(genomes)
         graphs = self._graphs(due)
         names = measured_names(file)
         chosen = {name: graph for name, graph in graphs.items() if name in names}
+        if not chosen:
+            raise InvalidInput(
+                f"'{file}' holds no network that is to be timed on '{self.device.device.name}', whose table is here already; "
+                "if it is a new table, --again puts it in its place"
+            )
         measurements = self.device.take_networks(chosen, table, file)
         self._keep([g for g, name in zip(due, graphs, strict=True) if name in chosen], list(measurements.values()))
         return table

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from nas import processes
+from nas.archive import has_study, without_password
 from nas.config import Experiment
 from nas.pipeline import Pipeline
 from nas.run_folder import RunFolder
@@ -49,8 +50,18 @@ def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...
 
 
 def _check(pipeline: Pipeline) -> None:
-    """Check data, space, limits and given weights, as far as that can be before anything is written."""
+    """Check data, space, limits, name and given weights, as far as that can be before anything is written."""
     pipeline.check_limits(measured=False)
+    _check_name(pipeline)
     given = pipeline.experiment.training.start_from
     if given and not (pipeline.run.checkpoint.exists() or pipeline.run.supernet.exists()):
-        start_from(pipeline.new_supernet(), Path(given))
+        start_from(pipeline.new_supernet(), Path(given).expanduser())
+
+
+def _check_name(pipeline: Pipeline) -> None:
+    """Raise `InvalidInput` if a run that has trained nothing yet bears the name of another one in a database they share."""
+    name, storage = pipeline.experiment.name, pipeline.experiment.archive
+    if storage and not pipeline.run.supernet.exists() and has_study(storage, f"{name}: error"):
+        raise InvalidInput(
+            f"the archive '{without_password(storage)}' holds another run named '{name}'; change `name` in the experiment"
+        )

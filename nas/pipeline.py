@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from latency_tables.kit import measured_device
 from latency_tables.modelled import Accelerator
 from latency_tables.table import LatencyTable
 from nas import processes
 from nas.archive import Archive
-from nas.data import Dataset, load_dataset
+from nas.data import Dataset, load_dataset, read_in_words
 from nas.evaluation import Evaluator
 from nas.export.bundle import check_folder, export_bundle
 from nas.finetuning import finetune
 from nas.front import measured_front
 from nas.latencies import Latencies
-from nas.progress import Update, console, progress_bar
+from nas.progress import Update, console, progress_bar, working
 from nas.provenance import provenance, recorded
 from nas.report.plot import front_png
 from nas.report.table import describe, print_verdict
@@ -81,8 +82,6 @@ class Pipeline:
         """The latency table of the run's first device, measured or to be measured."""
         return self.latencies[0].device
 
-    # ------------------------------------------------------------------ stages
-
     def train(self) -> None:
         """Train the supernet, or go on from the last checkpoint; nothing happens when it is trained.
 
@@ -92,9 +91,11 @@ class Pipeline:
             self._trained()
             return
         config = self.experiment.training
+        if processes.is_first():
+            console.print("\n".join(read_in_words(self.data)), soft_wrap=True)
         supernet = self.new_supernet()
         if config.start_from and not self.run.checkpoint.exists():
-            start_from(supernet, Path(config.start_from))
+            start_from(supernet, Path(config.start_from).expanduser())
         supernet.to("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(max(1, self.experiment.threads // processes.count()))
         with progress_bar("training") as update, tensorboard_log(self.run.tensorboard) as log:
@@ -131,16 +132,23 @@ class Pipeline:
         """
         return [latencies.device.read() for latencies in self.latencies]
 
-    def take_result(self, file: Path) -> LatencyTable:
-        """Take what a kit has measured elsewhere: the table if there is none, otherwise networks near the front.
+    def take_result(self, file: Path, *, again: bool = False) -> LatencyTable:
+        """Take what a kit has measured elsewhere: a table that is missing, otherwise networks near the front.
+
+        Args:
+            file: The result; of several devices elsewhere it is of the one that it names, or of the first that lacks it.
+            again: It is a table, and takes the place of the one that is there.
 
         Raises:
             InvalidInput: If no device of the run is elsewhere, or the file is no such result.
         """
         elsewhere = [each for each in self.latencies if each.device.config.elsewhere] or [self.latencies[0]]
-        missing = [latencies for latencies in elsewhere if not latencies.device.path.exists()]
-        genomes = self.errors.genomes() if not missing else np.empty((0, len(self.space.choices)), np.int16)
-        return (missing or elsewhere)[0].take(genomes, file)
+        named = measured_device(file)
+        devices = [each for each in elsewhere if each.device.config.name == named] or elsewhere
+        if missing := [each for each in devices if again or not each.device.is_readable]:
+            return missing[0].device.take(file, again=again)
+        genomes = self.errors.genomes()
+        return next((each for each in devices if each.is_due(genomes, file)), devices[0]).take_networks(genomes, file)
 
     def check_limits(self, *, measured: bool = True) -> None:
         """Make sure that some network keeps the limits, as far as that is known without training.
@@ -171,10 +179,8 @@ class Pipeline:
         exact = self.costs()
         check_feasible(self.space, exact, config.max, config.min)
         cheap = {name: exact[name] for name in config.objectives if name != "error"}
-        constraints: dict[str, Objective] = {
-            f"max {name}": at_most(exact[name], limit) for name, limit in config.max.items()
-        }
-        constraints |= {f"min {name}": at_least(exact[name], limit) for name, limit in config.min.items()}
+        constraints: dict[str, Objective] = {f"max {name}": at_most(exact[name], x) for name, x in config.max.items()}
+        constraints |= {f"min {name}": at_least(exact[name], x) for name, x in config.min.items()}
         rng = np.random.default_rng(self.experiment.seed)
         result = None
         with progress_bar("searching") as update:
@@ -246,7 +252,7 @@ class Pipeline:
         **options: Any,
     ) -> dict[str, Any]:
         table, n = self.latency.read(), len(self.errors.genomes())
-        with console.status(f"exporting {architecture.id} and proving parity"):
+        with working(f"exporting {architecture.id} and proving parity"):
             return export_bundle(
                 evaluator,
                 self.data,
@@ -264,8 +270,6 @@ class Pipeline:
         for latencies in self.latencies:
             if latencies.device.path.exists():
                 print_verdict(read_table(latencies.device.path), console)
-
-    # ------------------------------------------------------------------ pieces
 
     def _identity(self) -> dict[str, Any]:
         config = self.experiment

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from latency_tables.table import LatencyTable
 from nas import processes
+from nas.archive import sqlite_url
 from nas.config import Experiment, override
 from nas.training.checkpoint import write_atomically
 from search_spaces.errors import InvalidInput
@@ -153,7 +154,7 @@ class RunFolder:
     @property
     def storage(self) -> str:
         """URL of the archive's database."""
-        return f"sqlite:///{self.archive.resolve()}"
+        return sqlite_url(self.archive)
 
     @property
     def objectives(self) -> list[str]:
@@ -247,9 +248,15 @@ def read_table(path: Path) -> LatencyTable:
 
 
 def write_table(table: LatencyTable, path: Path) -> None:
-    """Write a latency table as JSON, and as CSV beside it."""
+    """Write a latency table as JSON, and as CSV beside it.
+
+    Raises:
+        InvalidInput: If it could not be read again; nothing is written then.
+    """
+    text = table.to_json()
+    LatencyTable.from_json(text, str(path))
     write_atomically(path.with_suffix(".csv"), table.to_csv().encode())
-    write_atomically(path, table.to_json().encode())
+    write_atomically(path, text.encode())
 
 
 def numbers(table: pd.DataFrame) -> list[str]:

@@ -11,12 +11,12 @@ import platformdirs
 from latency_tables.backends import BACKENDS
 from latency_tables.build import Plan, assemble, build_table, plan_table, reference_graph
 from latency_tables.device import Device
-from latency_tables.kit import pack_kit, read_result
+from latency_tables.kit import FOREIGN, Result, pack_kit, read_result
 from latency_tables.measure import measure_graphs, measure_model
 from latency_tables.table import LatencyTable
 from latency_tables.timing import Measurement, Protocol
 from nas.config import DeviceConfig, TableConfig
-from nas.progress import progress_bar
+from nas.progress import console, progress_bar
 from nas.report.plot import table_png
 from nas.report.table import print_plan, verdict
 from nas.run_folder import read_table, write_table
@@ -25,6 +25,8 @@ from search_spaces import SPACES, InvalidInput, SearchSpace
 from search_spaces.baselines import formats
 from search_spaces.formats import Precision
 from search_spaces.graph import Graph
+
+FAR = 200.0  # times of unknown origin that are so many times what this machine takes may be in another unit
 
 
 @dataclass(frozen=True)
@@ -125,16 +127,21 @@ class DeviceTable:
             raise InvalidInput(f"'{file}' exists already; choose another file, or remove it first")
         pack_kit(self.plan(), self.device, self.protocol, file)
 
-    def take(self, file: Path) -> LatencyTable:
+    def take(self, file: Path, *, again: bool = False) -> LatencyTable:
         """Make and keep the table of what a kit has measured elsewhere.
+
+        Args:
+            file: The result.
+            again: Put it in the place of a table that is there; of one that cannot be read it takes the place anyway.
 
         Raises:
             InvalidInput: If the file is no such result, or there is a table already.
         """
-        if self.path.exists():
-            raise InvalidInput(f"'{self.path}' holds a table of this device; move it away, or give the device another label")
+        if self.is_readable and not again:
+            raise InvalidInput(f"'{self.path}' holds a table of this device; --again replaces it, another label keeps both")
         plan = self.plan()
         result = read_result(file, plan, self.device)
+        self._doubt_units(result, plan)
         table = assemble(plan, result.timings, self.device.name, result.fingerprint, result.minutes)
         self._keep(table)
         return table
@@ -182,14 +189,55 @@ class DeviceTable:
         )
 
     def take_networks(self, graphs: dict[str, Graph], table: LatencyTable, file: Path) -> dict[str, Measurement]:
-        """Return what a kit of whole networks has measured elsewhere, in the table's units of time."""
-        result = read_result(file, self._networks(graphs), self.device)
-        factor = table.reference_ms / result.timings.reference_ms
+        """Return what a kit of whole networks has measured elsewhere, in the table's units of time.
+
+        Raises:
+            InvalidInput: If the file is no such result, or is of another machine or runtime than the table.
+        """
+        plan = self._networks(graphs)
+        result = read_result(file, plan, self.device)
+        foreign = result.is_foreign or table.fingerprint.get("version") == FOREIGN
+        theirs, mine = result.fingerprint, table.fingerprint
+        compared = [key for key in theirs if key in mine and not (foreign and key == "version")]
+        if differing := [f"{key} {theirs[key]}, of the table {mine[key]}" for key in compared if theirs[key] != mine[key]]:
+            raise InvalidInput(
+                f"'{file}' was measured otherwise than the table ({'; '.join(differing)}): time both on one device with one "
+                "runtime; a new table comes by --from FILE --again"
+            )
+        self._doubt_units(result, plan)
+        # Times by other means are milliseconds as they were, of no reference.
+        factor = 1.0 if foreign else table.reference_ms / result.timings.reference_ms
         found = result.timings.measurements
         return {name: replace(m, rounds=tuple(factor * ms for ms in m.rounds)) for name, m in found.items()}
 
     def _networks(self, graphs: dict[str, Graph]) -> Plan:
         return Plan(self.space, {}, graphs, 0)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether there is a table, and a whole one."""
+        try:
+            return self.path.exists() and bool(read_table(self.path))
+        except InvalidInput:
+            return False
+
+    def _doubt_units(self, result: Result, plan: Plan) -> None:
+        """Say so if times that no kit has measured are far from what this machine takes, as microseconds would be."""
+        if not result.is_foreign:
+            return
+        name, graph = next(iter(plan.networks.items()))
+        quick = Protocol(rounds=2, seconds=0.002, patience=0)
+        here = (
+            measure_graphs({name: graph}, plan.reference, Device(batch=self.device.batch), quick, {}).measurements[name].ms
+        )
+        ratio = result.timings.measurements[name].ms / here
+        if not 1 / FAR < ratio < FAR:
+            unit = "microseconds" if ratio > 1 else "seconds"
+            console.print(
+                f"'{name}' takes {ratio:.2g} times as long as on this machine: latency_ms holds milliseconds; were these {unit}?",
+                style="yellow",
+                soft_wrap=True,
+            )
 
     def _keep(self, table: LatencyTable) -> None:
         """Write the table, and beside it the picture of its verdict."""

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from search_spaces.errors import InvalidInput
 
 Option = int | float | str
+
+MOST_OPTIONS = np.iinfo(np.int16).max + 1  # a gene has 16 bits
 
 
 @dataclass(frozen=True)
@@ -13,18 +17,22 @@ class Choice:
 
     Attributes:
         name: Unique within its space; levels are separated by `/`, as in `stage1/block2/kernel`.
-        options: In order of growing cost where there is one; a gene is an index into it.
+        options: In order of growing cost where there is one; a gene is an index into it. NumPy's numbers become Python's.
 
     Raises:
-        InvalidInput: If there is no option, or one stands twice.
+        InvalidInput: If there is no option, one stands twice, or there are more than 32,768.
     """
 
     name: str
     options: tuple[Option, ...]
 
     def __post_init__(self) -> None:
-        if not self.options:
+        if not len(self.options):
             raise InvalidInput(f"choice '{self.name}' needs at least one option, got none")
+        if len(self.options) > MOST_OPTIONS:
+            raise InvalidInput(f"choice '{self.name}' may have {MOST_OPTIONS:,} options, got {len(self.options):,}")
+        plain = tuple(option.item() if isinstance(option, np.generic) else option for option in self.options)
+        object.__setattr__(self, "options", plain)
         if len(set(self.options)) != len(self.options):
             raise InvalidInput(f"choice '{self.name}' needs distinct options, got {list(self.options)}")
 

@@ -35,7 +35,12 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--raw", type=Path, default=Path("runs/search.csv"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--strategies", nargs="+", default=["predictor:gaussian_process"], help="NAME, predictor:NAME, or bare:gp and bare:tpe: Optuna's samplers by themselves")
+    parser.add_argument(
+        "--strategies",
+        nargs="+",
+        default=["predictor:gaussian_process"],
+        help="NAME, predictor:NAME, or bare:gp and bare:tpe: Optuna's samplers by themselves",
+    )
     parser.add_argument("--n", type=int, default=300, help="measurements of a search")
     parser.add_argument("--free-latency", action="store_true", help="latency is a table: it costs nothing")
     parser.add_argument("--jobs", type=int, default=2)

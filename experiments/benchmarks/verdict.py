@@ -20,10 +20,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kendalltau
 
-from latency_tables.build import Plan, judge, reference_graph
+from latency_tables.build import reference_graph
 from latency_tables.measure import measure_graphs
-from latency_tables.table import LatencyTable, Report
-from latency_tables.timing import Measurement, Timings
+from latency_tables.table import LatencyTable
 from nas.config import TableConfig
 from nas.progress import console
 from nas.tables import DeviceTable, table_of_space
@@ -39,7 +38,9 @@ def main() -> None:
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2], help="processes that compute beside it")
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
-    print("| busy | repeat | minutes | disturbed % | drift % | split-half % | MAPE % | tau | true MAPE % | true tau | valid |")
+    print(
+        "| busy | repeat | minutes | disturbed % | drift % | split-half % | MAPE % | tau | true MAPE % | true tau | valid |"
+    )
     print("|---" * 11 + "|")
     for repeat in range(options.repeats):
         for busy in options.busy:
@@ -80,9 +81,7 @@ def retimed(of_space: DeviceTable, table: LatencyTable) -> np.ndarray:
         graphs = dict(list(of_space.plan().networks.items())[table.report.n_fit :])
         reference = reference_graph(of_space.space)
         protocol = replace(of_space.protocol, rounds=TableConfig.rounds)
-        timings = measure_graphs(
-            graphs, reference, of_space.device, protocol, {}, reference_ms=table.reference_ms
-        )
+        timings = measure_graphs(graphs, reference, of_space.device, protocol, {}, reference_ms=table.reference_ms)
         console.print(f"re-timed: {100 * timings.disturbed:.0f} % disturbed")
         file.write_text(json.dumps([m.ms for m in timings.measurements.values()]))
     return np.array(json.loads(file.read_text()))

@@ -21,6 +21,8 @@ def print_search(space: SearchSpace, result: SearchResult, run: RunFolder) -> No
     errors = result.archive["error"].to_numpy(float)
     ending = "ended early: no more was gained than the noise" if result.stopped_early else "used its measurements"
     print(f"the search {ending}; {len(errors)} networks measured")
+    if result.failed:
+        print(f"{len(result.failed)} more could not be measured: {', '.join(result.failed[:5])}")
     found = judge(space, result.genomes, errors, result.predictors.get("error"))
     if found is None:
         return

@@ -16,7 +16,9 @@ from search_spaces.space import Genomes, SearchSpace
 
 Floats = NDArray[np.float64]
 Measure = Callable[[Genomes], Mapping[str, Floats]]
+"""Genomes `(n, n_genes)` to values by name, each `(n,)`; a value that is not finite says that the measurement failed."""
 ENUMERABLE = 20_000  # spaces up to this many combinations are looked at whole
+FAILURES = 10  # so many failed measurements end a search if they are at least half of all
 
 
 class Memory(Protocol):
@@ -40,11 +42,12 @@ class Known:
         memory: Where measurements are kept; None: here only.
         budget: Networks that may be measured.
         workers: Networks to measure at once, by joblib's backend in force.
-        progress: Called with measurements done and in all.
+        progress: Called with measurements done, in all, and the best value of the first objective as a text.
 
     Attributes:
         genomes: Shape `(n, n_genes)`.
         expensive: Measured objectives by name, each `(n,)`.
+        failed: Networks whose measurement failed, shape `(k, n_genes)`; they are spent, and not asked for again.
         workers: Networks that are measured at once.
     """
 
@@ -57,13 +60,14 @@ class Known:
         memory: Memory | None,
         budget: int,
         workers: int,
-        progress: Callable[[int, int], None],
+        progress: Callable[[int, int, str], None],
     ) -> None:
         self.space = space
         self.cheap = cheap
         self.constraints = constraints
         self.budget = min(budget, space.size)
         self.genomes = np.empty((0, len(space.choices)), np.int16)
+        self.failed = self.genomes
         self.expensive: dict[str, Floats] = {}
         self._measure = measure
         self._memory = memory
@@ -73,22 +77,38 @@ class Known:
     def __len__(self) -> int:
         return len(self.genomes)
 
+    @property
+    def left(self) -> int:
+        """Networks that may still be measured."""
+        return self.budget - len(self.genomes) - len(self.failed)
+
     def measure(self, genomes: Genomes) -> None:
-        """Measure genomes that were not measured yet, up to the budget; each is kept as soon as it is done."""
-        due = self.unmeasured(genomes)[: self.budget - len(self)]
+        """Measure genomes that were not measured yet, up to the budget; each is kept as soon as it is done.
+
+        Raises:
+            InvalidInput: If `measure` gives something else than it must, or most measurements fail; what was measured is kept.
+        """
+        due = self.unmeasured(genomes)[: self.left]
         found = self._memory.lookup(due) if self._memory else [None] * len(due)
         missing = [i for i, values in enumerate(found) if values is None]
-        self._progress(len(self) + len(due) - len(missing), self.budget)
+        spent = self.budget - self.left + len(due) - len(missing)
+        best = min((values[next(iter(values))] for values in found if values), default=np.inf)
+        best = min([best, *next(iter(self.expensive.values()), [])])
+        self._progress(spent, self.budget, _note(best))
         for n_done, (i, values) in enumerate(self._measure_each(due, missing), start=1):
             self._check(values)
-            if self._memory:
-                self._memory.add(due[i : i + 1], {name: np.array([y]) for name, y in values.items()})
-            found[i] = values
-            self._progress(len(self) + len(due) - len(missing) + n_done, self.budget)
+            if np.isfinite(list(values.values())).all():
+                if self._memory:
+                    self._memory.add(due[i : i + 1], {name: np.array([y]) for name, y in values.items()})
+                found[i] = values
+                best = min(best, next(iter(values.values())))
+            else:
+                self._note_failure(due[i : i + 1])
+            self._progress(spent + n_done, self.budget, _note(best))
         rows = [values for values in found if values is not None]
         for values in rows:
             self._check(values)
-        self.genomes = np.concatenate([self.genomes, due])
+        self.genomes = np.concatenate([self.genomes, due[[values is not None for values in found]]])
         for name in rows[0] if rows else ():
             new = np.array([values[name] for values in rows])
             self.expensive[name] = np.concatenate([self.expensive.get(name, np.empty(0)), new])
@@ -96,19 +116,19 @@ class Known:
     def _measure_each(self, due: Genomes, missing: list[int]):  # type: ignore[no-untyped-def]
         """Yield place and values of each missing genome, in the order in which they are done."""
         if self.workers == 1 or len(missing) == 1:
-            yield from (_measure_one(self._measure, due[i : i + 1], i) for i in missing)
+            yield from (_measure_one(self.space, self._measure, due[i : i + 1], i) for i in missing)
             return
         run = joblib.Parallel(n_jobs=self.workers, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
         try:
-            yield from run(joblib.delayed(_measure_one)(self._measure, due[i : i + 1], i) for i in missing)
+            yield from run(joblib.delayed(_measure_one)(self.space, self._measure, due[i : i + 1], i) for i in missing)
         except BrokenProcessPool as error:
             raise InvalidInput(
                 "a process that measured networks was killed; if memory ran out, use fewer workers: the same command goes on"
             ) from error
 
     def unmeasured(self, genomes: Genomes) -> Genomes:
-        """Return distinct genomes that were not measured yet, in order."""
-        seen = {row.tobytes() for row in self.genomes}
+        """Return distinct genomes that were not measured yet, in order; those whose measurement failed are left out too."""
+        seen = {row.tobytes() for row in (*self.genomes, *self.failed)}
         new = []
         for row in self.space.canonicalize(genomes):
             if row.tobytes() not in seen:
@@ -154,14 +174,43 @@ class Known:
         """Return all objectives of what was measured, expensive ones first, shape `(n, m)`."""
         return columns({**self.expensive, **{name: function(self.genomes) for name, function in self.cheap.items()}})
 
+    def _note_failure(self, genome: Genomes) -> None:
+        self.failed = np.concatenate([self.failed, genome])
+        if len(self.failed) >= FAILURES and len(self.failed) >= len(self.genomes):
+            raise InvalidInput(
+                f"{len(self.failed)} of {self.budget - self.left} measurements failed: they gave no finite numbers, first for "
+                f"network {self.space.architecture(self.failed[0]).id}; what was measured is kept"
+            )
+
     def _check(self, values: Mapping[str, float]) -> None:
         if both := sorted(set(values) & set(self.cheap)):
             raise InvalidInput(f"the objectives {both} are both measured and given as cheap; leave one out")
-        if bad := {name: value for name, value in values.items() if not np.isfinite(value)}:
-            raise InvalidInput(f"measured objectives must be finite numbers, got {bad}")
         if self.expensive and set(values) != set(self.expensive):
             raise InvalidInput(f"every network must be measured alike: once {list(self.expensive)}, now {list(values)}")
 
 
-def _measure_one(measure: Measure, row: Genomes, place: int) -> tuple[int, dict[str, float]]:
-    return place, {name: float(y[0]) for name, y in measure(row).items()}
+def _measure_one(space: SearchSpace, measure: Measure, row: Genomes, place: int) -> tuple[int, dict[str, float]]:
+    """Measure one network and return its place and values; what `measure` raises names the network in a note."""
+    name = space.architecture(row[0]).id
+    try:
+        values = measure(row)
+    except Exception as error:
+        error.add_note(f"while network {name} was measured")
+        raise
+    if not isinstance(values, Mapping) or not values:
+        raise InvalidInput(f"`measure` must return values by name, each of shape (1,) for one network; got {values!r:.80}")
+    return place, {objective: _number(objective, value) for objective, value in values.items()}
+
+
+def _number(objective: str, value: object) -> float:
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.empty((0,))
+    if array.size != 1:
+        raise InvalidInput(f"`measure` must return one number of '{objective}' for one network, got {value!r:.80}")
+    return float(array.item())
+
+
+def _note(best: float) -> str:
+    return f"best {best:.4g}" if np.isfinite(best) else ""

@@ -32,6 +32,7 @@ class SearchResult:
         genomes: Shape `(n, n_genes)`, in the order of `archive`.
         predictors: Name of the predictor that was used last, by expensive objective; empty for strategies without.
         stopped_early: Whether the search ended because it gained no more than the noise.
+        failed: Ids of networks whose measurement gave no finite numbers.
     """
 
     archive: pd.DataFrame
@@ -39,6 +40,7 @@ class SearchResult:
     genomes: Genomes
     predictors: Mapping[str, str]
     stopped_early: bool
+    failed: tuple[str, ...] = ()
 
 
 def search(
@@ -56,7 +58,7 @@ def search(
     workers: int = 1,
     rng: np.random.Generator,
     archive: Memory | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int, str], None] = lambda done, total, note: None,
 ) -> SearchResult:
     """Find the front with few expensive measurements.
 
@@ -65,7 +67,8 @@ def search(
 
     Args:
         space: The space.
-        measure: Genomes `(n, n_genes)` to expensive objectives by name, each `(n,)`, minimised.
+        measure: Genomes `(n, n_genes)` to expensive objectives by name, each `(n,)`, minimised. It is asked for one network
+            at a time; NaN says that its measurement failed: the search goes on without it, until most fail.
         cheap: Objectives that are exact and free, such as those of a table, minimised.
         constraints: By name: genomes to values that must be 0 or less, see `at_most`; cheap.
         n_measurements: Distinct networks to measure, at least 4; fewer if the space is smaller.
@@ -80,11 +83,12 @@ def search(
         workers: Networks to measure at once, by the joblib backend in force; `measure` must then be picklable.
         rng: Source of everything random.
         archive: Where measurements are kept; None keeps them in memory.
-        progress: Called with measurements done and in all.
+        progress: Called with measurements done, in all, and a text: the best of the first objective.
 
     Raises:
         InvalidInput: If `n_measurements` is below 4, `batch` or `workers` below 1, strategy or predictor is unknown, an
-            objective is measured and cheap at once, a measurement is not finite, or nothing satisfies the constraints.
+            objective is measured and cheap at once, `measure` gives something else than it must, most measurements fail, or
+            nothing satisfies the constraints.
     """
     if n_measurements < 4:
         raise InvalidInput(f"n_measurements must be 4 or more, got {n_measurements}")
@@ -94,13 +98,16 @@ def search(
     chooser = PredictorStrategy(predictors, tuning_trials) if strategy == "predictor" else STRATEGIES.get(strategy)()
     known = Known(space, measure, cheap or {}, constraints or {}, archive, n_measurements, workers, progress)
     known.measure(chooser.propose(known, batch or workers, rng))
+    if not len(known):
+        names = ", ".join(space.architecture(genome).id for genome in known.failed)
+        raise InvalidInput(f"the first measurements all failed, of the networks {names}: they gave no finite numbers")
     if batch is None:
         small = known.everything is not None
-        batch = max(workers, 1 if small else -(-(known.budget - len(known)) // N_ROUNDS))
+        batch = max(workers, 1 if small else -(-known.left // N_ROUNDS))
     idle = 0
-    while len(known) < known.budget and (noise is None or idle < PATIENCE):
+    while known.left > 0 and (noise is None or idle < PATIENCE):
         before = known.usable_values()
-        chosen = chooser.propose(known, min(batch, known.budget - len(known)), rng)
+        chosen = chooser.propose(known, min(batch, known.left), rng)
         if not len(chosen):
             break
         known.measure(chosen)
@@ -134,4 +141,5 @@ def _result(
     if noise is not None:
         front["tied"] = tied(values[best], values[feasible], _margins(known, noise))
     front = front.sort_values(names, ignore_index=True)
-    return SearchResult(table, front, known.genomes, predictors, stopped_early)
+    failed = tuple(known.space.architecture(genome).id for genome in known.failed)
+    return SearchResult(table, front, known.genomes, predictors, stopped_early, failed)

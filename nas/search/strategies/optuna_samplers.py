@@ -22,8 +22,8 @@ class OptunaStrategy:
     """Asks a sampler and tells it what was measured; the study lives in memory.
 
     A sampler learns from every answer, so it is asked for no more networks than are measured at once. One that it asks for
-    again is answered with what is known of it, as a study that measures it again would; one that breaks a constraint counts
-    as the worst seen. To tell either as failed would teach it nothing: the sampler would ask for it again and again.
+    again is answered with what is known of it, as a study that measures it again would; one that breaks a constraint, or
+    could not be measured, counts as the worst seen. To tell either as failed would teach it nothing: the sampler would ask for it again and again.
 
     Args:
         build: From a seed to the sampler.
@@ -48,13 +48,14 @@ class OptunaStrategy:
                 directions = [StudyDirection.MINIMIZE] * known.values().shape[1]
                 self.study = optuna.create_study(sampler=self.build(int(rng.integers(2**31))), directions=directions)
             self._tell(self.study, known, distributions)
+            failed = {row.tobytes() for row in known.failed}
             found = np.empty((0, len(choices)), known.genomes.dtype)
             for _ in range(n + N_WASTED):
                 trial = self.study.ask(dict(distributions))
                 genome = known.space.canonicalize(np.array([[trial.params[choice.name] for choice in choices]]))
                 if (values := self._told.get(genome.tobytes())) is not None:
                     self.study.tell(trial, values)
-                elif not known.feasible(genome).all():
+                elif genome.tobytes() in failed or not known.feasible(genome).all():
                     self.study.tell(trial, known.values().max(axis=0).tolist())
                 elif genome.tobytes() in self._asked:  # nothing is known of it yet
                     self.study.tell(trial, state=TrialState.FAIL)
@@ -75,6 +76,9 @@ class OptunaStrategy:
                 params = dict(zip(distributions, genome.tolist(), strict=True))
                 study.add_trial(create_trial(params=params, distributions=dict(distributions), values=row))
             self._told[genome.tobytes()] = row
+        for genome in known.failed:
+            if (trial := self._asked.pop(genome.tobytes(), None)) is not None:
+                study.tell(trial, known.values().max(axis=0).tolist())
 
 
 STRATEGIES.register("tpe")(lambda: OptunaStrategy(lambda seed: TPESampler(seed=seed)))
