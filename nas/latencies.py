@@ -14,6 +14,7 @@ from latency_tables.timing import Measurement
 from nas.archive import Archive
 from nas.tables import DeviceTable
 from search_spaces.costs import FactorTable
+from search_spaces.errors import InvalidInput
 from search_spaces.graph import Graph
 from search_spaces.space import Genomes
 
@@ -96,8 +97,8 @@ class Latencies:
         chosen = {name: graph for name, graph in graphs.items() if name in names}
         if not chosen:
             raise InvalidInput(
-                f"'{file}' holds no network that is to be timed on '{self.device.device.name}', whose table is here already; "
-                "if it is a new table, --again puts it in its place"
+                f"'{file}' holds no network that is to be timed on '{self.device.device.name}', whose table is here "
+                "already; if it is a new table, --again puts it in its place"
             )
         measurements = self.device.take_networks(chosen, table, file)
         self._keep([g for g, name in zip(due, graphs, strict=True) if name in chosen], list(measurements.values()))

@@ -27,8 +27,8 @@ SECONDS_A_LINE = 20.0
 def progress_bar(label: str) -> Iterator[Update]:
     """Show a bar; call what it gives with what is done, what there is in all, and optionally a text to show behind.
 
-    Where the output is no terminal, a line is printed every 20 seconds instead, and one at the end. Of several processes that
-    have joined, the first shows it.
+    Where the output is no terminal, a line is printed every 20 seconds instead, and one at the end. Of several processes
+    that have joined, the first shows it.
 
     Args:
         label: What is going on.

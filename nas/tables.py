@@ -234,7 +234,8 @@ class DeviceTable:
         if not 1 / FAR < ratio < FAR:
             unit = "microseconds" if ratio > 1 else "seconds"
             console.print(
-                f"'{name}' takes {ratio:.2g} times as long as on this machine: latency_ms holds milliseconds; were these {unit}?",
+                f"'{name}' takes {ratio:.2g} times as long as on this machine: latency_ms holds milliseconds; "
+                f"were these {unit}?",
                 style="yellow",
                 soft_wrap=True,
             )

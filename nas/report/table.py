@@ -115,8 +115,8 @@ def verdict(table: LatencyTable, *, advise: bool = True) -> str:
     if report.is_valid:
         return numbers
     way_out = (
-        "close other programs and measure it again by `hwnas measure` with --again; of a device elsewhere, bring a new result "
-        "by --from and --again"
+        "close other programs and measure it again by `hwnas measure` with --again; of a device elsewhere, bring a new "
+        "result by --from and --again"
     )
     return f"{numbers}. NOT VALID: {'; '.join([*report.reasons, way_out] if advise else report.reasons)}"
 

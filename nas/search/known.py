@@ -86,7 +86,8 @@ class Known:
         """Measure genomes that were not measured yet, up to the budget; each is kept as soon as it is done.
 
         Raises:
-            InvalidInput: If `measure` gives something else than it must, or most measurements fail; what was measured is kept.
+            InvalidInput: If `measure` gives something else than it must, or most measurements fail; what was measured is
+                kept.
         """
         due = self.unmeasured(genomes)[: self.left]
         found = self._memory.lookup(due) if self._memory else [None] * len(due)
@@ -178,8 +179,8 @@ class Known:
         self.failed = np.concatenate([self.failed, genome])
         if len(self.failed) >= FAILURES and len(self.failed) >= len(self.genomes):
             raise InvalidInput(
-                f"{len(self.failed)} of {self.budget - self.left} measurements failed: they gave no finite numbers, first for "
-                f"network {self.space.architecture(self.failed[0]).id}; what was measured is kept"
+                f"{len(self.failed)} of {self.budget - self.left} measurements failed: they gave no finite numbers, first "
+                f"for network {self.space.architecture(self.failed[0]).id}; what was measured is kept"
             )
 
     def _check(self, values: Mapping[str, float]) -> None:

@@ -23,7 +23,8 @@ class OptunaStrategy:
 
     A sampler learns from every answer, so it is asked for no more networks than are measured at once. One that it asks for
     again is answered with what is known of it, as a study that measures it again would; one that breaks a constraint, or
-    could not be measured, counts as the worst seen. To tell either as failed would teach it nothing: the sampler would ask for it again and again.
+    could not be measured, counts as the worst seen. To tell either as failed would teach it nothing: the sampler would ask
+    for it again and again.
 
     Args:
         build: From a seed to the sampler.
