@@ -152,7 +152,7 @@ def assemble(plan: Plan, timings: Timings, device: str, fingerprint: Mapping[str
     measured = [timings.measurements[name] for name in plan.networks]
     if len({m.ms for m in measured[plan.n_fit :]}) < 2:
         raise InvalidInput(
-            f"all {len(measured) - plan.n_fit} held-out networks took {measured[-1].ms:g} ms: times that are all alike cannot "
+            f"all {len(measured) - plan.n_fit} held-out networks took {measured[-1].ms:g} ms: times all alike cannot "
             "be of this space"
         )
     measurements = {name: timings.measurements[name] for name in plan.timed_parts}

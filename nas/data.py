@@ -108,8 +108,8 @@ def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: in
         name: `digits` (scikit-learn's, inside the dependency), `fashion_mnist` (a folder with the four idx files, gzipped
             or not), `npz` (a file with x_train, y_train, x_test, y_test; images `(n, h, w)`, NHWC or NCHW) or `image_folder`
             (a folder with train/CLASS/FILE and test/CLASS/FILE).
-        path: File or folder, `~` is the home; `fashion_mnist` without one looks where Debian's package `dataset-fashion-mnist`
-            puts it.
+        path: File or folder, `~` is the home; `fashion_mnist` without one looks where Debian's package
+            `dataset-fashion-mnist` puts it.
         n_val: Number of validation images; 0 means a sixth of the training images.
         seed: Of the split.
 

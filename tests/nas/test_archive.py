@@ -4,7 +4,7 @@ import numpy as np
 import optuna
 import pytest
 
-from nas.archive import Archive, open_storage
+from nas.archive import Archive, open_storage, sqlite_url
 from search_spaces import SPACES, InvalidInput
 
 
@@ -56,3 +56,33 @@ def test_damaged_database_is_refused(tiny_space, tmp_path):
     (tmp_path / "a.db").write_bytes(b"not a database" * 100)
     with pytest.raises(InvalidInput, match="cannot be read"):
         Archive(tiny_space, f"sqlite:///{tmp_path / 'a.db'}", "error", ("error",))
+
+
+@pytest.mark.parametrize("name", ["what? 1", "a#b", "100%", "a%20b", "né", "a&b=c"])
+def test_the_file_lies_where_its_folder_is_whatever_it_is_called(tiny_space, tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    Archive(tiny_space, sqlite_url(folder / "archive.db"), "error", ("error",))
+    assert [path.name for path in folder.iterdir()] == ["archive.db"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_database_that_another_process_holds_is_waited_for_and_then_named(tiny_space, tmp_path, rng, monkeypatch):
+    monkeypatch.setattr("nas.archive.PATIENCE", 0.2)
+    storage = sqlite_url(tmp_path / "a.db")
+    archive = Archive(tiny_space, storage, "error", ("error",))
+    holder = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+    holder.execute("begin exclusive")
+    with pytest.raises(InvalidInput, match="cannot be used now .*locked.*; another process is using it; try again") as told:
+        archive.add(tiny_space.sample(1, rng), {"error": np.array([1.0])})
+    assert "move it away" not in str(told.value)
+    with pytest.raises(InvalidInput, match="another process is using it"):
+        Archive(tiny_space, storage, "error", ("error",))
+    holder.execute("commit")
+    holder.close()
+    archive.add(tiny_space.sample(1, rng), {"error": np.array([1.0])})
+
+
+def test_a_database_that_cannot_be_written_or_made_is_named(tiny_space, tmp_path):
+    with pytest.raises(InvalidInput, match="cannot be used now .unable to open database file.; make its folder"):
+        Archive(tiny_space, sqlite_url(tmp_path / "none" / "a.db"), "error", ("error",))

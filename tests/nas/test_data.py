@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nas.data import DEBIAN_FASHION_MNIST, IDX_FILES, Dataset, load_dataset, shift
+from nas.data import DEBIAN_FASHION_MNIST, IDX_FILES, Dataset, load_dataset, read_in_words, shift
 from search_spaces import InvalidInput
 
 
@@ -171,3 +171,40 @@ def test_a_constant_channel_has_deviation_one():
     assert mean[3] == 255
     assert std[3] == 1
     np.testing.assert_allclose(std[:3], x[:, :3].std(axis=(0, 2, 3)), rtol=1e-5)
+
+
+def test_what_was_read_is_said_in_a_line(digits):
+    assert read_in_words(digits) == [
+        "read digits: 1,077 training, 360 validation and 360 test images, 1 channel, 8x8, 10 classes, values 0 to 16"
+    ]
+
+
+def test_channels_that_tell_nothing_and_images_all_alike_are_warned_of(tmp_path, rng):
+    images = rng.integers(0, 256, (40, 4, 8, 8), dtype=np.uint8)
+    images[:, 3] = 255
+    images[0, :3, 0, 0], images[1, :3, 0, 0] = 0, 255
+    labels = np.arange(40) % 2
+
+    def lines():
+        np.savez(tmp_path / "d.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+        return read_in_words(load_dataset("npz", path=str(tmp_path / "d.npz"), n_val=10))
+
+    read, *warnings = lines()
+    assert read.endswith("4 channels, 8x8, 2 classes, values by channel 0 to 255; 0 to 255; 0 to 255; 255 to 255")
+    assert warnings == ["warning: channel 3 is the same in every pixel of every image: it tells nothing"]
+    images[:] = images[0]
+    assert lines()[1] == "warning: all training images are alike: nothing can be learned from them"
+
+
+def test_the_home_is_expanded(tmp_path, monkeypatch, rng):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    images, labels = rng.integers(0, 9, (20, 8, 8), dtype=np.uint8), np.arange(20) % 2
+    np.savez(tmp_path / "d.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    assert load_dataset("npz", path="~/d.npz").n_classes == 2
+
+
+def test_a_number_that_nobody_set_is_not_blamed(tmp_path, rng):
+    images, labels = rng.integers(0, 9, (10, 8, 8), dtype=np.uint8), np.arange(10) % 2
+    np.savez(tmp_path / "d.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    with pytest.raises(InvalidInput, match="a sixth of 10 training images is fewer than one of each of 2 classes"):
+        load_dataset("npz", path=str(tmp_path / "d.npz"))

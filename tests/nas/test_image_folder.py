@@ -1,6 +1,8 @@
 """Images in folders, and what can be wrong with them."""
 
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -108,3 +110,29 @@ def test_a_decompression_bomb_is_refused(images, monkeypatch):
 def test_a_path_is_needed():
     with pytest.raises(InvalidInput, match="needs a path"):
         load_dataset("image_folder")
+
+
+def png(kind, pixels):
+    """A PNG of 16 bits a channel; kind: 2 RGB, 4 grey and alpha, 6 RGB and alpha."""
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, kind, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("kind", "channels", "named"), [(2, 3, "RGB;16B"), (4, 2, "LA;16B"), (6, 4, "RGBA;16B")])
+def test_sixteen_bits_a_channel_are_refused_in_every_mode(images, rng, kind, channels, named):
+    file = images / "train" / "cat" / "0.png"
+    file.write_bytes(png(kind, rng.integers(0, 256, (10, 8, channels))))
+    with pytest.raises(InvalidInput, match=f"has more than 8 bits a channel .{named}.; save such images as npz"):
+        load(images)
+
+
+def test_a_portable_pixmap_of_sixteen_bits_is_refused(images, rng):
+    pixels = rng.integers(0, 256, (10, 8, 3))
+    (images / "train" / "cat" / "0.ppm").write_bytes(b"P6 8 10 65535\n" + pixels.astype(">u2").tobytes())
+    with pytest.raises(InvalidInput, match="more than 8 bits a channel .values up to 65535."):
+        load(images)
