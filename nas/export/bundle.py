@@ -16,6 +16,7 @@ from latency_tables.timing import Measurement
 from nas.data import Dataset, shift
 from nas.evaluation import Evaluator, predict
 from nas.export.card import PREDICT, card
+from nas.export.least_runtime import least_onnxruntime
 from nas.export.parity import Parity, answers, check_parity, is_narrow
 from nas.export.qonnx import has_qonnx
 from nas.export.targets import DEFAULT, TARGETS, Shipped, Target
@@ -103,7 +104,13 @@ def export_bundle(
         },
         "output": {"name": graph.output.name, "type": "float32", "shape": [batch, data.n_classes], "values": "logits"}
         | ({"classes": list(data.classes)} if data.classes else {}),
-        "onnx": {"opset": OPSET, "ir_version": IR_VERSION, "bytes": len(content), "int4": int4},
+        "onnx": {
+            "opset": OPSET,
+            "ir_version": IR_VERSION,
+            "bytes": len(content),
+            "int4": int4,
+            "least_onnxruntime": least_onnxruntime(model),
+        },
         "costs": graph_costs(graph),
         "measured": measured,
         "found": dict(found or {}),

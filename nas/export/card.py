@@ -21,8 +21,11 @@ import numpy as np
 import onnxruntime
 
 folder = Path(__file__).parent
-session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
 subnet, samples = json.loads((folder / "subnet.json").read_text()), np.load(folder / "samples.npz")
+here, least = onnxruntime.__version__, subnet["onnx"]["least_onnxruntime"]
+if list(map(int, here.split(".")[:2])) < list(map(int, least.split("."))):
+    sys.exit(f"model.onnx needs onnxruntime {least} or newer, this is {here}")
+session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
 images, shape = np.load(sys.argv[1]) if len(sys.argv) > 1 else samples["images"], subnet["input"]["shape"][1:]
 if list(images.shape[1:]) != shape:
     sys.exit(f"the images must be of shape (number, {', '.join(map(str, shape))}), got {images.shape}")
@@ -97,7 +100,10 @@ def _file(subnet: Mapping[str, Any], graph: Graph) -> str:
     onnx = subnet["onnx"]
     narrow = onnx["int4"] and any(isinstance(node, Conv | Linear) and is_int4(node) for node in graph.nodes)
     stored = ", weights of up to 4 bits two a byte" if narrow else ""
-    return f"`model.onnx` has {onnx['bytes']:,} bytes{stored} (opset {onnx['opset']}, IR version {onnx['ir_version']})"
+    return (
+        f"`model.onnx` has {onnx['bytes']:,} bytes{stored} (opset {onnx['opset']}, IR version {onnx['ir_version']}); it needs "
+        f"onnxruntime {onnx['least_onnxruntime']} or newer"
+    )
 
 
 def _integers(parity: Parity) -> str:

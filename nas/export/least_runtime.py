@@ -1,0 +1,12 @@
+"""The least onnxruntime that runs an exported file; tests/nas/export/test_least_runtime.py opens them there."""
+
+import onnx
+
+PLAIN = "1.20"  # the least that hwnas itself takes
+PACKED = "1.23"  # before, a Cast from INT4 has no kernel
+
+
+def least_onnxruntime(model: onnx.ModelProto) -> str:
+    """Return the least version of onnxruntime that runs a model of `search_spaces.lower`, such as `1.20`."""
+    packed = any(tensor.data_type == onnx.TensorProto.INT4 for tensor in model.graph.initializer)
+    return PACKED if packed else PLAIN
