@@ -10,7 +10,8 @@ demo: $(VENV)/.installed
 	$(BIN)/hwnas run experiments/digits.yaml --out runs/digits
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not serial" --durations=15
+	$(BIN)/python -m pytest -m serial --durations=15
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

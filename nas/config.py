@@ -363,7 +363,7 @@ def _check_keys(content: dict[str, Any], kind: Any, prefix: str, origin: str) ->
 
 
 def override(content: Any, change: str) -> None:
-    """Change one value in a tree of plain values by `key=value`, with dots between levels; made for `--set`."""
+    """Change one value in a tree of plain values by `key=value`, with dots between levels: `--set`; null drops a limit."""
     key, equals, text = change.partition("=")
     if not equals or not isinstance(content, dict):
         raise InvalidInput(f"--set takes KEY=VALUE, got '{change}'")
@@ -375,6 +375,8 @@ def override(content: Any, change: str) -> None:
             raise InvalidInput(f"--set {key}: '{level}' holds no further keys")
     try:
         content[last] = yaml.safe_load(text)
+        if content[last] is None and levels[1:] in (["max"], ["min"]):  # a limit is dropped
+            del content[last]
     except yaml.YAMLError as error:
         raise InvalidInput(f"--set {key}: {text!r} is not a YAML value") from error
 

@@ -5,12 +5,16 @@ alike, such as the kernels of all blocks, how many of them have each option: wha
 """
 
 import re
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from search_spaces.choice import Choice
 from search_spaces.space import Genomes, SearchSpace
+
+_FEATURES: WeakKeyDictionary[SearchSpace, csr_array] = WeakKeyDictionary()
 
 
 def encode(space: SearchSpace, genomes: Genomes) -> NDArray[np.float64]:
@@ -23,35 +27,51 @@ def encode(space: SearchSpace, genomes: Genomes) -> NDArray[np.float64]:
     Returns:
         Shape `(n, n_features)`; an inactive choice adds nothing to any column.
     """
-    mask = space.mask(genomes)
-    chosen = [
-        (genomes[:, gene, None] == np.arange(n)) & mask[:, gene, None] for gene, n in enumerate(space.cardinalities.tolist())
-    ]
-    encoded: NDArray[np.float64] = np.concatenate(chosen, axis=1).astype(np.float64) @ option_features(space)
+    rows, genes = np.nonzero(space.mask(genomes))
+    starts = np.cumsum(space.cardinalities) - space.cardinalities
+    columns = starts[genes] + genomes[rows, genes]
+    chosen = csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(genomes), int(space.cardinalities.sum())))
+    encoded: NDArray[np.float64] = (chosen @ option_features(space)).toarray()
     return encoded
 
 
-def option_features(space: SearchSpace) -> NDArray[np.float64]:
+def option_features(space: SearchSpace) -> csr_array:
     """Return what each option of each choice, one below the other, adds to the features; shape `(n_options, n_features)`."""
-    columns: list[NDArray[np.float64]] = []
-    start, n_rows = 0, int(space.cardinalities.sum())
+    if space not in _FEATURES:
+        _FEATURES[space] = _option_features(space)
+    return _FEATURES[space]
+
+
+def _option_features(space: SearchSpace) -> csr_array:
+    rows: list[NDArray[np.int64]] = []
+    columns: list[NDArray[np.int64]] = []
+    values: list[NDArray[np.float64]] = []
     alike: dict[tuple[object, ...], list[int]] = {}
+    row = column = 0
     for choice in space.choices:
         n = len(choice.options)
-        alike.setdefault(_kind(choice), []).append(start)
-        block = np.zeros((n_rows, n + _has_order(choice)))
-        block[start : start + n, :n] = np.eye(n)
+        alike.setdefault(_kind(choice), []).append(row)
+        places = np.arange(n)
+        rows.append(row + places)
+        columns.append(column + places)
+        values.append(np.ones(n))
+        column += n
         if _has_order(choice):
-            block[start : start + n, n] = np.linspace(0, 1, n)
-        columns.append(block)
-        start += n
+            rows.append(row + places)
+            columns.append(np.full(n, column))
+            values.append(np.linspace(0, 1, n))
+            column += 1
+        row += n
     for (_, *options), starts in alike.items():
         if len(starts) > 1:
-            block = np.zeros((n_rows, len(options)))
-            for begin in starts:
-                block[begin : begin + len(options)] = np.eye(len(options)) / np.sqrt(len(starts))
-            columns.append(block)
-    return np.concatenate(columns, axis=1)
+            places = np.arange(len(options))
+            for start in starts:
+                rows.append(start + places)
+                columns.append(column + places)
+                values.append(np.full(len(options), 1 / np.sqrt(len(starts))))
+            column += len(options)
+    entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
+    return csr_array(entries, shape=(row, column))
 
 
 def column_groups(space: SearchSpace) -> NDArray[np.int64]:

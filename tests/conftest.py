@@ -1,11 +1,18 @@
 """A small space on real digits, a supernet of it trained for a few seconds, and a latency table made by hand."""
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before anything reads it: several busy pools of threads slow each other down
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from latency_tables.pricing import iterate_parts
 from latency_tables.table import LatencyTable, Report
@@ -14,8 +21,9 @@ from nas.config import TrainingConfig
 from nas.data import Dataset, load_dataset
 from nas.evaluation import Evaluator
 from nas.supernet import Supernet
+from nas.training.checkpoint import load_tensors, save_tensors
 from nas.training.schedule import Schedule
-from nas.training.trainer import train
+from nas.training.trainer import load_supernet, train
 from search_spaces import SearchSpace, Stage, mobilenet
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
@@ -62,6 +70,24 @@ def _table(space: SearchSpace, fingerprint: dict | None = None) -> LatencyTable:
 
 
 @pytest.fixture(scope="session")
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """`built_once(name, build)`: the folder that `build(folder)` fills in one of the processes that test together."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder_of(name: str, build: Callable[[Path], None]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                folder.mkdir()
+                build(folder)
+                done.touch()
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
 def tiny_space() -> SearchSpace:
     return _tiny_space()
 
@@ -78,11 +104,20 @@ def digits() -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def trained(tiny_space: SearchSpace, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Supernet:
-    supernet = Supernet(tiny_space, torch.Generator().manual_seed(0))
-    supernet.set_pixel_statistics(*digits.pixel_statistics())
-    checkpoint = tmp_path_factory.mktemp("trained") / "last.safetensors"
-    train(supernet, digits, _schedule(), seed=0, checkpoint=checkpoint, identity={})
+def trained(tiny_space: SearchSpace, digits: Dataset, built_once: Callable[[str, Callable[[Path], None]], Path]) -> Supernet:
+    def new() -> Supernet:
+        supernet = Supernet(tiny_space, torch.Generator().manual_seed(0))
+        supernet.set_pixel_statistics(*digits.pixel_statistics())
+        return supernet
+
+    def build(folder: Path) -> None:
+        supernet = new()
+        train(supernet, digits, _schedule(), seed=0, checkpoint=folder / "last.safetensors", identity={})
+        save_tensors(folder / "supernet.safetensors", supernet.state_dict(), {})
+
+    file = built_once("trained", build) / "supernet.safetensors"
+    supernet = new()
+    load_supernet(supernet, load_tensors(file)[0], file)
     return supernet
 
 

@@ -101,8 +101,8 @@ def _file(subnet: Mapping[str, Any], graph: Graph) -> str:
     narrow = onnx["int4"] and any(isinstance(node, Conv | Linear) and is_int4(node) for node in graph.nodes)
     stored = ", weights of up to 4 bits two a byte" if narrow else ""
     return (
-        f"`model.onnx` has {onnx['bytes']:,} bytes{stored} (opset {onnx['opset']}, IR version {onnx['ir_version']}); it needs "
-        f"onnxruntime {onnx['least_onnxruntime']} or newer"
+        f"`model.onnx` has {onnx['bytes']:,} bytes{stored} (opset {onnx['opset']}, IR version {onnx['ir_version']}); it "
+        f"needs onnxruntime {onnx['least_onnxruntime']} or newer"
     )
 
 

@@ -69,6 +69,7 @@ def test_what_a_kit_measures_becomes_a_table(plan, result):
     assert (table.predict_ms(plan.space, plan.space.sample(5, np.random.default_rng(0))) > 0).all()
 
 
+@pytest.mark.serial
 def test_an_interrupted_kit_goes_on(plan, result, tmp_path):
     kit = tmp_path / "kit.zip"
     pack_kit(plan, DEVICE, QUICK, kit)

@@ -173,7 +173,9 @@ def test_verdict():
     assert far.reasons == ("mean error 10.0 % on held-out networks is above 5.0 %",)
     noisy = judge(measurements(true, spread=0.1), true * 1.1, n_fit=40, timings=timings(), minutes=1.0)
     assert noisy.is_valid
-    wrong = judge(measurements(true), true.mean() + 0.001 * true[::-1], n_fit=40, timings=timings(disturbed=0.2), minutes=1.0)
+    wrong = judge(
+        measurements(true), true.mean() + 0.001 * true[::-1], n_fit=40, timings=timings(disturbed=0.2), minutes=1.0
+    )
     assert [reason.split(" on ")[0] for reason in wrong.reasons] == [
         "mean error 18.2 %",
         "Kendall tau -1.000",

@@ -156,6 +156,7 @@ def test_too_few_rounds_are_refused():
         Protocol(rounds=1)
 
 
+@pytest.mark.serial
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux tells how long a process waited")
 def test_a_real_process_that_eats_the_processor_is_noticed():
     """A busy process on the very core that a model runs on."""

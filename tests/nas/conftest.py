@@ -10,6 +10,7 @@ from nas.cli import main
 
 DIGITS = str(Path(__file__).parents[2] / "experiments" / "digits.yaml")
 QUICK = [
+    "threads=1",
     "training.float_epochs=2",
     "training.quantized_epochs=1",
     "table.n_fit=12",
@@ -28,11 +29,13 @@ def quick():
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, quick):
+def finished(built_once, quick):
     """A finished run, not to be changed."""
-    folder = tmp_path_factory.mktemp("runs") / "digits"
-    assert main(["run", DIGITS, "--out", str(folder), *quick]) == 0
-    return folder
+
+    def build(folder):
+        assert main(["run", DIGITS, "--out", str(folder / "digits"), *quick]) == 0
+
+    return built_once("finished", build) / "digits"
 
 
 @pytest.fixture

@@ -25,15 +25,18 @@ def board(run):
 
 
 @pytest.fixture(scope="session")
-def table_result(finished, tmp_path_factory):
+def table_result(finished, built_once):
     """What the kit of the table measured; the folder is made as `board` is."""
-    folder = tmp_path_factory.mktemp("board")
-    content = yaml.safe_load((finished / "experiment.yaml").read_text())["experiment"]
-    content["device"] |= {"label": "board", "elsewhere": True}
-    (folder / "e.yaml").write_text(yaml.safe_dump(content))
-    assert main(["measure", str(folder / "e.yaml"), "--out", str(folder / "run"), "--pack", str(folder / "kit.zip")]) == 0
-    subprocess.run([sys.executable, "kit.zip", "--out", "table.json"], cwd=folder, check=True, capture_output=True)
-    return folder / "table.json"
+
+    def build(folder):
+        content = yaml.safe_load((finished / "experiment.yaml").read_text())["experiment"]
+        content["device"] |= {"label": "board", "elsewhere": True}
+        (folder / "e.yaml").write_text(yaml.safe_dump(content))
+        words = ["measure", str(folder / "e.yaml"), "--out", str(folder / "run"), "--pack", str(folder / "kit.zip")]
+        assert main(words) == 0
+        subprocess.run([sys.executable, "kit.zip", "--out", "table.json"], cwd=folder, check=True, capture_output=True)
+
+    return built_once("board", build) / "table.json"
 
 
 def as_csv(result, path, factor=1.0):
@@ -57,7 +60,10 @@ def test_a_search_ends_with_a_front_by_kits_and_by_csv(board, table_result, tmp_
     take(board, table_result, of_table, tmp_path)
     assert main(["search", str(board)]) == 2
     subprocess.run(
-        [sys.executable, board / "latency" / "board.front.zip", "--out", "front.json"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL
+        [sys.executable, board / "latency" / "board.front.zip", "--out", "front.json"],
+        cwd=tmp_path,
+        check=True,
+        stdout=subprocess.DEVNULL,
     )
     take(board, tmp_path / "front.json", of_front, tmp_path)
     assert main(["search", str(board)]) == 0

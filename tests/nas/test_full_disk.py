@@ -11,6 +11,8 @@ from nas.cli import main
 from nas.opening import open_run
 from nas.training.checkpoint import write_atomically
 
+pytestmark = pytest.mark.serial
+
 DIGITS = str(Path(__file__).parents[2] / "experiments" / "digits.yaml")
 
 

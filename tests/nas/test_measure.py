@@ -16,6 +16,7 @@ from nas.cli import main
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 QUICK = {
+    "threads": 1,
     "training": {"float_epochs": 2, "quantized_epochs": 1, "compile": False},
     "table": {"n_fit": 12, "n_held_out": 12, "rounds": 2, "seconds": 0.002, "patience": 0},
     "search": {"n_measurements": 16},
@@ -35,6 +36,7 @@ def refused(words, capsys):
     return " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.serial
 def test_killed_at_any_moment_it_goes_on_and_loses_one_timing_at_most(tmp_path):
     run = tmp_path / "run"
     command = [sys.executable, "-m", "nas.cli", "measure", write_experiment(tmp_path), "--out", str(run)]
@@ -80,7 +82,9 @@ def test_a_run_for_a_device_elsewhere_measures_by_kits(tmp_path, capsys, monkeyp
     assert main(["measure", "run", "--from", "table-result.json"]) == 0
     assert "networks near the front must be timed on the device 'board'" in refused(["search", "run"], capsys)
     assert not Path("run/front.csv").exists()
-    assert "holds no network that is to be timed on 'board'" in refused(["measure", "run", "--from", "table-result.json"], capsys)
+    assert "holds no network that is to be timed on 'board'" in refused(
+        ["measure", "run", "--from", "table-result.json"], capsys
+    )
     subprocess.run([sys.executable, "run/latency/board.front.zip"], check=True, capture_output=True)
     told = "was measured otherwise than the table (cpu "
     assert told in refused(["measure", "run", "--from", "result.json"], capsys)

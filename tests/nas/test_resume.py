@@ -58,6 +58,7 @@ def fresh(run):
     return run
 
 
+@pytest.mark.serial
 def test_a_search_that_is_killed_ends_as_if_it_had_not_been(fresh, uninterrupted):
     draw, kept = random.Random(0), []
     command = [sys.executable, "-m", "nas.cli", *words(fresh)]
@@ -97,6 +98,7 @@ def test_workers_measure_the_same(fresh, uninterrupted):
     assert np.mean(same) > 0.9  # one thread instead of two may move an answer that hangs by a hair
 
 
+@pytest.mark.serial
 def test_a_dask_cluster_that_loses_a_worker_loses_no_network(fresh, capsys):
     distributed = pytest.importorskip("distributed", reason="Dask is not installed")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:

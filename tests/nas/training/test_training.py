@@ -274,6 +274,7 @@ def epochs_done(checkpoint):
     return len(load_tensors(checkpoint)[1]["records"]) if checkpoint.exists() else 0
 
 
+@pytest.mark.serial
 def test_sigkill_at_random_moments_of_the_real_command(tmp_path, rng):
     experiment = experiment_file(tmp_path)
     whole = start(experiment, tmp_path / "whole")
