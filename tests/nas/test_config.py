@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from nas.config import Experiment
+from nas.run_folder import RunFolder
 from search_spaces import InvalidInput
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
@@ -76,3 +77,11 @@ def test_bad_experiments_are_named_in_one_line(tmp_path, text, message):
 def test_missing_file():
     with pytest.raises(InvalidInput, match="cannot read the experiment 'none.yaml': No such file"):
         Experiment.from_yaml(Path("none.yaml"))
+
+
+def test_a_limit_is_kept_until_it_is_dropped(run):
+    kept = RunFolder.open(run).with_search(["search.max.size_bytes=30000", "search.max.macs=1e6"])
+    assert kept.experiment.search.max == {"size_bytes": 30000, "macs": 1e6}
+    assert RunFolder.open(run).with_search(["search.max.macs=null"]).experiment.search.max == {"size_bytes": 30000}
+    assert RunFolder.open(run).with_search(["search.max={}"]).experiment.search.max == {}
+    assert RunFolder.open(run).experiment.search.max == {}

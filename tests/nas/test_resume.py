@@ -25,6 +25,7 @@ from nas.search import search
 from search_spaces import Choice, InvalidInput, TabularSpace
 
 N_NETWORKS = 24
+DIGITS = str(Path(__file__).parents[2] / "experiments" / "digits.yaml")
 SETTINGS = [
     "search.objectives=[error, size_bytes]",
     f"search.n_measurements={N_NETWORKS}",
@@ -244,3 +245,11 @@ def test_databases_that_are_not_there(tiny_space):
         InvalidInput, match=r"'postgresql://me:\*\*\*@/no\?host=%2Fnowhere' cannot be read .*is the server there"
     ):
         Archive(tiny_space, "postgresql://me:secret@/no?host=/nowhere", "error", ("error",))
+
+
+def test_a_name_that_a_shared_database_holds_is_refused_before_anything_is_written(tmp_path, failing, quick):
+    storage = f"sqlite:///{tmp_path / 'shared.db'}"
+    optuna.create_study(study_name="digits: error", storage=open_storage(storage))
+    words = ["run", DIGITS, "--out", tmp_path / "second", *quick, "--set", f"archive={storage}"]
+    assert "holds another run named 'digits'; change `name` in the experiment" in failing(words)
+    assert not (tmp_path / "second").exists()

@@ -11,12 +11,13 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from nas.data import load_dataset
 from nas.supernet import Supernet
 from nas.training.checkpoint import load_tensors, save_tensors, write_atomically
 from nas.training.sandwich import sample_sandwich, sandwich_step
 from nas.training.trainer import load_supernet, start_from, train
 from nas.training.weight_shape import weight_shape_loss
-from search_spaces import SPACES, InvalidInput, graph_costs
+from search_spaces import SPACES, InvalidInput, Stage, graph_costs, mobilenet
 
 
 def fresh(space, digits):
@@ -306,3 +307,20 @@ def test_sigkill_at_random_moments_of_the_real_command(tmp_path, rng):
     mine, theirs = (load_file(tmp_path / run / "supernet.safetensors") for run in ("killed", "whole"))
     assert mine.keys() == theirs.keys()
     assert all((mine[name] == theirs[name]).all() for name in mine)
+
+
+def test_an_opaque_alpha_channel_costs_nothing(make_schedule, digits, tmp_path):
+    def pictures(x, y):
+        few = y < 4
+        grey = (x[few] * 15).astype(np.uint8)
+        return np.concatenate([grey, grey, grey, np.full_like(grey, 255)], axis=1), y[few]
+
+    (x, y), (x_test, y_test) = pictures(digits.x_train, digits.y_train), pictures(digits.x_test, digits.y_test)
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x_test, y_test=y_test)
+    data = load_dataset("npz", path=str(tmp_path / "d.npz"), n_val=60)
+    stages = (Stage(depths=(1,), widths=(8,)), Stage(depths=(1,), widths=(16,), stride=2))
+    space = mobilenet("alpha", input_shape=(4, 8, 8), n_classes=4, stem_width=8, stages=stages, formats=("float32",))
+    supernet = fresh(space, data)
+    schedule = make_schedule(float_epochs=8, quantized_epochs=0, shift_pixels=1)
+    records = train(supernet, data, schedule, seed=0, checkpoint=tmp_path / "c" / "last.safetensors", identity={})
+    assert records[-1]["error_at_end"] < 20  # chance is 75
