@@ -92,20 +92,18 @@ class Known:
         due = self.unmeasured(genomes)[: self.left]
         found = self._memory.lookup(due) if self._memory else [None] * len(due)
         missing = [i for i, values in enumerate(found) if values is None]
-        spent = self.budget - self.left + len(due) - len(missing)
-        best = min((values[next(iter(values))] for values in found if values), default=np.inf)
-        best = min([best, *next(iter(self.expensive.values()), [])])
-        self._progress(spent, self.budget, _note(best))
-        for n_done, (i, values) in enumerate(self._measure_each(due, missing), start=1):
+        done = self.budget - self.left + len(due) - len(missing)
+        self._progress(done, self.budget, self._best(found))
+        for i, values in self._measure_each(due, missing):
             self._check(values)
             if np.isfinite(list(values.values())).all():
                 if self._memory:
                     self._memory.add(due[i : i + 1], {name: np.array([y]) for name, y in values.items()})
                 found[i] = values
-                best = min(best, next(iter(values.values())))
             else:
-                self._note_failure(due[i : i + 1])
-            self._progress(spent + n_done, self.budget, _note(best))
+                self._note_failure(due[i : i + 1], len(self) + sum(values is not None for values in found))
+            done += 1
+            self._progress(done, self.budget, self._best(found))
         rows = [values for values in found if values is not None]
         for values in rows:
             self._check(values)
@@ -175,11 +173,18 @@ class Known:
         """Return all objectives of what was measured, expensive ones first, shape `(n, m)`."""
         return columns({**self.expensive, **{name: function(self.genomes) for name, function in self.cheap.items()}})
 
-    def _note_failure(self, genome: Genomes) -> None:
+    def _best(self, found: list[dict[str, float] | None]) -> str:
+        """Return in words the least of the first objective so far, among what is known and what was just found."""
+        new = [values for values in found if values]
+        name = next(iter(self.expensive or (new[0] if new else ())), "")
+        seen = [*self.expensive.get(name, ()), *(values[name] for values in new)]
+        return f"best {name} {min(seen):.4g}" if seen else ""
+
+    def _note_failure(self, genome: Genomes, n_measured: int) -> None:
         self.failed = np.concatenate([self.failed, genome])
-        if len(self.failed) >= FAILURES and len(self.failed) >= len(self.genomes):
+        if len(self.failed) >= FAILURES and len(self.failed) >= n_measured:
             raise InvalidInput(
-                f"{len(self.failed)} of {self.budget - self.left} measurements failed: they gave no finite numbers, first "
+                f"{len(self.failed)} of {len(self.failed) + n_measured} measurements failed: they gave no finite numbers, first "
                 f"for network {self.space.architecture(self.failed[0]).id}; what was measured is kept"
             )
 
@@ -211,7 +216,3 @@ def _number(objective: str, value: object) -> float:
     if array.size != 1:
         raise InvalidInput(f"`measure` must return one number of '{objective}' for one network, got {value!r:.80}")
     return float(array.item())
-
-
-def _note(best: float) -> str:
-    return f"best {best:.4g}" if np.isfinite(best) else ""
