@@ -184,8 +184,8 @@ class Known:
         self.failed = np.concatenate([self.failed, genome])
         if len(self.failed) >= FAILURES and len(self.failed) >= n_measured:
             raise InvalidInput(
-                f"{len(self.failed)} of {len(self.failed) + n_measured} measurements failed: they gave no finite numbers, first "
-                f"for network {self.space.architecture(self.failed[0]).id}; what was measured is kept"
+                f"{len(self.failed)} of {len(self.failed) + n_measured} measurements failed: they gave no finite numbers, "
+                f"first for network {self.space.architecture(self.failed[0]).id}; what was measured is kept"
             )
 
     def _check(self, values: Mapping[str, float]) -> None:
