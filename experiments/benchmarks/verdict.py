@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kendalltau
 
-from latency_tables.build import reference_graph
+from latency_tables.build import doubts, reference_graph
 from latency_tables.measure import measure_graphs
 from latency_tables.table import LatencyTable
+from latency_tables.timing import Protocol
 from nas.config import TableConfig
 from nas.progress import console
 from nas.tables import DeviceTable, table_of_space
@@ -37,7 +38,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2], help="processes that compute beside it")
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=TableConfig.seconds, help="length of a burst")
+    parser.add_argument("--patience", type=float, default=TableConfig.patience)
     options = parser.parse_args()
+    config = TableConfig(rounds=options.rounds, seconds=options.seconds, patience=options.patience)
     print(
         "| busy | repeat | minutes | disturbed % | drift % | split-half % | MAPE % | tau | true MAPE % | true tau | valid |"
     )
@@ -45,7 +49,7 @@ def main() -> None:
     for repeat in range(options.repeats):
         for busy in options.busy:
             folder = options.tables / f"{busy}-{repeat}"
-            of_space = table_of_space(options.space, options.device, TableConfig(rounds=options.rounds), str(folder))
+            of_space = table_of_space(options.space, options.device, config, str(folder))
             of_space = replace(of_space, seed=repeat)
             with beside(busy):
                 table = of_space.measure()
@@ -80,7 +84,7 @@ def retimed(of_space: DeviceTable, table: LatencyTable) -> np.ndarray:
         time.sleep(5)  # until nothing is left of what computed beside
         graphs = dict(list(of_space.plan().networks.items())[table.report.n_fit :])
         reference = reference_graph(of_space.space)
-        protocol = replace(of_space.protocol, rounds=TableConfig.rounds)
+        protocol = Protocol()
         timings = measure_graphs(graphs, reference, of_space.device, protocol, {}, reference_ms=table.reference_ms)
         console.print(f"re-timed: {100 * timings.disturbed:.0f} % disturbed")
         file.write_text(json.dumps([m.ms for m in timings.measurements.values()]))
@@ -91,11 +95,12 @@ def row(table: LatencyTable, truth: np.ndarray) -> str:
     """Return a row: the report of a table, its error against the truth, and the verdict by the rule as it is now."""
     report = table.report
     predicted = np.array(report.held_out)[:, 1]
+    reasons = doubts(mape=report.mape, tau=report.tau, split_half=report.split_half, drift=report.drift / 100)
     error, tau = 100 * np.abs(predicted / truth - 1).mean(), kendalltau(predicted, truth).statistic
     return (
         f"| {report.minutes:.1f} | {report.disturbed:.0f} | {report.drift:+.1f} | {report.split_half:.2f} "
         f"| {report.mape:.2f} | {report.tau:.3f} | {error:.2f} "
-        f"| {tau:.3f} | {'yes' if report.is_valid else '; '.join(report.reasons)} |"
+        f"| {tau:.3f} | {'; '.join(reasons) or 'yes'} |"
     )
 
 

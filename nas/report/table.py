@@ -12,6 +12,7 @@ from rich.table import Table
 from latency_tables.table import LatencyTable
 from nas.progress import terminal
 
+WORTH_TELLING = 10.0  # percent of disturbed timings
 SHOWN = {
     "error_val": ("val %", "{:.2f}"),
     "error_test": ("test %", "{:.2f}"),
@@ -106,12 +107,14 @@ def describe(table: LatencyTable) -> str:
 
 
 def verdict(table: LatencyTable, *, advise: bool = True) -> str:
-    """Return one or two sentences on how far a latency table can be trusted, and how to get a better one or not."""
+    """Return sentences on how far a latency table can be trusted, what disturbed it, and how to get a better one or not."""
     report = table.report
     numbers = (
         f"latency table {table.device}: {report.mape:.1f} % mean error, Kendall tau {report.tau:.3f} on {report.n_held_out} "
         f"held-out networks (the truth repeats to {report.split_half:.1f} %), {report.minutes:.1f} minutes"
     )
+    if report.disturbed > WORTH_TELLING:
+        numbers += f"; a warning: {report.disturbed:.0f} % of the timings were disturbed by other processes"
     if report.is_valid:
         return numbers
     way_out = (
