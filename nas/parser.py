@@ -44,11 +44,15 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument("--minutes", type=float, default=0, help=text)
     text = "with --space: rounds over everything that is timed (default 20)"
     measure.add_argument("--rounds", type=int, default=20, help=text)
-    measure.add_argument("--again", action="store_true", help="measure even if there is a table")
+    measure.add_argument(
+        "--again", action="store_true", help="measure even if there is a table; with --from: put that result in its place"
+    )
     elsewhere = measure.add_mutually_exclusive_group()
     text = "measure nothing: write one file that measures on a device elsewhere, by `python KIT`"
     elsewhere.add_argument("--pack", metavar="KIT", help=text)
-    elsewhere.add_argument("--from", dest="result", metavar="RESULT", help="make the table of what such a kit has measured")
+    elsewhere.add_argument(
+        "--from", dest="result", metavar="RESULT", help="take what such a kit has measured, or a CSV file"
+    )
     _add_require_valid(measure)
     measure.set_defaults(verb="measure")
 
