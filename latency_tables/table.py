@@ -42,6 +42,7 @@ class Report:
         held_out: Pairs of measured and predicted milliseconds.
         minutes: How long the measurement took.
         drift: Change of the reference network from the first round to the last, percent.
+        truth_tau: Kendall's tau between the halves of the truth: how well its own order repeats.
     """
 
     n_fit: int
@@ -56,6 +57,7 @@ class Report:
     held_out: tuple[tuple[float, float], ...]
     minutes: float
     drift: float = 0.0
+    truth_tau: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -208,7 +210,7 @@ class LatencyTable:
             if not all(math.isfinite(ms) and ms > 0 for ms in times) or len(table.coefficients) != N_FEATURES + 1:
                 raise InvalidInput(f"'{origin}' holds times that are not positive numbers; measure anew")
             numbers = [report[name] for name in ("mape", "greatest_error", "tau", "split_half", "disturbed", "minutes")]
-            numbers.append(report.get("drift", 0.0))
+            numbers += [report.get("drift", 0.0), report.get("truth_tau", 1.0)]
             if not all(math.isfinite(number) for number in [*table.coefficients, *numbers]):
                 raise InvalidInput(f"'{origin}' holds numbers that are not finite; measure anew")
             if any(len(m.rounds) != len(m.undisturbed) for m in table.measurements.values()):

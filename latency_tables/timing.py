@@ -61,13 +61,16 @@ class Measurement:
         return float(high - low) / self.ms
 
     @property
-    def split_half(self) -> float:
-        """Relative difference between the `ms` of every other round: how well the truth repeats.
-
-        Of the rounds that count, or of all where only one does.
-        """
+    def halves(self) -> tuple[float, float]:
+        """The `ms` of every other round and of the rounds between; of those that count, or of all where only one does."""
         rounds = self.counted if len(self.counted) > 1 else self.rounds
-        return abs(_middle_mean(rounds[0::2]) - _middle_mean(rounds[1::2])) / self.ms
+        return _middle_mean(rounds[0::2]), _middle_mean(rounds[1::2])
+
+    @property
+    def split_half(self) -> float:
+        """Relative difference between the two halves: how well the truth repeats."""
+        first, second = self.halves
+        return abs(first - second) / self.ms
 
 
 def _middle_mean(values: tuple[float, ...]) -> float:

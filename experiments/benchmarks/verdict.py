@@ -43,9 +43,9 @@ def main() -> None:
     options = parser.parse_args()
     config = TableConfig(rounds=options.rounds, seconds=options.seconds, patience=options.patience)
     print(
-        "| busy | repeat | minutes | disturbed % | drift % | split-half % | MAPE % | tau | true MAPE % | true tau | valid |"
+        "| busy | repeat | minutes | disturbed % | drift % | split-half % | MAPE % | tau | truth's tau | true MAPE % | true tau | valid |"
     )
-    print("|---" * 11 + "|")
+    print("|---" * 12 + "|")
     for repeat in range(options.repeats):
         for busy in options.busy:
             folder = options.tables / f"{busy}-{repeat}"
@@ -95,11 +95,17 @@ def row(table: LatencyTable, truth: np.ndarray) -> str:
     """Return a row: the report of a table, its error against the truth, and the verdict by the rule as it is now."""
     report = table.report
     predicted = np.array(report.held_out)[:, 1]
-    reasons = doubts(mape=report.mape, tau=report.tau, split_half=report.split_half, drift=report.drift / 100)
+    reasons = doubts(
+        mape=report.mape,
+        tau=report.tau,
+        split_half=report.split_half,
+        truth_tau=report.truth_tau,
+        drift=report.drift,
+    )
     error, tau = 100 * np.abs(predicted / truth - 1).mean(), kendalltau(predicted, truth).statistic
     return (
         f"| {report.minutes:.1f} | {report.disturbed:.0f} | {report.drift:+.1f} | {report.split_half:.2f} "
-        f"| {report.mape:.2f} | {report.tau:.3f} | {error:.2f} "
+        f"| {report.mape:.2f} | {report.tau:.3f} | {report.truth_tau:.3f} | {error:.2f} "
         f"| {tau:.3f} | {'; '.join(reasons) or 'yes'} |"
     )
 
