@@ -42,9 +42,8 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=TableConfig.patience)
     options = parser.parse_args()
     config = TableConfig(rounds=options.rounds, seconds=options.seconds, patience=options.patience)
-    print(
-        "| busy | repeat | minutes | disturbed % | drift % | split-half % | MAPE % | tau | truth's tau | true MAPE % | true tau | valid |"
-    )
+    columns = "busy,repeat,minutes,disturbed %,drift %,split-half %,MAPE %,tau,truth's tau,true MAPE %,true tau,valid"
+    print(f"| {' | '.join(columns.split(','))} |")
     print("|---" * 12 + "|")
     for repeat in range(options.repeats):
         for busy in options.busy:
