@@ -24,6 +24,7 @@ from search_spaces.space import Genomes, SearchSpace
 GREATEST_MAPE = 5.0  # percent
 MAPE_CEILING = 10.0  # percent, however badly the truth repeats
 LEAST_TAU = 0.9
+GREATEST_SPLIT_HALF = 12.0  # percent
 GREATEST_DRIFT = 2.0  # times the speed at the beginning, or its inverse
 
 
@@ -213,7 +214,7 @@ def doubts(*, mape: float, tau: float, split_half: float, truth_tau: float, drif
     Args:
         mape: Mean error on held-out networks, percent: at most 5, or 2.5 times the split-half error but not above 10.
         tau: Kendall's tau on them: at least 0.9, or what the truth itself repeats to where that is less.
-        split_half: To what the truth repeats, percent.
+        split_half: To what the truth repeats, percent: at most 12, or nothing is known.
         truth_tau: Kendall's tau between the halves of the truth.
         drift: Change of the reference from the first round to the last, percent: at most to twice or half its time.
     """
@@ -223,6 +224,8 @@ def doubts(*, mape: float, tau: float, split_half: float, truth_tau: float, drif
         found.append(f"mean error {mape:.1f} % on held-out networks is above {allowed:.1f} %")
     if not tau >= least:
         found.append(f"Kendall tau {tau:.3f} on held-out networks is below {least:.3g}")
+    if not split_half <= GREATEST_SPLIT_HALF:
+        found.append(f"held-out networks repeat to {split_half:.1f} % only, not to {GREATEST_SPLIT_HALF:g} %")
     factor = 1 + drift / 100
     if not 1 / GREATEST_DRIFT <= factor <= GREATEST_DRIFT:
         found.append(f"the machine changed its speed: at the end the reference took {factor:.1f} times as long as before")

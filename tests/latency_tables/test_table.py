@@ -191,6 +191,7 @@ def test_verdict():
         ({"tau": 0.89}, "Kendall tau 0.890 on held-out networks is below 0.9"),
         ({"tau": 0.84, "truth_tau": 0.85}, "Kendall tau 0.840 on held-out networks is below 0.85"),
         ({"tau": float("nan")}, "Kendall tau nan on held-out networks is below 0.9"),
+        ({"split_half": 12.5}, "held-out networks repeat to 12.5 % only, not to 12 %"),
         ({"drift": 110.0}, "the machine changed its speed: at the end the reference took 2.1 times as long as before"),
         ({"drift": -60.0}, "the machine changed its speed: at the end the reference took 0.4 times as long as before"),
     ],
