@@ -24,6 +24,8 @@ from search_spaces.space import Genomes, SearchSpace
 GREATEST_MAPE = 5.0  # percent
 MAPE_CEILING = 10.0  # percent, however badly the truth repeats
 LEAST_TAU = 0.9
+TAU_OF_NOISY = 0.85  # where the truth repeats to more than
+NOISY = 2.0  # percent: its noise exchanges neighbours
 GREATEST_SPLIT_HALF = 12.0  # percent
 GREATEST_DRIFT = 2.0  # times the speed at the beginning, or its inverse
 
@@ -213,12 +215,14 @@ def doubts(*, mape: float, tau: float, split_half: float, truth_tau: float, drif
 
     Args:
         mape: Mean error on held-out networks, percent: at most 5, or 2.5 times the split-half error but not above 10.
-        tau: Kendall's tau on them: at least 0.9, or what the truth itself repeats to where that is less.
+        tau: Kendall's tau on them: at least 0.9; where the truth repeats to more than 2 %, 0.85 or what its own order repeats
+            to.
         split_half: To what the truth repeats, percent: at most 12, or nothing is known.
         truth_tau: Kendall's tau between the halves of the truth.
         drift: Change of the reference from the first round to the last, percent: at most to twice or half its time.
     """
-    allowed, least = min(max(GREATEST_MAPE, 2.5 * split_half), MAPE_CEILING), min(LEAST_TAU, truth_tau)
+    allowed = min(max(GREATEST_MAPE, 2.5 * split_half), MAPE_CEILING)
+    least = LEAST_TAU if split_half <= NOISY else min(TAU_OF_NOISY, truth_tau)
     found = []
     if not mape <= allowed:
         found.append(f"mean error {mape:.1f} % on held-out networks is above {allowed:.1f} %")
