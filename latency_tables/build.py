@@ -215,8 +215,8 @@ def doubts(*, mape: float, tau: float, split_half: float, truth_tau: float, drif
 
     Args:
         mape: Mean error on held-out networks, percent: at most 5, or 2.5 times the split-half error but not above 10.
-        tau: Kendall's tau on them: at least 0.9; where the truth repeats to more than 2 %, 0.85 or what its own order repeats
-            to.
+        tau: Kendall's tau on them: at least 0.9; where the truth repeats to more than 2 %, 0.85 or what its own order
+            repeats to.
         split_half: To what the truth repeats, percent: at most 12, or nothing is known.
         truth_tau: Kendall's tau between the halves of the truth.
         drift: Change of the reference from the first round to the last, percent: at most to twice or half its time.
