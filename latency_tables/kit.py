@@ -43,7 +43,7 @@ class Result:
     @property
     def is_foreign(self) -> bool:
         """Whether it was measured by other means than a kit: its times are milliseconds as they were, of no reference."""
-        return self.fingerprint["version"] == FOREIGN
+        return bool(self.fingerprint["version"] == FOREIGN)
 
 
 def pack_kit(plan: Plan, target: Device, protocol: Protocol, path: Path) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.trial import FrozenTrial, create_trial
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -229,10 +229,11 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
 def sqlite_url(path: Path) -> str:
     """Return the URL of an SQLite file at any path, whatever a URL would take its letters for.
 
-    Source: SQLite's URI filenames, https://www.sqlite.org/uri.html.
+    Source: SQLite's URI filenames, https://www.sqlite.org/uri.html, for SQLAlchemy before 2.1, which escapes nothing.
     """
     plain = str(path.resolve())
-    return f"sqlite:///{plain}" if quote(plain) == plain else f"sqlite:///file:{quote(plain)}?uri=true"
+    url = URL.create("sqlite", database=plain).render_as_string(hide_password=False)
+    return url if make_url(url).database == plain else f"sqlite:///file:{quote(plain)}?uri=true"
 
 
 def has_study(storage: str, study: str) -> bool:

@@ -95,7 +95,9 @@ def _is_wide(image: Image.Image) -> str:
 
     Pillow tells it in the arguments of the decoder: a raw mode such as `RGB;16B`, of PPM the greatest value.
     """
-    words = [word for tile in image.tile for word in (tile.args if isinstance(tile.args, tuple) else (tile.args,))]
+    words = [
+        word for tile in getattr(image, "tile", ()) for word in (tile.args if isinstance(tile.args, tuple) else (tile.args,))
+    ]
     wide = [word for word in words if isinstance(word, str) and any(f";{bits}" in word for bits in (12, 16, 32))]
     if image.format == "PPM":
         wide += [f"values up to {word}" for word in words if isinstance(word, int) and word > 255]

@@ -103,7 +103,7 @@ def describe(table: LatencyTable) -> str:
     """Return on what a table was measured, and that it is not valid where it is not."""
     doubt = "" if table.report.is_valid else ", latency table NOT VALID"
     facts = table.fingerprint
-    return f"{facts['backend']} {facts['version']}, {facts['threads']} thread(s), {facts['cpu']}{doubt}"
+    return f"{facts['backend']} {facts['version']}, {facts['threads']} thread(s), {facts.get('cpu', table.device)}{doubt}"
 
 
 def verdict(table: LatencyTable, *, advise: bool = True) -> str:

@@ -90,7 +90,7 @@ class Known:
                 kept.
         """
         due = self.unmeasured(genomes)[: self.left]
-        found = self._memory.lookup(due) if self._memory else [None] * len(due)
+        found: list[dict[str, float] | None] = self._memory.lookup(due) if self._memory else [None] * len(due)
         missing = [i for i, values in enumerate(found) if values is None]
         done = self.budget - self.left + len(due) - len(missing)
         self._progress(done, self.budget, self._best(found))

@@ -99,8 +99,8 @@ def search(
     known = Known(space, measure, cheap or {}, constraints or {}, archive, n_measurements, workers, progress)
     known.measure(chooser.propose(known, batch or workers, rng))
     if not len(known):
-        names = ", ".join(space.architecture(genome).id for genome in known.failed)
-        raise InvalidInput(f"the first measurements all failed, of the networks {names}: they gave no finite numbers")
+        failed = ", ".join(space.architecture(genome).id for genome in known.failed)
+        raise InvalidInput(f"the first measurements all failed, of the networks {failed}: they gave no finite numbers")
     if batch is None:
         small = known.everything is not None
         batch = max(workers, 1 if small else -(-known.left // N_ROUNDS))

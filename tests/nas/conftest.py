@@ -11,6 +11,8 @@ from nas.cli import main
 DIGITS = str(Path(__file__).parents[2] / "experiments" / "digits.yaml")
 QUICK = [
     "threads=1",
+    "training.compile=false",
+    "search.n_calibration=250",
     "training.float_epochs=2",
     "training.quantized_epochs=1",
     "table.n_fit=12",

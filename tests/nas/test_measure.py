@@ -19,7 +19,7 @@ QUICK = {
     "threads": 1,
     "training": {"float_epochs": 2, "quantized_epochs": 1, "compile": False},
     "table": {"n_fit": 12, "n_held_out": 12, "rounds": 2, "seconds": 0.002, "patience": 0},
-    "search": {"n_measurements": 16},
+    "search": {"n_measurements": 16, "n_calibration": 250},
 }
 
 
