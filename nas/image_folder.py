@@ -1,5 +1,6 @@
 """Images in folders: `train/CLASS/FILE` and `test/CLASS/FILE`."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -93,12 +94,13 @@ def _read(file: Path) -> Image.Image:
 def _is_wide(image: Image.Image) -> str:
     """Return how a file stores more than 8 bits a channel where decoding would keep 8 of them; nothing where it does not.
 
-    Pillow tells it in the arguments of the decoder: a raw mode such as `RGB;16B`, of PPM the greatest value.
+    Pillow tells it in the arguments of the decoder: a raw mode such as `RGB;16B` (but `BGR;16` is 16 bits a pixel), of PPM
+    the greatest value.
     """
     words = [
         word for tile in getattr(image, "tile", ()) for word in (tile.args if isinstance(tile.args, tuple) else (tile.args,))
     ]
-    wide = [word for word in words if isinstance(word, str) and any(f";{bits}" in word for bits in (12, 16, 32))]
+    wide = [word for word in words if isinstance(word, str) and re.search(r";(12|16|32)[BLNS]", word)]
     if image.format == "PPM":
         wide += [f"values up to {word}" for word in words if isinstance(word, int) and word > 255]
     return wide[0] if wide else ""
