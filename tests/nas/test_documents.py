@@ -26,9 +26,11 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 def readme_commands():
     found = blocks("sh|bash|console", *PAGES)
-    return sorted(
-        {line.split("  #")[0].strip() for block in found for line in block.splitlines() if line.startswith("hwnas ")}
-    )
+    lines = {line.split("  #")[0].strip() for block in found for line in block.splitlines() if line.startswith("hwnas ")}
+    # A whole table is timed by some, on two threads.
+    return [
+        pytest.param(line, marks=[pytest.mark.serial] * line.startswith("hwnas measure --space")) for line in sorted(lines)
+    ]
 
 
 @pytest.mark.parametrize("text", blocks("yaml", *PAGES))

@@ -12,6 +12,7 @@ import yaml
 
 from nas.training.checkpoint import load_tensors
 
+pytestmark = pytest.mark.serial  # its two processes keep two cores busy
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
 PROGRAM = Path(__file__).with_name("write_gradients.py")
 
