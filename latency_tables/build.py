@@ -25,6 +25,7 @@ GREATEST_MAPE = 5.0  # percent
 MAPE_CEILING = 10.0  # percent, however badly the truth repeats
 LEAST_TAU = 0.9
 TAU_OF_NOISY = 0.85  # where the truth repeats to more than
+TAU_FLOOR = 0.6  # however little the order of the truth repeats
 NOISY = 2.0  # percent: its noise exchanges neighbours
 GREATEST_SPLIT_HALF = 12.0  # percent
 GREATEST_DRIFT = 2.0  # times the speed at the beginning, or its inverse
@@ -189,8 +190,8 @@ def judge(
     truth = np.array([m.ms for m in measured])
     errors = 100 * np.abs(predicted / truth - 1)
     split_half = 100 * float(np.mean([m.split_half for m in measured]))
-    tau = float(kendalltau(predicted, truth).statistic)
-    truth_tau = float(kendalltau(*zip(*(m.halves for m in measured), strict=True)).statistic)
+    tau = _tau(predicted, truth)
+    truth_tau = _tau(*np.array([m.halves for m in measured]).T)
     figures = {"mape": float(errors.mean()), "tau": tau, "split_half": split_half, "truth_tau": truth_tau}
     reasons = doubts(**figures, drift=100 * timings.drift)
     return Report(
@@ -216,13 +217,13 @@ def doubts(*, mape: float, tau: float, split_half: float, truth_tau: float, drif
     Args:
         mape: Mean error on held-out networks, percent: at most 5, or 2.5 times the split-half error but not above 10.
         tau: Kendall's tau on them: at least 0.9; where the truth repeats to more than 2 %, 0.85 or what its own order
-            repeats to.
+            repeats to, but at least 0.6.
         split_half: To what the truth repeats, percent: at most 12, or nothing is known.
         truth_tau: Kendall's tau between the halves of the truth.
         drift: Change of the reference from the first round to the last, percent: at most to twice or half its time.
     """
     allowed = min(max(GREATEST_MAPE, 2.5 * split_half), MAPE_CEILING)
-    least = LEAST_TAU if split_half <= NOISY else min(TAU_OF_NOISY, truth_tau)
+    least = LEAST_TAU if split_half <= NOISY else max(TAU_FLOOR, min(TAU_OF_NOISY, truth_tau))
     found = []
     if not mape <= allowed:
         found.append(f"mean error {mape:.1f} % on held-out networks is above {allowed:.1f} %")
@@ -234,3 +235,8 @@ def doubts(*, mape: float, tau: float, split_half: float, truth_tau: float, drif
     if not 1 / GREATEST_DRIFT <= factor <= GREATEST_DRIFT:
         found.append(f"the machine changed its speed: at the end the reference took {factor:.1f} times as long as before")
     return tuple(found)
+
+
+def _tau(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Return Kendall's tau; 0 where one side is constant and says nothing."""
+    return float(np.nan_to_num(kendalltau(a, b).statistic))

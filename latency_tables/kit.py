@@ -177,7 +177,7 @@ def _rows(path: Path) -> list[tuple[str, str]]:
     if not {"part", "latency_ms"} <= set(header):
         raise InvalidInput(f"'{path}' must have the columns part and latency_ms, got {header or 'nothing'}")
     part, time = header.index("part"), header.index("latency_ms")
-    found = [(row[part].strip(), row[time].strip()) for row in rows[1:] if len(row) > max(part, time)]
+    found = [(row[part].strip(), row[time].strip()) for row in rows[1:] if len(row) > max(part, time) and row[part].strip()]
     # Where semicolons separate, the decimal sign is a comma.
     return [(name, text.replace(",", ".") if separator != "," else text) for name, text in found]
 
@@ -185,14 +185,15 @@ def _rows(path: Path) -> list[tuple[str, str]]:
 def _read_csv(path: Path, names: list[str]) -> Timings:
     rounds: dict[str, list[float]] = {name: [] for name in names}
     for part, text in _rows(path):
+        if part not in rounds:
+            continue
         try:
             ms = float(text)
         except ValueError:
             ms = math.nan
         if not (math.isfinite(ms) and ms > 0):
             raise InvalidInput(f"'{path}': latency_ms must hold positive numbers of milliseconds, got '{text}'")
-        if part in rounds:
-            rounds[part].append(ms)
+        rounds[part].append(ms)
     if rare := [name for name, times in rounds.items() if len(times) < LEAST_ROUNDS]:
         raise InvalidInput(
             f"'{path}' must hold each part at least twice, so that it can be seen how well times repeat; {len(rare)} of "

@@ -73,7 +73,10 @@ class Archive:
                 self._read()
         if differing:
             what = "; ".join(f"{key} was {theirs.get(key)}, is {mine[key]}" for key in differing)
-            raise InvalidInput(f"the archive '{self._shown}' holds other networks ({what}); use another run folder")
+            raise InvalidInput(
+                f"the archive '{self._shown}' holds other networks ({what}); use another run folder"
+                ", or in a database that runs share another `name`"
+            )
 
     def lookup(self, genomes: Genomes) -> list[dict[str, float] | None]:
         """Return the measured values of each genome, or None where there are none; also what others have added meanwhile."""
@@ -83,7 +86,13 @@ class Archive:
         return [self._values(trial) if trial else None for trial in trials]
 
     def add(self, genomes: Genomes, values: Mapping[str, NDArray[np.float64]]) -> None:
-        """Keep measured values of genomes of shape `(n, n_genes)`, each `(n,)`; written at once."""
+        """Keep measured values of genomes of shape `(n, n_genes)`, each `(n,)`; written at once.
+
+        Raises:
+            InvalidInput: If other values are given than the archive keeps, or the database cannot be written.
+        """
+        if set(values) != set(self.names):
+            raise InvalidInput(f"the archive '{self._shown}' keeps {list(self.names)} of each network, got {list(values)}")
         for i, genome in enumerate(genomes):
             architecture = self.space.architecture(genome)
             trial = create_trial(
@@ -171,7 +180,7 @@ def explained(shown: str) -> Iterator[None]:
         yield
     except InvalidInput:
         raise
-    except (SQLAlchemyError, OptunaError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (SQLAlchemyError, OptunaError, RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
         root = _root(error)
         reason = (str(root).splitlines() or [type(root).__name__])[0]
         remedy = next((text for word, text in REMEDIES.items() if word in reason.lower()), None)
@@ -229,21 +238,43 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
 def sqlite_url(path: Path) -> str:
     """Return the URL of an SQLite file at any path, whatever a URL would take its letters for.
 
-    Source: SQLite's URI filenames, https://www.sqlite.org/uri.html, for SQLAlchemy before 2.1, which escapes nothing.
+    Source: SQLite's URI filenames, https://www.sqlite.org/uri.html, for SQLAlchemy before 2.1, which escapes nothing;
+        Optuna takes braces for its own.
     """
     plain = str(path.resolve())
     url = URL.create("sqlite", database=plain).render_as_string(hide_password=False)
-    return url if make_url(url).database == plain else f"sqlite:///file:{quote(plain)}?uri=true"
+    return url if make_url(url).database == plain and "{" not in url else f"sqlite:///file:{quote(plain)}?uri=true"
+
+
+def owner(storage: str, study: str, claimed_by: str) -> str:
+    """Return to whom a study belongs; if it is not there it is made for `claimed_by`.
+
+    Raises:
+        InvalidInput: If the database cannot be opened.
+    """
+    with explained(without_password(storage)):
+        return _open_study(study, storage, {"owner": claimed_by})[1]["owner"]
 
 
 def has_study(storage: str, study: str) -> bool:
-    """Return whether a database that is there holds a study.
+    """Return whether a database holds a study; one that is not there is made.
 
     Raises:
         InvalidInput: If it cannot be opened.
     """
     with explained(without_password(storage)):
         return study in optuna.study.get_all_study_names(open_storage(storage))
+
+
+def drop_study(storage: str, study: str) -> None:
+    """Remove a study from a database, if it is there.
+
+    Raises:
+        InvalidInput: If it cannot be opened.
+    """
+    if has_study(storage, study):
+        with explained(without_password(storage)):
+            optuna.delete_study(study_name=study, storage=open_storage(storage))
 
 
 def without_password(storage: str) -> str:

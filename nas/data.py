@@ -101,6 +101,18 @@ def read_in_words(data: Dataset) -> list[str]:
     return lines
 
 
+def expanded(path: str) -> Path:
+    """Return a path with `~` as the home.
+
+    Raises:
+        InvalidInput: If it names the home of nobody.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InvalidInput(f"'{path}' names a home that is not there") from error
+
+
 def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: int = 0) -> Dataset:
     """Load a data set and take its validation images, stratified by class, from the training images.
 
@@ -118,7 +130,7 @@ def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: in
     """
     if name not in LOADERS:
         raise InvalidInput(f"unknown data set '{name}'; known: {', '.join(LOADERS)}")
-    x, y, x_test, y_test, classes = LOADERS[name](str(Path(path).expanduser()) if path else path)
+    x, y, x_test, y_test, classes = LOADERS[name](str(expanded(path)) if path else path)
     x, y = _checked(x, y, "training")
     x_test, y_test = _checked(x_test, y_test, "test")
     if x.shape[1:] != x_test.shape[1:]:

@@ -101,6 +101,7 @@ def _is_wide(image: Image.Image) -> str:
         word for tile in getattr(image, "tile", ()) for word in (tile.args if isinstance(tile.args, tuple) else (tile.args,))
     ]
     wide = [word for word in words if isinstance(word, str) and re.search(r";(12|16|32)[BLNS]", word)]
+    wide += [tile.codec_name for tile in getattr(image, "tile", ()) if tile.codec_name == "SGI16"]
     if image.format == "PPM":
         wide += [f"values up to {word}" for word in words if isinstance(word, int) and word > 255]
     return wide[0] if wide else ""

@@ -1,14 +1,14 @@
 """Measured latencies of whole networks on one device of a run: timed once, kept in the archive."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from latency_tables.kit import measured_names
+from latency_tables.kit import measured_device, measured_names
 from latency_tables.table import LatencyTable
 from latency_tables.timing import Measurement
 from nas.archive import Archive
@@ -120,3 +120,38 @@ class Latencies:
     def _keep(self, genomes: list[Genomes], found: list[Measurement]) -> None:
         values = {"latency_ms": np.array([m.ms for m in found]), "latency_spread": np.array([m.spread for m in found])}
         self._archive.add(np.array(genomes), values)
+
+
+def take_result(
+    among: Sequence[Latencies],
+    file: Path,
+    *,
+    again: bool,
+    measured: Callable[[], Genomes],
+    forget: Callable[[str], None],
+) -> LatencyTable:
+    """Take what a kit has measured elsewhere: a table that is missing, otherwise networks near the front.
+
+    Args:
+        among: All devices of a run.
+        file: The result; of several devices elsewhere it is of the one that it names, or of the first that lacks it.
+        again: It is a table, and takes the place of the one that is there.
+        measured: Gives the networks whose error was measured, shape `(n, n_genes)`.
+        forget: Drops what was timed of networks on a device: it is in the units of the table that was there.
+
+    Raises:
+        InvalidInput: If no device is elsewhere, the file is no such result, or it does not say whose table it replaces.
+    """
+    elsewhere = [each for each in among if each.device.config.elsewhere]
+    if not elsewhere:
+        raise InvalidInput(f"'{among[0].device.owner}' has no device elsewhere: `hwnas measure` measures here")
+    named = measured_device(file)
+    devices = [each for each in elsewhere if each.device.config.name == named] or elsewhere
+    if again and len(devices) > 1:
+        raise InvalidInput(f"'{file}' does not say whose table it is; move away the one that it replaces, without --again")
+    if missing := [each for each in devices if again or not each.device.is_readable]:
+        table = missing[0].device.take(file, again=again)
+        forget(table.device)
+        return table
+    genomes = measured()
+    return next((each for each in devices if each.is_due(genomes, file)), devices[0]).take_networks(genomes, file)

@@ -1,10 +1,12 @@
 """From what a user names, a run folder or an experiment's YAML file, to the pipeline of a run."""
 
+import platform
 from pathlib import Path
 
 from nas import processes
-from nas.archive import has_study, without_password
+from nas.archive import has_study, owner, without_password
 from nas.config import Experiment
+from nas.data import expanded
 from nas.pipeline import Pipeline
 from nas.run_folder import RunFolder
 from nas.search.strategies import STRATEGIES
@@ -45,23 +47,30 @@ def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...
     _check(pipeline)
     device = pipeline.latency.device
     fingerprint = {"elsewhere": device.name} if experiment.device.elsewhere else device.fingerprint()
+    processes.in_turn(lambda: _claim_name(pipeline))
     pipeline.run = processes.in_turn(lambda: RunFolder.create(folder, experiment, fingerprint))
     return pipeline
 
 
 def _check(pipeline: Pipeline) -> None:
-    """Check data, space, limits, name and given weights, as far as that can be before anything is written."""
+    """Check data, space, limits and given weights, as far as that can be before anything is written."""
     pipeline.check_limits(measured=False)
-    _check_name(pipeline)
     given = pipeline.experiment.training.start_from
     if given and not (pipeline.run.checkpoint.exists() or pipeline.run.supernet.exists()):
-        start_from(pipeline.new_supernet(), Path(given).expanduser())
+        start_from(pipeline.new_supernet(), expanded(given))
 
 
-def _check_name(pipeline: Pipeline) -> None:
-    """Raise `InvalidInput` if a run that has trained nothing yet bears the name of another one in a database they share."""
+def _claim_name(pipeline: Pipeline) -> None:
+    """Claim a run's name in a database that runs share, before anything is written, trained or measured.
+
+    Raises:
+        InvalidInput: If another run has it.
+    """
     name, storage = pipeline.experiment.name, pipeline.experiment.archive
-    if storage and not pipeline.run.supernet.exists() and has_study(storage, f"{name}: error"):
+    if not storage or pipeline.run.supernet.exists():
+        return
+    me = f"{platform.node()}:{pipeline.run.path.resolve()}"
+    if owner(storage, f"{name}: run", me) != me or has_study(storage, f"{name}: error"):
         raise InvalidInput(
             f"the archive '{without_password(storage)}' holds another run named '{name}'; change `name` in the experiment"
         )

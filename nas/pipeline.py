@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from latency_tables.kit import measured_device
 from latency_tables.modelled import Accelerator
 from latency_tables.table import LatencyTable
 from nas import processes
-from nas.archive import Archive
-from nas.data import Dataset, load_dataset, read_in_words
+from nas.archive import Archive, drop_study
+from nas.data import Dataset, expanded, load_dataset, read_in_words
 from nas.evaluation import Evaluator
 from nas.export.bundle import check_folder, export_bundle
 from nas.finetuning import finetune
 from nas.front import measured_front
-from nas.latencies import Latencies
+from nas.latencies import Latencies, take_result
 from nas.progress import Update, console, progress_bar, working
 from nas.provenance import provenance, recorded
 from nas.report.plot import front_png
@@ -95,7 +94,7 @@ class Pipeline:
             console.print("\n".join(read_in_words(self.data)), soft_wrap=True)
         supernet = self.new_supernet()
         if config.start_from and not self.run.checkpoint.exists():
-            start_from(supernet, Path(config.start_from).expanduser())
+            start_from(supernet, expanded(config.start_from))
         supernet.to("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(max(1, self.experiment.threads // processes.count()))
         with progress_bar("training") as update, tensorboard_log(self.run.tensorboard) as log:
@@ -135,20 +134,15 @@ class Pipeline:
     def take_result(self, file: Path, *, again: bool = False) -> LatencyTable:
         """Take what a kit has measured elsewhere: a table that is missing, otherwise networks near the front.
 
-        Args:
-            file: The result; of several devices elsewhere it is of the one that it names, or of the first that lacks it.
-            again: It is a table, and takes the place of the one that is there.
-
-        Raises:
-            InvalidInput: If no device of the run is elsewhere, or the file is no such result.
+        See `nas.latencies.take_result`.
         """
-        elsewhere = [each for each in self.latencies if each.device.config.elsewhere] or [self.latencies[0]]
-        named = measured_device(file)
-        devices = [each for each in elsewhere if each.device.config.name == named] or elsewhere
-        if missing := [each for each in devices if again or not each.device.is_readable]:
-            return missing[0].device.take(file, again=again)
-        genomes = self.errors.genomes()
-        return next((each for each in devices if each.is_due(genomes, file)), devices[0]).take_networks(genomes, file)
+        return take_result(
+            self.latencies,
+            file,
+            again=again,
+            measured=lambda: self.errors.genomes(),
+            forget=lambda device: drop_study(self.storage, self._study(f"latency {device}")),
+        )
 
     def check_limits(self, *, measured: bool = True) -> None:
         """Make sure that some network keeps the limits, as far as that is known without training.
@@ -315,9 +309,11 @@ class Pipeline:
         return {**{each.name: each.predicted() for each in self.latencies}, **self.static_costs()}
 
     def _archive(self, study: str, names: tuple[str, ...], identity: Mapping[str, str]) -> Archive:
-        """Return an archive of this run; in a database that runs share, studies are told apart by the run's name."""
-        study = f"{self.experiment.name}: {study}" if self.experiment.archive else study
-        return Archive(self.space, self.storage, study, names, identity)
+        return Archive(self.space, self.storage, self._study(study), names, identity)
+
+    def _study(self, study: str) -> str:
+        """Return the name of a study: in a database that runs share, they are told apart by the run's name."""
+        return f"{self.experiment.name}: {study}" if self.experiment.archive else study
 
     @property
     def storage(self) -> str:

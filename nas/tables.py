@@ -26,7 +26,7 @@ from search_spaces.baselines import formats
 from search_spaces.formats import Precision
 from search_spaces.graph import Graph
 
-FAR = 200.0  # times of unknown origin that are so many times what this machine takes may be in another unit
+FAR = 50.0  # times of unknown origin that are so many times what this machine takes may be in another unit
 
 
 @dataclass(frozen=True)
@@ -242,8 +242,8 @@ class DeviceTable:
 
     def _keep(self, table: LatencyTable) -> None:
         """Write the table, and beside it the picture of its verdict."""
-        write_atomically(self.path.with_suffix(".png"), table_png(table, verdict(table)))
         write_table(table, self.path)
+        write_atomically(self.path.with_suffix(".png"), table_png(table, verdict(table)))
 
 
 def tables_folder(folder: str | None = None) -> Path:

@@ -16,7 +16,7 @@ from latency_tables.timing import Measurement
 from nas.data import Dataset, shift
 from nas.evaluation import Evaluator, predict
 from nas.export.card import PREDICT, card
-from nas.export.least_runtime import least_onnxruntime
+from nas.export.least_runtime import check_runtime, least_onnxruntime
 from nas.export.parity import Parity, answers, check_parity, is_narrow
 from nas.export.qonnx import has_qonnx
 from nas.export.targets import DEFAULT, TARGETS, Shipped, Target
@@ -70,7 +70,8 @@ def export_bundle(
         time_file: Times `model.onnx` on the device of the facts; None where that is elsewhere.
 
     Raises:
-        InvalidInput: If the folder holds something or cannot be written, or the target is unknown or its tool missing.
+        InvalidInput: If the folder holds something or cannot be written, or the target is unknown or its tool missing,
+            or the onnxruntime that is here is too old for the model.
         ParityFailed: If parity fails; the message says why.
     """
     check_folder(folder)
@@ -81,6 +82,7 @@ def export_bundle(
     weights = supernet.extract(architecture, calibration)
     batch = "batch" if dynamic_batch else 1
     model = lower(graph, weights, batch=batch, int4=int4)
+    check_runtime(model)
     images = parity_images(data, seed)
     expected = predict(supernet, graph, calibration, torch.from_numpy(images)).numpy()
     parity = check_parity(model, graph, weights, images, expected)

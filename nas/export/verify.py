@@ -16,6 +16,7 @@ from onnx import numpy_helper
 
 from latency_tables.backends.onnxruntime import open_session
 from nas.data import OWN_DATA, load_dataset
+from nas.export.least_runtime import check_runtime
 from nas.export.parity import answers, check_parity
 from search_spaces import SPACES
 from search_spaces.architecture import Architecture
@@ -98,6 +99,7 @@ def verify(folder: Path, data_path: str | None = None) -> Verification:
             images, logits = samples["images"], samples["logits"]
     except (OSError, EOFError, DecodeError, BadZipFile, KeyError, ValueError) as error:
         raise InvalidInput(f"'{folder}' lacks a file or holds a damaged one; export the subnet again") from error
+    check_runtime(model)
     try:
         open_session(model.SerializeToString())
     except Exception as error:  # onnxruntime has a kind of its own for every fault

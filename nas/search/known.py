@@ -68,6 +68,7 @@ class Known:
         self.budget = min(budget, space.size)
         self.genomes = np.empty((0, len(space.choices)), np.int16)
         self.failed = self.genomes
+        self._names: set[str] = set()
         self.expensive: dict[str, Floats] = {}
         self._measure = measure
         self._memory = memory
@@ -191,8 +192,9 @@ class Known:
     def _check(self, values: Mapping[str, float]) -> None:
         if both := sorted(set(values) & set(self.cheap)):
             raise InvalidInput(f"the objectives {both} are both measured and given as cheap; leave one out")
-        if self.expensive and set(values) != set(self.expensive):
-            raise InvalidInput(f"every network must be measured alike: once {list(self.expensive)}, now {list(values)}")
+        self._names = self._names or set(values)
+        if set(values) != self._names:
+            raise InvalidInput(f"every network must be measured alike: once {sorted(self._names)}, now {sorted(values)}")
 
 
 def _measure_one(space: SearchSpace, measure: Measure, row: Genomes, place: int) -> tuple[int, dict[str, float]]:

@@ -156,6 +156,7 @@ def test_what_spreadsheets_write_is_read(plan, tmp_path, name, encoding, separat
         decimal = f"{0.5 + i / 100:.2f}" if separator == "," else f"{0.5 + i / 100:.2f}".replace(".", ",")
         quoted = f'"{part}"' if "," in part or ";" in part else part
         lines += [f"{quoted}{separator}{decimal}"] * 2
+    lines += [separator, f"a note{separator}not a time"]
     (tmp_path / name).write_bytes((end.join(lines) + end).encode(encoding))
     timings = read_result(tmp_path / name, plan, DEVICE).timings
     assert [m.ms for m in timings.measurements.values()] == pytest.approx([0.5 + i / 100 for i in range(len(plan.graphs))])

@@ -192,6 +192,7 @@ def test_verdict():
         ({"tau": 0.84, "split_half": 2.5}, "Kendall tau 0.840 on held-out networks is below 0.85"),
         ({"tau": 0.79, "split_half": 2.5, "truth_tau": 0.8}, "Kendall tau 0.790 on held-out networks is below 0.8"),
         ({"tau": float("nan")}, "Kendall tau nan on held-out networks is below 0.9"),
+        ({"tau": 0.5, "split_half": 4.0, "truth_tau": 0.03}, "Kendall tau 0.500 on held-out networks is below 0.6"),
         ({"split_half": 12.5}, "held-out networks repeat to 12.5 % only, not to 12 %"),
         ({"drift": 110.0}, "the machine changed its speed: at the end the reference took 2.1 times as long as before"),
         ({"drift": -60.0}, "the machine changed its speed: at the end the reference took 0.4 times as long as before"),

@@ -58,7 +58,7 @@ def test_damaged_database_is_refused(tiny_space, tmp_path):
         Archive(tiny_space, f"sqlite:///{tmp_path / 'a.db'}", "error", ("error",))
 
 
-@pytest.mark.parametrize("name", ["what? 1", "a#b", "100%", "a%20b", "né", "a&b=c"])
+@pytest.mark.parametrize("name", ["what? 1", "a#b", "100%", "a%20b", "né", "a&b=c", "run{1}", "a{b}"])
 def test_the_file_lies_where_its_folder_is_whatever_it_is_called(tiny_space, tmp_path, name):
     folder = tmp_path / name
     folder.mkdir()
@@ -86,3 +86,9 @@ def test_a_database_that_another_process_holds_is_waited_for_and_then_named(tiny
 def test_a_database_that_cannot_be_written_or_made_is_named(tiny_space, tmp_path):
     with pytest.raises(InvalidInput, match="cannot be used now .unable to open database file.; make its folder"):
         Archive(tiny_space, sqlite_url(tmp_path / "none" / "a.db"), "error", ("error",))
+
+
+def test_other_values_than_it_keeps_are_refused(tiny_space, tmp_path, rng):
+    archive = Archive(tiny_space, sqlite_url(tmp_path / "a.db"), "error", ("error",))
+    with pytest.raises(InvalidInput, match=r"keeps \['error'\] of each network, got \['err'\]"):
+        archive.add(tiny_space.sample(1, rng), {"err": np.array([1.0])})

@@ -96,6 +96,28 @@ def test_a_table_is_replaced_when_it_is_asked_for_or_cannot_be_read(board, table
     assert read_table(path).fingerprint["version"] != "foreign"
 
 
+def test_times_of_networks_go_with_the_table_that_they_were_taken_by(board, table_result, tmp_path):
+    take(board, as_csv(table_result, tmp_path / "slow.csv", factor=10.0), "json", tmp_path)
+    assert main(["search", str(board)]) == 2
+    kit = board / "latency" / "board.front.zip"
+    subprocess.run([sys.executable, kit, "--out", "front.json"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    slow_front = as_csv(tmp_path / "front.json", tmp_path / "slow_front.csv", factor=10.0)
+    assert main(["measure", str(board), "--from", str(slow_front)]) == 0
+    assert main(["search", str(board)]) == 0
+    assert main(["measure", str(board), "--from", str(table_result), "--again"]) == 0
+    assert main(["search", str(board)]) == 2  # the front is to be timed anew
+    kit.replace(tmp_path / "kit.zip")
+    subprocess.run([sys.executable, "kit.zip", "--out", "front.json"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    assert main(["measure", str(board), "--from", str(tmp_path / "front.json")]) == 0
+    assert main(["search", str(board)]) == 0
+    front = nas.open_run(board).front()
+    assert (front["latency_ms"] / front["latency_ms_predicted"]).between(0.3, 3).all()
+
+
+def test_a_run_without_a_device_elsewhere_takes_no_result(run, table_result, failing):
+    assert "has no device elsewhere" in failing(["measure", run, "--from", table_result, "--again"])
+
+
 def test_times_that_are_all_alike_are_refused_and_nothing_is_written(board, table_result, tmp_path, failing):
     with (tmp_path / "ones.csv").open("w", newline="") as file:
         names = json.loads(table_result.read_text())["measurements"]

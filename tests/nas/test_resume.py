@@ -253,3 +253,11 @@ def test_a_name_that_a_shared_database_holds_is_refused_before_anything_is_writt
     words = ["run", DIGITS, "--out", tmp_path / "second", *quick, "--set", f"archive={storage}"]
     assert "holds another run named 'digits'; change `name` in the experiment" in failing(words)
     assert not (tmp_path / "second").exists()
+
+
+def test_two_runs_of_one_name_that_have_measured_nothing_are_told_apart(tmp_path, failing, quick):
+    storage = f"sqlite:///{tmp_path / 'shared.db'}"
+    words = [*quick, "--set", f"archive={storage}", "--set", "training.float_epochs=1"]
+    assert main(["train", DIGITS, "--out", str(tmp_path / "first"), *words]) == 0
+    assert "holds another run named 'digits'" in failing(["train", DIGITS, "--out", tmp_path / "second", *words])
+    assert main(["train", DIGITS, "--out", str(tmp_path / "first"), *words]) == 0

@@ -1,5 +1,6 @@
 """Every exported form is opened by the least onnxruntime that it names."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,11 +33,15 @@ def installed(version):
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not (folder / "onnxruntime").exists():
-            words = ["install", "--quiet", "--no-deps", "--target", str(folder), f"onnxruntime=={version}.*"]
+            shutil.rmtree(folder, ignore_errors=True)
+            draft = folder.with_suffix(".draft")
+            words = ["install", "--quiet", "--no-deps", "--target", str(draft), f"onnxruntime=={version}.*"]
             try:
                 subprocess.run([sys.executable, "-m", "pip", *words], check=True, capture_output=True, timeout=120)
             except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+                shutil.rmtree(draft, ignore_errors=True)
                 pytest.skip(f"onnxruntime {version} cannot be downloaded for this Python")
+            draft.rename(folder)
     return folder
 
 
