@@ -13,6 +13,7 @@ QUICK = [
     "threads=1",
     "training.compile=false",
     "search.n_calibration=250",
+    "search.batch=8",
     "training.float_epochs=2",
     "training.quantized_epochs=1",
     "table.n_fit=12",

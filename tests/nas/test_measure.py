@@ -19,7 +19,7 @@ QUICK = {
     "threads": 1,
     "training": {"float_epochs": 2, "quantized_epochs": 1, "compile": False},
     "table": {"n_fit": 12, "n_held_out": 12, "rounds": 2, "seconds": 0.002, "patience": 0},
-    "search": {"n_measurements": 16, "n_calibration": 250},
+    "search": {"n_measurements": 16, "n_calibration": 250, "batch": 8},
 }
 
 
@@ -103,7 +103,11 @@ def test_a_run_for_a_device_elsewhere_measures_by_kits(tmp_path, capsys, monkeyp
 def test_a_modelled_accelerator_gives_objectives(tmp_path, capsys):
     accelerator = yaml.safe_load((EXPERIMENTS / "devices" / "bitserial.yaml").read_text())
     objectives = ["error", "modelled_ms", "modelled_mj"]
-    experiment = write_experiment(tmp_path, accelerator=accelerator, search={"objectives": objectives, "n_measurements": 16})
+    experiment = write_experiment(
+        tmp_path,
+        accelerator=accelerator,
+        search={"objectives": objectives, "n_measurements": 16, "batch": 8, "n_calibration": 250},
+    )
     message = refused(["train", experiment, "--out", tmp_path / "refused"], capsys)
     assert "no kernel for ['float32']; narrow the space with `formats: [w8a8, w4a4]`" in message
     assert not (tmp_path / "refused").exists()
@@ -111,7 +115,13 @@ def test_a_modelled_accelerator_gives_objectives(tmp_path, capsys):
         tmp_path,
         accelerator=accelerator,
         formats=["w8a8", "w4a4"],
-        search={"objectives": objectives, "n_measurements": 16, "max": {"modelled_ms": 1.0}},
+        search={
+            "objectives": objectives,
+            "n_measurements": 16,
+            "batch": 8,
+            "n_calibration": 250,
+            "max": {"modelled_ms": 1.0},
+        },
     )
     run = tmp_path / "narrow"
     assert main(["run", narrow, "--out", str(run)]) == 0
