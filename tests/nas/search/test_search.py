@@ -166,6 +166,7 @@ class Memory:
 
 def run(measure, seed=1, n=60, archive=None, **settings):
     rng = np.random.default_rng(seed)
+    settings = {"predictors": "gaussian_process", **settings}
     return search(SPACE, measure, cheap={"cost": cost}, n_measurements=n, rng=rng, archive=archive, **settings)
 
 
@@ -176,7 +177,7 @@ def test_search_beats_random_and_measures_what_it_returns():
         calls.extend(genome.tobytes() for genome in genomes)
         return {"error": error(genomes)}
 
-    result = run(measure)
+    result = run(measure, predictors="auto")
     assert len(calls) == len(set(calls)) == len(result.archive) == 60
     measured = {tuple(row) for row in result.archive[["error", "cost"]].to_numpy()}
     assert {tuple(row) for row in result.front[["error", "cost"]].to_numpy()} <= measured
