@@ -4,6 +4,7 @@ import os
 import site
 import subprocess
 import sys
+import time
 import venv
 import zipfile
 from pathlib import Path
@@ -74,13 +75,12 @@ def test_an_interrupted_kit_goes_on(plan, result, tmp_path):
     kit = tmp_path / "kit.zip"
     pack_kit(plan, DEVICE, QUICK, kit)
     command = [sys.executable, str(kit), "--out", str(tmp_path / "r.json")]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE)
-    running.stdout.read(60)
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     journal = tmp_path / "r.journal"
-    while not (journal.exists() and len(journal.read_text().splitlines()) > 8):
-        pass
+    while running.poll() is None and not (journal.exists() and len(journal.read_text().splitlines()) > 8):
+        time.sleep(0.005)
     running.kill()
-    running.communicate()
+    running.wait()
     kept = [line for line in journal.read_text().splitlines() if line.endswith("]")][1:]
     journal.with_name("copy").write_text("\n".join(kept))
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
