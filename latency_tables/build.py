@@ -24,9 +24,9 @@ from search_spaces.space import Genomes, SearchSpace
 GREATEST_MAPE = 5.0  # percent
 MAPE_CEILING = 10.0  # percent, however badly the truth repeats
 LEAST_TAU = 0.9
-TAU_OF_NOISY = 0.85  # where the truth repeats to more than
+NOISY = 2.0  # percent: a truth that repeats to more than this exchanges neighbours by its noise
+TAU_OF_NOISY = 0.85  # asked of such a truth
 TAU_FLOOR = 0.6  # however little the order of the truth repeats
-NOISY = 2.0  # percent: its noise exchanges neighbours
 GREATEST_SPLIT_HALF = 12.0  # percent
 GREATEST_DRIFT = 2.0  # times the speed at the beginning, or its inverse
 

@@ -209,8 +209,8 @@ class LatencyTable:
             times += [*table.estimated.values(), table.reference_ms]
             if not all(math.isfinite(ms) and ms > 0 for ms in times) or len(table.coefficients) != N_FEATURES + 1:
                 raise InvalidInput(f"'{origin}' holds times that are not positive numbers; measure anew")
-            numbers = [report[name] for name in ("mape", "greatest_error", "tau", "split_half", "disturbed", "minutes")]
-            numbers += [report.get("drift", 0.0), report.get("truth_tau", 1.0)]
+            names = ("mape", "greatest_error", "tau", "split_half", "disturbed", "minutes", "drift", "truth_tau")
+            numbers = [getattr(table.report, name) for name in names]
             if not all(math.isfinite(number) for number in [*table.coefficients, *numbers]):
                 raise InvalidInput(f"'{origin}' holds numbers that are not finite; measure anew")
             if any(len(m.rounds) != len(m.undisturbed) for m in table.measurements.values()):

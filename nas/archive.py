@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -272,9 +272,8 @@ def drop_study(storage: str, study: str) -> None:
     Raises:
         InvalidInput: If it cannot be opened.
     """
-    if has_study(storage, study):
-        with explained(without_password(storage)):
-            optuna.delete_study(study_name=study, storage=open_storage(storage))
+    with explained(without_password(storage)), suppress(KeyError):
+        optuna.delete_study(study_name=study, storage=open_storage(storage))
 
 
 def without_password(storage: str) -> str:

@@ -76,9 +76,10 @@ class Latencies:
         found = [values or dict.fromkeys(COLUMNS, np.nan) for values in self._archive.lookup(genomes)]
         return {f"{name}{self.suffix}": np.array([values[name] for values in found]) for name in COLUMNS}
 
-    def is_due(self, genomes: Genomes, file: Path) -> bool:
-        """Return whether a result holds networks of these that were not timed yet."""
-        return not measured_names(file).isdisjoint(self._graphs(self._due(genomes)))
+    def due_in(self, genomes: Genomes, file: Path) -> list[Genomes]:
+        """Return those of the networks that were not timed yet and that a result holds, in order."""
+        names, space = measured_names(file), self.device.space
+        return [genome for genome in self._due(genomes) if space.architecture(genome).id in names]
 
     def take_networks(self, genomes: Genomes, file: Path) -> LatencyTable:
         """Take the times of networks that a kit has measured elsewhere, and return the table.
@@ -91,17 +92,14 @@ class Latencies:
             InvalidInput: If the file is no such result, or holds none of the networks.
         """
         table = self.device.read()
-        due = self._due(genomes)
-        graphs = self._graphs(due)
-        names = measured_names(file)
-        chosen = {name: graph for name, graph in graphs.items() if name in names}
+        chosen = self.due_in(genomes, file)
         if not chosen:
             raise InvalidInput(
                 f"'{file}' holds no network that is to be timed on '{self.device.device.name}', whose table is here "
                 "already; if it is a new table, --again puts it in its place"
             )
-        measurements = self.device.take_networks(chosen, table, file)
-        self._keep([g for g, name in zip(due, graphs, strict=True) if name in chosen], list(measurements.values()))
+        measurements = self.device.take_networks(self._graphs(chosen), table, file)
+        self._keep(chosen, list(measurements.values()))
         return table
 
     @cached_property
@@ -154,4 +152,4 @@ def take_result(
         forget(table.device)
         return table
     genomes = measured()
-    return next((each for each in devices if each.is_due(genomes, file)), devices[0]).take_networks(genomes, file)
+    return next((each for each in devices if each.due_in(genomes, file)), devices[0]).take_networks(genomes, file)

@@ -42,7 +42,7 @@ def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...
     STRATEGIES.get(experiment.search.strategy)
     if experiment.search.predictors != "auto":
         PREDICTORS.get(experiment.search.predictors)
-    folder = Path(out).expanduser() if out else Path("runs") / experiment.name
+    folder = expanded(out) if out else Path("runs") / experiment.name
     pipeline = Pipeline(RunFolder(folder, experiment))
     _check(pipeline)
     device = pipeline.latency.device

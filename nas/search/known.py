@@ -115,12 +115,13 @@ class Known:
 
     def _measure_each(self, due: Genomes, missing: list[int]):  # type: ignore[no-untyped-def]
         """Yield place and values of each missing genome, in the order in which they are done."""
+        names = {i: self.space.architecture(due[i]).id for i in missing}  # not the space: it would go to every worker
         if self.workers == 1 or len(missing) == 1:
-            yield from (_measure_one(self.space, self._measure, due[i : i + 1], i) for i in missing)
+            yield from (_measure_one(self._measure, due[i : i + 1], i, names[i]) for i in missing)
             return
         run = joblib.Parallel(n_jobs=self.workers, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
         try:
-            yield from run(joblib.delayed(_measure_one)(self.space, self._measure, due[i : i + 1], i) for i in missing)
+            yield from run(joblib.delayed(_measure_one)(self._measure, due[i : i + 1], i, names[i]) for i in missing)
         except BrokenProcessPool as error:
             raise InvalidInput(
                 "a process that measured networks was killed; if memory ran out, use fewer workers: the same command goes on"
@@ -197,9 +198,8 @@ class Known:
             raise InvalidInput(f"every network must be measured alike: once {sorted(self._names)}, now {sorted(values)}")
 
 
-def _measure_one(space: SearchSpace, measure: Measure, row: Genomes, place: int) -> tuple[int, dict[str, float]]:
+def _measure_one(measure: Measure, row: Genomes, place: int, name: str) -> tuple[int, dict[str, float]]:
     """Measure one network and return its place and values; what `measure` raises names the network in a note."""
-    name = space.architecture(row[0]).id
     try:
         values = measure(row)
     except Exception as error:
