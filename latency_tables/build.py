@@ -16,10 +16,10 @@ from latency_tables.measure import Progress, measure_graphs, seconds_per_model
 from latency_tables.pricing import fit, graph_features, iterate_parts, sort_parts
 from latency_tables.table import LatencyTable, Report
 from latency_tables.timing import Measurement, Protocol, Timings
-from search_spaces.baselines import baselines, uniform_genome
 from search_spaces.errors import InvalidInput
-from search_spaces.graph import Graph
-from search_spaces.space import Genomes, SearchSpace
+from search_spaces.graph.graph import Graph
+from search_spaces.space.baselines import baselines, uniform_genome
+from search_spaces.space.space import Genomes, SearchSpace
 
 GREATEST_MAPE = 5.0  # percent
 MAPE_CEILING = 10.0  # percent, however badly the truth repeats

@@ -19,7 +19,10 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from latency_tables.pricing import BEHIND, CALL
 from search_spaces.costs import macs
 from search_spaces.errors import InvalidInput
-from search_spaces.graph import Conv, Graph, Linear, n_elements
+from search_spaces.graph.graph import Graph
+from search_spaces.graph.node import n_elements
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.linear import Linear
 
 NOISE = 1e-4  # variance of a timed block's logarithm: one per cent
 

@@ -12,7 +12,7 @@ from latency_tables.device import Device
 from latency_tables.journal import Journal
 from latency_tables.pricing import empty_graph
 from latency_tables.timing import Known, Measurement, Protocol, Timings, time_model, time_models, watching
-from search_spaces.graph import Graph
+from search_spaces.graph.graph import Graph
 from search_spaces.lowering import lower
 
 Progress = Callable[[int, int], None]

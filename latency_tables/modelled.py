@@ -17,13 +17,18 @@ from typing import Any
 
 import yaml
 
-from search_spaces.baselines import formats
 from search_spaces.costs import FactorTable, arrivals, macs
 from search_spaces.errors import InvalidInput
-from search_spaces.formats import FLOAT32, NumberFormat, Precision
-from search_spaces.graph import Conv, Graph, Linear, Node, Output, Quantize, consumers, n_elements
-from search_spaces.quantization import MULTIPLIES, place_quantizers
-from search_spaces.space import SearchSpace
+from search_spaces.graph.graph import Graph, consumers
+from search_spaces.graph.node import Node, n_elements
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.ends import Output
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.quantize import Quantize
+from search_spaces.precision.formats import FLOAT32, NumberFormat, Precision
+from search_spaces.precision.placement import MULTIPLIES, place_quantizers
+from search_spaces.space.baselines import formats
+from search_spaces.space.space import SearchSpace
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,10 +23,14 @@ from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
 from search_spaces.costs import macs
-from search_spaces.formats import FLOAT32
-from search_spaces.graph import Graph, Input, Node, Relu, consumers, signature
-from search_spaces.quantization import place_quantizers
-from search_spaces.space import Block, SearchSpace, connect
+from search_spaces.graph.graph import Graph, consumers
+from search_spaces.graph.node import Node
+from search_spaces.graph.signature import signature
+from search_spaces.operators.elementwise import Relu
+from search_spaces.operators.ends import Input
+from search_spaces.precision.formats import FLOAT32
+from search_spaces.precision.placement import place_quantizers
+from search_spaces.space.space import Block, SearchSpace, connect
 
 FEATURES = ("float_ms", "integer_ms", "float_blocks", "integer_blocks", "kept_format_ms", "changed_format_ms", "changes")
 N_FEATURES = len(FEATURES)

@@ -18,9 +18,9 @@ from latency_tables.pricing import N_FEATURES, Parts, block_features, gives, gra
 from latency_tables.timing import Measurement
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInput
-from search_spaces.factor import combine
-from search_spaces.graph import Graph
-from search_spaces.space import Genomes, SearchSpace
+from search_spaces.graph.graph import Graph
+from search_spaces.space.factor import combine
+from search_spaces.space.space import Genomes, SearchSpace
 
 FORMAT_VERSION = 2
 

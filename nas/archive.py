@@ -20,9 +20,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from search_spaces.baselines import formats
 from search_spaces.errors import InvalidInput
-from search_spaces.space import Genomes, SearchSpace
+from search_spaces.space.baselines import formats
+from search_spaces.space.space import Genomes, SearchSpace
 
 N_ATTEMPTS = 5  # to make a study that another process is making too
 PATIENCE = 30  # seconds that SQLite waits for another process

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from nas.operators import run
 from nas.supernet import Calibration, SharedLayers, Supernet
-from search_spaces.graph import Graph
+from search_spaces.graph.graph import Graph
 
 BATCH = 512
 

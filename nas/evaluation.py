@@ -12,8 +12,8 @@ from nas.data import Dataset
 from nas.folded import FoldedLayers
 from nas.operators import run
 from nas.supernet import Calibration, Supernet
-from search_spaces.graph import Graph
-from search_spaces.space import Genomes
+from search_spaces.graph.graph import Graph
+from search_spaces.space.space import Genomes
 
 BATCH = 512
 

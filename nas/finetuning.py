@@ -9,7 +9,7 @@ from nas.data import Dataset
 from nas.evaluation import Evaluator, Split
 from nas.training.schedule import Schedule
 from nas.training.trainer import train
-from search_spaces.architecture import Architecture
+from search_spaces.space.architecture import Architecture
 
 SPLITS: tuple[Split, ...] = ("val", "test")
 

@@ -8,8 +8,11 @@ from torch.nn import functional
 
 from nas.quant.integers import dequantize, quantize
 from nas.quant.minifloats import quantize_minifloat
-from search_spaces.graph import Conv, Linear, Normalize, Quantize
 from search_spaces.lowering import bounds
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.norm import Normalize
+from search_spaces.operators.quantize import Quantize
 
 
 class FoldedLayers:

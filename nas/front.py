@@ -10,8 +10,8 @@ from nas.archive import Archive
 from nas.search.evolution import Objective
 from nas.search.pareto import columns, layers, non_dominated, tied
 from search_spaces import InvalidInput, SearchSpace
-from search_spaces.baselines import baselines
-from search_spaces.space import Genomes
+from search_spaces.space.baselines import baselines
+from search_spaces.space.space import Genomes
 
 N_LAYERS = 2  # fronts by predicted latency whose networks are timed: a near miss may prove better than it was predicted
 

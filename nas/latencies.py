@@ -15,8 +15,8 @@ from nas.archive import Archive
 from nas.tables import DeviceTable
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInput
-from search_spaces.graph import Graph
-from search_spaces.space import Genomes
+from search_spaces.graph.graph import Graph
+from search_spaces.space.space import Genomes
 
 COLUMNS = ("latency_ms", "latency_spread")
 

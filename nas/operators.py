@@ -1,4 +1,4 @@
-"""One executor for every graph: what each operator of `search_spaces.graph` does to torch tensors.
+"""One executor for every graph: what each operator of `search_spaces.graph.graph` does to torch tensors.
 
 Whatever has weights or scales is asked of `Layers`: shared and trained, being calibrated, or folded and fixed.
 """
@@ -9,27 +9,17 @@ from typing import Protocol
 from torch import Tensor
 from torch.nn import functional
 
-from search_spaces.graph import (
-    Add,
-    AttentionScores,
-    AttentionValues,
-    Conv,
-    GlobalAveragePool,
-    Graph,
-    HardSigmoid,
-    HardSwish,
-    Input,
-    Linear,
-    Multiply,
-    Node,
-    Normalize,
-    Output,
-    Quantize,
-    Relu,
-    Resize,
-    Softmax,
-    consumers,
-)
+from search_spaces.graph.graph import Graph, consumers
+from search_spaces.graph.node import Node
+from search_spaces.operators.attention import AttentionScores, AttentionValues, Softmax
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.elementwise import Add, HardSigmoid, HardSwish, Multiply, Relu
+from search_spaces.operators.ends import Input, Output
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.norm import Normalize
+from search_spaces.operators.pool import GlobalAveragePool
+from search_spaces.operators.quantize import Quantize
+from search_spaces.operators.resize import Resize
 
 
 class Layers(Protocol):

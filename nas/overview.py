@@ -13,7 +13,7 @@ from nas.run_folder import read_table
 from nas.search.pareto import non_dominated
 from nas.tables import tables_folder
 from search_spaces.errors import InvalidInput
-from search_spaces.space import Genomes
+from search_spaces.space.space import Genomes
 
 
 def measured_networks(pipeline: Pipeline) -> pd.DataFrame:

@@ -34,9 +34,9 @@ from nas.training.checkpoint import load_tensors, save_tensors, write_atomically
 from nas.training.tensorboard import tensorboard_log
 from nas.training.trainer import check_identity, load_supernet, start_from, train
 from search_spaces import SPACES, Architecture, InvalidInput, SearchSpace, cost_table
-from search_spaces.baselines import baselines, formats
 from search_spaces.costs import FactorTable
-from search_spaces.space import Genomes
+from search_spaces.space.baselines import baselines, formats
+from search_spaces.space.space import Genomes
 
 
 class Pipeline:

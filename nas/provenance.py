@@ -9,7 +9,7 @@ from latency_tables.table import LatencyTable
 from nas.config import Experiment
 from nas.report.table import verdict
 from nas.run_folder import VERSIONED, RunFolder
-from search_spaces.space import SearchSpace
+from search_spaces.space.space import SearchSpace
 
 
 def recorded(run: RunFolder, space: SearchSpace, architecture_id: str) -> dict[str, Any]:

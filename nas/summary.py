@@ -21,8 +21,9 @@ from nas.search.pareto import hypervolume
 from nas.training.checkpoint import load_tensors
 from predictors import judge
 from search_spaces import SearchSpace
-from search_spaces.graph import Conv, Graph
-from search_spaces.space import Genomes
+from search_spaces.graph.graph import Graph
+from search_spaces.operators.conv import Conv
+from search_spaces.space.space import Genomes
 
 LABELS = {  # of a column of numbers: label, unit, decimals
     "error_val": ("validation error", "%", 2),

@@ -29,11 +29,17 @@ from nas.quant.integers import (
     scale_gradient,
 )
 from nas.quant.minifloats import choose_minifloat_scale, fake_quantize_minifloat
-from search_spaces.architecture import Architecture
-from search_spaces.formats import FLOAT32, INT8, NumberFormat
-from search_spaces.graph import Conv, Graph, Linear, Node, Normalize, Quantize, Relu
-from search_spaces.quantization import place_quantizers
-from search_spaces.space import SearchSpace
+from search_spaces.graph.graph import Graph
+from search_spaces.graph.node import Node
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.elementwise import Relu
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.norm import Normalize
+from search_spaces.operators.quantize import Quantize
+from search_spaces.precision.formats import FLOAT32, INT8, NumberFormat
+from search_spaces.precision.placement import place_quantizers
+from search_spaces.space.architecture import Architecture
+from search_spaces.space.space import SearchSpace
 
 WeightedNode = Conv | Linear
 

@@ -22,9 +22,9 @@ from nas.report.table import print_plan, verdict
 from nas.run_folder import read_table, write_table
 from nas.training.checkpoint import write_atomically
 from search_spaces import SPACES, InvalidInput, SearchSpace
-from search_spaces.baselines import formats
-from search_spaces.formats import Precision
-from search_spaces.graph import Graph
+from search_spaces.graph.graph import Graph
+from search_spaces.precision.formats import Precision
+from search_spaces.space.baselines import formats
 
 FAR = 50.0  # times of unknown origin that are so many times what this machine takes may be in another unit
 

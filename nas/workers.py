@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nas.evaluation import Evaluator
 from nas.opening import open_pipeline
 from search_spaces.errors import InvalidInput
-from search_spaces.space import Genomes
+from search_spaces.space.space import Genomes
 
 
 @dataclass(frozen=True)

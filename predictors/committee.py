@@ -18,7 +18,7 @@ from predictors.encoding import column_groups
 from predictors.gaussian_process import WEIGHT_OF_CHOICE, GaussianProcessPredictor
 from predictors.predictor import PREDICTORS, CheckedPredictor, Floats, Predictor
 from predictors.ridge import RidgePredictor
-from search_spaces.space import SearchSpace
+from search_spaces.space.space import SearchSpace
 
 
 class BaggedPredictor(CheckedPredictor):

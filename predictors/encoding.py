@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from search_spaces.choice import Choice
-from search_spaces.space import Genomes, SearchSpace
+from search_spaces.space.choice import Choice
+from search_spaces.space.space import Genomes, SearchSpace
 
 _FEATURES: WeakKeyDictionary[SearchSpace, csr_array] = WeakKeyDictionary()
 

@@ -6,8 +6,8 @@ from predictors.encoding import option_features
 from predictors.ridge import RidgePredictor
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInput
-from search_spaces.factor import Factor
-from search_spaces.space import SearchSpace
+from search_spaces.space.factor import Factor
+from search_spaces.space.space import SearchSpace
 
 
 def linear_table(space: SearchSpace, predictor: RidgePredictor) -> FactorTable:

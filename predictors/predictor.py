@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_array, check_is_fitted, check_X_y
 
 from search_spaces.registry import Registry
-from search_spaces.space import SearchSpace
+from search_spaces.space.space import SearchSpace
 
 Floats = NDArray[np.float64]
 

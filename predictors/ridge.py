@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.linear_model import BayesianRidge
 
 from predictors.predictor import PREDICTORS, CheckedPredictor, Floats
-from search_spaces.space import SearchSpace
+from search_spaces.space.space import SearchSpace
 
 
 class RidgePredictor(CheckedPredictor):

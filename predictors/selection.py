@@ -9,7 +9,7 @@ import numpy as np
 from predictors.encoding import encode
 from predictors.metrics import Quality, cross_validate, ranking_quality
 from predictors.predictor import Floats, Predictor, build_predictor
-from search_spaces.space import Genomes, SearchSpace
+from search_spaces.space.space import Genomes, SearchSpace
 
 CANDIDATES = ("gaussian_process", "ridge", "trees", "ensemble")
 ENOUGH = 20  # networks below which nothing can be compared

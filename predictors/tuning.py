@@ -11,7 +11,7 @@ from sklearn.base import clone
 from predictors.metrics import cross_validate
 from predictors.predictor import Floats, Predictor, build_predictor
 from predictors.selection import merit
-from search_spaces.space import SearchSpace
+from search_spaces.space.space import SearchSpace
 
 SEARCHED: Mapping[str, Mapping[str, Callable[[optuna.Trial, str], Any]]] = {
     "trees": {

@@ -3,18 +3,19 @@
 Needs NumPy and onnx only; never torch.
 """
 
-from search_spaces.architecture import Architecture
-from search_spaces.choice import ActiveWhen, Choice
 from search_spaces.costs import FactorTable, cost_table, graph_costs
 from search_spaces.errors import InvalidInput
-from search_spaces.formats import NumberFormat, Precision
-from search_spaces.graph import Graph, signature
+from search_spaces.families.mobilenet import mobilenet
+from search_spaces.families.resnet import resnet
+from search_spaces.families.stages import Stage
+from search_spaces.families.vit import vit
+from search_spaces.graph.graph import Graph
+from search_spaces.graph.signature import signature
 from search_spaces.lowering import lower
-from search_spaces.mobilenet import mobilenet
-from search_spaces.resnet import resnet
-from search_spaces.space import SPACES, SearchSpace, Slot, TabularSpace
-from search_spaces.stages import Stage
-from search_spaces.vit import vit
+from search_spaces.precision.formats import NumberFormat, Precision
+from search_spaces.space.architecture import Architecture
+from search_spaces.space.choice import ActiveWhen, Choice
+from search_spaces.space.space import SPACES, SearchSpace, Slot, TabularSpace
 
 __all__ = [
     "SPACES",

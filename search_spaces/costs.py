@@ -10,24 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.factor import Factor, combine
-from search_spaces.formats import FLOAT32, NumberFormat
-from search_spaces.graph import (
-    AttentionScores,
-    AttentionValues,
-    Conv,
-    Graph,
-    Input,
-    Linear,
-    Node,
-    Normalize,
-    Quantize,
-    Relu,
-    consumers,
-    n_elements,
-)
-from search_spaces.quantization import place_quantizers, quantizer_name
-from search_spaces.space import Block, Genomes, SearchSpace
+from search_spaces.graph.graph import Graph, consumers
+from search_spaces.graph.node import Node, n_elements
+from search_spaces.operators.attention import AttentionScores, AttentionValues
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.elementwise import Relu
+from search_spaces.operators.ends import Input
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.norm import Normalize
+from search_spaces.operators.quantize import Quantize
+from search_spaces.precision.formats import FLOAT32, NumberFormat
+from search_spaces.precision.placement import place_quantizers, quantizer_name
+from search_spaces.space.factor import Factor, combine
+from search_spaces.space.space import Block, Genomes, SearchSpace
 
 
 @dataclass(frozen=True)

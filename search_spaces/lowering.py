@@ -14,26 +14,17 @@ from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from search_spaces.errors import InvalidInput
-from search_spaces.graph import (
-    Add,
-    AttentionScores,
-    AttentionValues,
-    Conv,
-    GlobalAveragePool,
-    Graph,
-    HardSigmoid,
-    HardSwish,
-    Input,
-    Linear,
-    Multiply,
-    Node,
-    Normalize,
-    Output,
-    Quantize,
-    Relu,
-    Resize,
-    Softmax,
-)
+from search_spaces.graph.graph import Graph
+from search_spaces.graph.node import Node
+from search_spaces.operators.attention import AttentionScores, AttentionValues, Softmax
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.elementwise import Add, HardSigmoid, HardSwish, Multiply, Relu
+from search_spaces.operators.ends import Input, Output
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.norm import Normalize
+from search_spaces.operators.pool import GlobalAveragePool
+from search_spaces.operators.quantize import Quantize
+from search_spaces.operators.resize import Resize
 
 Weights = Mapping[str, NDArray[Any]]
 

@@ -17,7 +17,7 @@ from nas.export.parity import check_parity
 from nas.opening import open_pipeline
 from nas.pipeline import Pipeline
 from search_spaces import lower
-from search_spaces.baselines import baselines
+from search_spaces.space.baselines import baselines
 
 EXPERIMENT = Path(__file__).parents[1] / "digits.yaml"
 

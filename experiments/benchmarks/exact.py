@@ -24,7 +24,7 @@ from nas.search import best_within, evolve, exact_front, hypervolume
 from predictors import PREDICTORS, RidgePredictor, build_predictor, encode, linear_table
 from search_spaces import SPACES, Choice, TabularSpace, cost_table
 from search_spaces.costs import FactorTable
-from search_spaces.factor import Factor
+from search_spaces.space.factor import Factor
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from nas.supernet import Supernet
 from nas.training.schedule import Schedule
 from nas.training.trainer import train
 from search_spaces import SearchSpace
-from search_spaces.graph import Graph
+from search_spaces.graph.graph import Graph
 
 
 def add_options(parser: argparse.ArgumentParser, *, n_train: int, float_epochs: int, quantized_epochs: int) -> None:

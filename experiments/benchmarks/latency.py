@@ -19,7 +19,7 @@ from latency_tables.measure import measure_graphs
 from latency_tables.table import LatencyTable
 from nas.config import TableConfig
 from nas.tables import DeviceTable, table_of_space
-from search_spaces.baselines import format_genes, formats
+from search_spaces.space.baselines import format_genes, formats
 
 
 def main() -> None:

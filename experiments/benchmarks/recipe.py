@@ -20,7 +20,7 @@ from nas.data import Dataset
 from nas.evaluation import Evaluator
 from nas.training.schedule import Schedule
 from search_spaces import SPACES, SearchSpace
-from search_spaces.baselines import baselines
+from search_spaces.space.baselines import baselines
 
 OF_FLOAT_STAGE: dict[str, dict[str, float]] = {
     "default": {},

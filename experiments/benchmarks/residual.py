@@ -15,7 +15,7 @@ from rich.progress import track
 
 from nas.opening import open_pipeline
 from predictors import ResidualPredictor, build_predictor, encode, ranking_quality, with_prior
-from search_spaces.baselines import format_genes
+from search_spaces.space.baselines import format_genes
 
 
 def main() -> None:

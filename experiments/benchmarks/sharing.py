@@ -17,7 +17,7 @@ from fashion_subset import add_options, fit, prepare
 from standalone import TUNED_ON, measured, networks
 
 from search_spaces import SPACES, SearchSpace
-from search_spaces.choice import Choice
+from search_spaces.space.choice import Choice
 
 KINDS = ("depth", "width", "kernel", "expand")
 

@@ -29,8 +29,8 @@ from nas.finetuning import finetune
 from nas.supernet import Supernet
 from nas.training.schedule import Schedule
 from search_spaces import SPACES, SearchSpace
-from search_spaces.baselines import format_genes, uniform_genome
-from search_spaces.choice import Choice
+from search_spaces.space.baselines import format_genes, uniform_genome
+from search_spaces.space.choice import Choice
 
 RATES = (0.5, 1.0, 2.0)  # times the learning rates of the supernet
 ARCHITECTURES = ("smallest", "random 1", "random 2", "largest")

@@ -19,8 +19,8 @@ from nas.quant.integers import ChooseScale, FakeQuantize, choose_scale, fake_qua
 from nas.supernet import Supernet
 from nas.training.sandwich import sample_sandwich, sandwich_step
 from search_spaces import SPACES
-from search_spaces.baselines import uniform_genome
-from search_spaces.graph import Graph
+from search_spaces.graph.graph import Graph
+from search_spaces.space.baselines import uniform_genome
 
 BATCH = 128
 

@@ -21,12 +21,12 @@ from nas.export.parity import Parity, answers, check_parity, is_narrow
 from nas.export.qonnx import has_qonnx
 from nas.export.targets import DEFAULT, TARGETS, Shipped, Target
 from nas.export.verify import SUMS
-from search_spaces.architecture import Architecture
-from search_spaces.baselines import formats
 from search_spaces.costs import graph_costs
 from search_spaces.errors import CheckFailed, InvalidInput
-from search_spaces.graph import Graph
+from search_spaces.graph.graph import Graph
 from search_spaces.lowering import IR_VERSION, OPSET, lower
+from search_spaces.space.architecture import Architecture
+from search_spaces.space.baselines import formats
 
 N_PARITY_IMAGES = 10_000
 N_SAMPLES = 8

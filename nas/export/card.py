@@ -7,8 +7,11 @@ from scipy.stats import binomtest
 
 from nas.data import Dataset
 from nas.export.parity import N_REFERENCE_IMAGES, Parity
-from search_spaces.graph import Conv, Graph, Linear, Quantize
+from search_spaces.graph.graph import Graph
 from search_spaces.lowering import is_int4
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.quantize import Quantize
 
 PREDICT = '''\
 """Answers of model.onnx: `python predict.py IMAGES.npy`, raw pixels as in samples.npz; without images, check the samples."""

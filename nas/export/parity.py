@@ -18,23 +18,15 @@ from onnx import TensorProto, helper
 
 from latency_tables.backends.onnxruntime import open_session
 from nas.export import reference
-from search_spaces.graph import (
-    Add,
-    AttentionScores,
-    AttentionValues,
-    Conv,
-    GlobalAveragePool,
-    Graph,
-    HardSigmoid,
-    HardSwish,
-    Linear,
-    Multiply,
-    Node,
-    Quantize,
-    Relu,
-    Softmax,
-)
+from search_spaces.graph.graph import Graph
+from search_spaces.graph.node import Node
 from search_spaces.lowering import Weights, zero_point_of
+from search_spaces.operators.attention import AttentionScores, AttentionValues, Softmax
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.elementwise import Add, HardSigmoid, HardSwish, Multiply, Relu
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.pool import GlobalAveragePool
+from search_spaces.operators.quantize import Quantize
 
 N_REFERENCE_IMAGES = 16
 FLOAT_TOLERANCE = 1e-4  # of the greatest logit

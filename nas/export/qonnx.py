@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from search_spaces.errors import InvalidInput
-from search_spaces.graph import Conv, Graph, Linear, Quantize
+from search_spaces.graph.graph import Graph
 from search_spaces.lowering import Weights, zero_point_of
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.quantize import Quantize
 
 DOMAIN = "qonnx.custom_op.general"
 

@@ -12,25 +12,17 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from search_spaces.graph import (
-    Add,
-    AttentionScores,
-    AttentionValues,
-    Conv,
-    GlobalAveragePool,
-    HardSigmoid,
-    HardSwish,
-    Linear,
-    Multiply,
-    Node,
-    Normalize,
-    Output,
-    Quantize,
-    Relu,
-    Resize,
-    Softmax,
-)
+from search_spaces.graph.node import Node
 from search_spaces.lowering import Weights, bounds, zero_point_of
+from search_spaces.operators.attention import AttentionScores, AttentionValues, Softmax
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.elementwise import Add, HardSigmoid, HardSwish, Multiply, Relu
+from search_spaces.operators.ends import Output
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.norm import Normalize
+from search_spaces.operators.pool import GlobalAveragePool
+from search_spaces.operators.quantize import Quantize
+from search_spaces.operators.resize import Resize
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float32]

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from latency_tables.backends import BACKENDS
 from nas.export.qonnx import run_qonnx, to_qonnx
 from nas.export.torch_module import module_source
-from search_spaces.graph import Graph
+from search_spaces.graph.graph import Graph
 from search_spaces.lowering import Weights
 from search_spaces.registry import Registry
 

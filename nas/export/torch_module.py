@@ -2,25 +2,17 @@
 
 from functools import singledispatch
 
-from search_spaces.graph import (
-    Add,
-    AttentionScores,
-    AttentionValues,
-    Conv,
-    GlobalAveragePool,
-    Graph,
-    HardSigmoid,
-    HardSwish,
-    Linear,
-    Multiply,
-    Node,
-    Normalize,
-    Output,
-    Quantize,
-    Relu,
-    Resize,
-    Softmax,
-)
+from search_spaces.graph.graph import Graph
+from search_spaces.graph.node import Node
+from search_spaces.operators.attention import AttentionScores, AttentionValues, Softmax
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.elementwise import Add, HardSigmoid, HardSwish, Multiply, Relu
+from search_spaces.operators.ends import Output
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.norm import Normalize
+from search_spaces.operators.pool import GlobalAveragePool
+from search_spaces.operators.quantize import Quantize
+from search_spaces.operators.resize import Resize
 
 SOURCE = '''\
 """A network found by hwnas: `load()(images)` gives logits of raw pixels, float32 (n, {shape}).

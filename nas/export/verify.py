@@ -19,9 +19,13 @@ from nas.data import OWN_DATA, load_dataset
 from nas.export.least_runtime import check_runtime
 from nas.export.parity import answers, check_parity
 from search_spaces import SPACES
-from search_spaces.architecture import Architecture
 from search_spaces.errors import InvalidInput
-from search_spaces.graph import Conv, Graph, Linear, Normalize, Quantize
+from search_spaces.graph.graph import Graph
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.norm import Normalize
+from search_spaces.operators.quantize import Quantize
+from search_spaces.space.architecture import Architecture
 
 SUMS = "SHA256SUMS"  # of all other files of the folder, as `sha256sum -c` takes it
 ERROR_TOLERANCE = 0.5  # percent of test images by which an error may differ from the one that was recorded

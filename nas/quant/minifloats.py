@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from nas.quant.integers import LEAST_SCALE, refuse_nan
-from search_spaces.formats import NumberFormat
+from search_spaces.precision.formats import NumberFormat
 
 
 @torch.no_grad()

@@ -11,8 +11,8 @@ from latency_tables.pricing import iterate_parts
 from nas.progress import terminal
 from nas.run_folder import read_table
 from search_spaces import SPACES
-from search_spaces.baselines import formats
 from search_spaces.errors import InvalidInput
+from search_spaces.space.baselines import formats
 
 
 def print_spaces() -> None:

@@ -7,7 +7,7 @@ from nas.search import evolve, exact_front, hypervolume
 from nas.search.loop import SearchResult
 from predictors import RidgePredictor, encode, judge, linear_table
 from search_spaces.costs import cost_table
-from search_spaces.space import SearchSpace
+from search_spaces.space.space import SearchSpace
 
 
 def print_search(space: SearchSpace, result: SearchResult, run: RunFolder) -> None:

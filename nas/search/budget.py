@@ -10,8 +10,8 @@ from scipy.sparse import csr_array
 
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInput
-from search_spaces.factor import Factor
-from search_spaces.space import Genomes, SearchSpace
+from search_spaces.space.factor import Factor
+from search_spaces.space.space import Genomes, SearchSpace
 
 
 def best_within(

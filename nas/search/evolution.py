@@ -14,9 +14,9 @@ from pymoo.util.ref_dirs import get_reference_directions
 
 from nas.search.operators import GenomeMating, first_generation
 from nas.search.pareto import Front
-from search_spaces.baselines import baselines
 from search_spaces.errors import InvalidInput
-from search_spaces.space import Genomes, SearchSpace
+from search_spaces.space.baselines import baselines
+from search_spaces.space.space import Genomes, SearchSpace
 
 Objective = Callable[[Genomes], NDArray[np.float64]]
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from nas.search.pareto import Front, non_dominated
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInput
-from search_spaces.factor import Factor
-from search_spaces.space import Genomes, SearchSpace
+from search_spaces.space.factor import Factor
+from search_spaces.space.space import Genomes, SearchSpace
 
 Floats = NDArray[np.float64]
 

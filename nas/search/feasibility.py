@@ -10,8 +10,8 @@ from nas.search.budget import best_within
 from nas.search.exact import exact_front
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInput
-from search_spaces.factor import Factor
-from search_spaces.space import SearchSpace
+from search_spaces.space.factor import Factor
+from search_spaces.space.space import SearchSpace
 
 TOLERANCE = 1e-3  # of each cost's range, for three limits and more
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nas.search.evolution import Objective
 from nas.search.pareto import columns, non_dominated
 from search_spaces.errors import InvalidInput
-from search_spaces.space import Genomes, SearchSpace
+from search_spaces.space.space import Genomes, SearchSpace
 
 Floats = NDArray[np.float64]
 Measure = Callable[[Genomes], Mapping[str, Floats]]

@@ -13,7 +13,7 @@ from nas.search.pareto import non_dominated, tied
 from nas.search.strategies import STRATEGIES
 from nas.search.strategies.predictor import PredictorStrategy
 from search_spaces.errors import InvalidInput
-from search_spaces.space import Genomes, SearchSpace
+from search_spaces.space.space import Genomes, SearchSpace
 
 Floats = NDArray[np.float64]
 

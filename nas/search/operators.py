@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pymoo.core.infill import InfillCriterion
 from pymoo.core.population import Population
 
-from search_spaces.space import Genomes, SearchSpace
+from search_spaces.space.space import Genomes, SearchSpace
 
 NEAREST = 3  # a mate stands at most so many places away along an objective
 MATING_SHARE = 0.5  # of the children have two parents

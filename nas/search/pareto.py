@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pymoo.indicators.hv import HV
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
-from search_spaces.space import Genomes
+from search_spaces.space.space import Genomes
 
 Floats = NDArray[np.float64]
 

@@ -11,9 +11,9 @@ from nas import processes
 from nas.supernet import Supernet
 from nas.training.schedule import Schedule
 from nas.training.weight_shape import weight_shape_loss
-from search_spaces.baselines import format_genes, formats, uniform_genome
-from search_spaces.graph import Graph
-from search_spaces.space import SearchSpace
+from search_spaces.graph.graph import Graph
+from search_spaces.space.baselines import format_genes, formats, uniform_genome
+from search_spaces.space.space import SearchSpace
 
 
 def sample_sandwich(space: SearchSpace, schedule: Schedule, epoch: float, rng: np.random.Generator) -> list[Graph]:

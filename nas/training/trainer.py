@@ -20,7 +20,7 @@ from nas.training.checkpoint import load_tensors, save_tensors
 from nas.training.sandwich import sample_sandwich, sandwich_step
 from nas.training.schedule import Schedule
 from search_spaces.errors import InvalidInput
-from search_spaces.graph import Graph
+from search_spaces.graph.graph import Graph
 
 Record = dict[str, float]
 Sample = Callable[[float, np.random.Generator], list[Graph]]

@@ -9,7 +9,7 @@ from latency_tables.device import Device
 from latency_tables.pricing import empty_graph
 from latency_tables.timing import Protocol
 from search_spaces import InvalidInput, lower
-from search_spaces.baselines import uniform_genome
+from search_spaces.space.baselines import uniform_genome
 
 
 @pytest.fixture(params=list(BACKENDS))

@@ -5,10 +5,11 @@ import pytest
 
 from latency_tables.modelled import Accelerator
 from search_spaces import InvalidInput
-from search_spaces.baselines import formats, uniform_genome
-from search_spaces.formats import FLOAT, Precision
-from search_spaces.graph import Conv, Input
-from search_spaces.quantization import place_quantizers
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.ends import Input
+from search_spaces.precision.formats import FLOAT, Precision
+from search_spaces.precision.placement import place_quantizers
+from search_spaces.space.baselines import formats, uniform_genome
 
 YAML = Path(__file__).parents[2] / "experiments" / "devices" / "bitserial.yaml"
 

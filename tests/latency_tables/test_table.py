@@ -23,9 +23,10 @@ from latency_tables.pricing import (
 from latency_tables.table import LatencyTable
 from latency_tables.timing import Measurement, Timings
 from search_spaces import InvalidInput
-from search_spaces.baselines import uniform_genome
-from search_spaces.formats import W8A8
-from search_spaces.graph import Conv, Input
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.ends import Input
+from search_spaces.precision.formats import W8A8
+from search_spaces.space.baselines import uniform_genome
 
 
 def hand_made_blocks():

@@ -8,7 +8,7 @@ from nas.evaluation import Evaluator
 from nas.finetuning import finetune
 from nas.supernet import Supernet
 from search_spaces import InvalidInput
-from search_spaces.baselines import uniform_genome
+from search_spaces.space.baselines import uniform_genome
 
 
 def test_a_subnet_is_trained_on_and_exported(run, capsys):

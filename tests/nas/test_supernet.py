@@ -8,8 +8,12 @@ from nas.calibration import calibrate
 from nas.evaluation import predict
 from nas.quant.folding import BATCH_NORM_EPS
 from nas.supernet import SharedLayers, Supernet
-from search_spaces.baselines import baselines, uniform_genome
-from search_spaces.graph import Add, Conv, GlobalAveragePool, Linear, Normalize, Relu
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.elementwise import Add, Relu
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.norm import Normalize
+from search_spaces.operators.pool import GlobalAveragePool
+from search_spaces.space.baselines import baselines, uniform_genome
 
 
 def plain_float(graph, weights, images):

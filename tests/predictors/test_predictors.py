@@ -24,7 +24,7 @@ from predictors import (
 from predictors.gaussian_process import GaussianProcessPredictor
 from predictors.selection import merit
 from search_spaces import Choice, InvalidInput, TabularSpace
-from search_spaces.baselines import uniform_genome
+from search_spaces.space.baselines import uniform_genome
 
 
 def data(space, n, rng, noise=0.0):

@@ -3,11 +3,17 @@ import torch
 from torch import nn
 
 from search_spaces import cost_table, graph_costs
-from search_spaces.baselines import uniform_genome
 from search_spaces.costs import peak_activation_bytes
-from search_spaces.formats import FLOAT, INT8, W8A8
-from search_spaces.graph import Add, Conv, GlobalAveragePool, Graph, Input, Linear, Quantize, Relu
-from search_spaces.quantization import place_quantizers
+from search_spaces.graph.graph import Graph
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.elementwise import Add, Relu
+from search_spaces.operators.ends import Input
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.pool import GlobalAveragePool
+from search_spaces.operators.quantize import Quantize
+from search_spaces.precision.formats import FLOAT, INT8, W8A8
+from search_spaces.precision.placement import place_quantizers
+from search_spaces.space.baselines import uniform_genome
 
 
 def test_costs_by_hand():

@@ -6,9 +6,11 @@ import pytest
 from latency_tables.backends.onnxruntime import open_session
 from nas.export.parity import answers, optimized_operators
 from search_spaces import lower
-from search_spaces.baselines import baselines
-from search_spaces.graph import Add, Conv, Quantize
 from search_spaces.lowering import is_int4
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.elementwise import Add
+from search_spaces.operators.quantize import Quantize
+from search_spaces.space.baselines import baselines
 
 
 def n_nodes(graph, kind, *, is_float):

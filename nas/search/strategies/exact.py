@@ -13,7 +13,7 @@ from nas.search.strategies.strategy import STRATEGIES, random_networks
 from predictors import RidgePredictor, encode, linear_table
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInput
-from search_spaces.space import Genomes
+from search_spaces.space.space import Genomes
 
 TOLERANCE = 0.02  # of each objective's range, with three objectives and more
 

@@ -13,7 +13,7 @@ from optuna.trial import Trial, TrialState, create_trial
 
 from nas.search.known import Known
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
-from search_spaces.space import Genomes
+from search_spaces.space.space import Genomes
 
 N_WASTED = 20  # answers that cannot be measured, after which chance decides
 

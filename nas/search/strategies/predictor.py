@@ -13,7 +13,7 @@ from nas.search.operators import balanced_sample, reset_genes
 from nas.search.pareto import columns
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
 from predictors import PREDICTORS, Predictor, choose_predictor, encode, tune_predictor
-from search_spaces.space import Genomes, SearchSpace
+from search_spaces.space.space import Genomes, SearchSpace
 
 Floats = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from nas.search.known import Known
 from nas.search.operators import balanced_sample, draw_children
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
-from search_spaces.space import Genomes
+from search_spaces.space.space import Genomes
 
 N_ATTEMPTS = 8
 

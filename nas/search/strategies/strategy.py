@@ -6,9 +6,9 @@ from typing import Protocol
 import numpy as np
 
 from nas.search.known import Known
-from search_spaces.baselines import baselines
 from search_spaces.registry import Registry
-from search_spaces.space import Genomes
+from search_spaces.space.baselines import baselines
+from search_spaces.space.space import Genomes
 
 
 class Strategy(Protocol):

@@ -13,9 +13,11 @@ from nas.operators import run
 from nas.supernet import Calibration, SharedLayers, Supernet
 from nas.training.trainer import train
 from search_spaces import SPACES, InvalidInput, Stage, lower, mobilenet
-from search_spaces.baselines import uniform_genome
-from search_spaces.formats import MINIFLOATS
-from search_spaces.graph import Conv, HardSwish, Quantize
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.elementwise import HardSwish
+from search_spaces.operators.quantize import Quantize
+from search_spaces.precision.formats import MINIFLOATS
+from search_spaces.space.baselines import uniform_genome
 
 EVERY_WIDTH = tuple(f"w{weights}a{activations}" for weights in range(2, 9) for activations in range(2, 9))
 AWKWARD = tuple(f"w{bits}a{bits}{kind}" for bits in range(2, 9) for kind in ("-tensor", "-asymmetric", "-tensor-asymmetric"))

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from nas.export.least_runtime import PACKED, PLAIN, least_onnxruntime
 from search_spaces import SPACES, lower
-from search_spaces.baselines import uniform_genome
+from search_spaces.space.baselines import uniform_genome
 
 BEFORE_PACKED = "1.22"
 RUN = """

@@ -17,9 +17,10 @@ from nas.export.bundle import ParityFailed, export_bundle, parity_images
 from nas.export.parity import check_parity
 from nas.supernet import Supernet
 from search_spaces import InvalidInput, lower
-from search_spaces.baselines import baselines
-from search_spaces.formats import INT8
-from search_spaces.graph import Graph, Quantize
+from search_spaces.graph.graph import Graph
+from search_spaces.operators.quantize import Quantize
+from search_spaces.precision.formats import INT8
+from search_spaces.space.baselines import baselines
 
 
 def exported(evaluator, genome, images):

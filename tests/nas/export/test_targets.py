@@ -23,8 +23,8 @@ from nas.folded import FoldedLayers
 from nas.operators import run as run_graph
 from nas.parser import build_parser
 from search_spaces import SPACES, lower
-from search_spaces.baselines import uniform_genome
 from search_spaces.lowering import random_weights
+from search_spaces.space.baselines import uniform_genome
 
 needs_qonnx = pytest.mark.skipif(not has_qonnx(), reason="qonnx is not installed")
 needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")

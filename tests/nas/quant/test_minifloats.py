@@ -7,7 +7,7 @@ import torch
 
 from nas.quant.integers import dequantize
 from nas.quant.minifloats import choose_minifloat_scale, fake_quantize_minifloat, quantize_minifloat
-from search_spaces.formats import MINIFLOATS
+from search_spaces.precision.formats import MINIFLOATS
 
 TYPES = {
     "e4m3": ml_dtypes.float8_e4m3fn,

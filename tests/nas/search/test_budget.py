@@ -3,9 +3,9 @@ import pytest
 
 from nas.search import best_within
 from search_spaces import Choice, InvalidInput, SearchSpace, TabularSpace, cost_table
-from search_spaces.choice import ActiveWhen
 from search_spaces.costs import FactorTable
-from search_spaces.factor import Factor
+from search_spaces.space.choice import ActiveWhen
+from search_spaces.space.factor import Factor
 
 
 def spaces():

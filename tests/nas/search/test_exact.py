@@ -5,9 +5,9 @@ import pytest
 
 from nas.search import exact_front, hypervolume, non_dominated
 from search_spaces import Choice, InvalidInput, SearchSpace, Stage, TabularSpace, cost_table, mobilenet
-from search_spaces.choice import ActiveWhen
 from search_spaces.costs import FactorTable
-from search_spaces.factor import Factor
+from search_spaces.space.choice import ActiveWhen
+from search_spaces.space.factor import Factor
 
 
 def all_genomes(space):

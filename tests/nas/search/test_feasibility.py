@@ -4,7 +4,7 @@ import pytest
 from nas.search.feasibility import check_feasible
 from search_spaces import Choice, InvalidInput, TabularSpace
 from search_spaces.costs import FactorTable
-from search_spaces.factor import Factor
+from search_spaces.space.factor import Factor
 
 SPACE = TabularSpace([Choice("a", (0, 1, 2)), Choice("b", (0, 1, 2))])
 UP = FactorTable((Factor((0,), np.array([1.0, 2.0, 3.0])), Factor((1,), np.array([1.0, 2.0, 3.0]))))

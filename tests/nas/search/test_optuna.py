@@ -11,7 +11,7 @@ from nas.search import search
 from nas.search.strategies import STRATEGIES
 from nas.search.strategies.optuna_samplers import OptunaStrategy
 from search_spaces import Choice, TabularSpace
-from search_spaces.baselines import baselines
+from search_spaces.space.baselines import baselines
 
 SPACE = TabularSpace([Choice(f"c{i}", tuple(range(3))) for i in range(4)])
 

@@ -11,10 +11,10 @@ from nas.search.operators import balanced_sample, draw_children, reset_genes
 from nas.search.pareto import tied
 from nas.search.strategies import STRATEGIES
 from search_spaces import Choice, InvalidInput, SearchSpace, TabularSpace, cost_table
-from search_spaces.baselines import baselines
-from search_spaces.choice import ActiveWhen
 from search_spaces.costs import FactorTable
-from search_spaces.factor import Factor
+from search_spaces.space.baselines import baselines
+from search_spaces.space.choice import ActiveWhen
+from search_spaces.space.factor import Factor
 
 SPACE = TabularSpace([Choice(f"c{i}", tuple(range(4))) for i in range(6)])
 COST = np.array([1.0, 2.0, 3.0, 1.0, 2.0, 3.0])

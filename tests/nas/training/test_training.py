@@ -94,7 +94,7 @@ def test_rates(make_schedule):
 
 
 def test_training_learns_and_every_format_works(evaluator):
-    from search_spaces.baselines import uniform_genome
+    from search_spaces.space.baselines import uniform_genome
 
     space = evaluator.supernet.space
     genomes = np.array([uniform_genome(space, "largest", name) for name in ("float32", "w8a8", "w4a4")])

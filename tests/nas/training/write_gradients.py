@@ -18,7 +18,7 @@ from nas.quant.folding import BATCH_NORM_EPS
 from nas.supernet import SharedLayers, Supernet
 from nas.training.sandwich import sandwich_step
 from search_spaces import Stage, mobilenet
-from search_spaces.baselines import uniform_genome
+from search_spaces.space.baselines import uniform_genome
 
 SCHEDULE = TrainingConfig(n_random=0, clip_norm=1e9, compile=False).to_schedule()
 

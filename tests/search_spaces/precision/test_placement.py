@@ -2,10 +2,13 @@ import numpy as np
 import pytest
 
 from search_spaces import SPACES
-from search_spaces.baselines import uniform_genome
-from search_spaces.formats import FLOAT32, NumberFormat
-from search_spaces.graph import Conv, Linear, Quantize, signature
-from search_spaces.quantization import place_quantizers
+from search_spaces.graph.signature import signature
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.quantize import Quantize
+from search_spaces.precision.formats import FLOAT32, NumberFormat
+from search_spaces.precision.placement import place_quantizers
+from search_spaces.space.baselines import uniform_genome
 
 
 def formats_of(graph):
@@ -57,7 +60,7 @@ def test_input_is_converted_once_for_branch_and_shortcut(tiny_space):
 def test_signature_ignores_names_and_weight_bits(tiny_space):
     from dataclasses import replace
 
-    from search_spaces.formats import Precision
+    from search_spaces.precision.formats import Precision
 
     block = next(b for b in tiny_space.distinct_blocks() if b[0].precision.name == "w8a8" and len(b) > 5)
     narrow = tuple(replace(node, precision=Precision(NumberFormat(4), NumberFormat(8))) for node in block)

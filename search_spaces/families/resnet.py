@@ -6,13 +6,14 @@ Source: He et al. 2016, arXiv:1512.03385, section 3.3; the bottleneck strides in
 
 from collections.abc import Mapping, Sequence
 
-from search_spaces.blocks import BlockBuilder
-from search_spaces.choice import Option
 from search_spaces.errors import InvalidInput
-from search_spaces.formats import FORMATS
-from search_spaces.graph import Add, Node, Relu
-from search_spaces.space import SPACES, SearchSpace
-from search_spaces.stages import Stage, check_kernels, staged
+from search_spaces.families.builder import BlockBuilder
+from search_spaces.families.stages import Stage, check_kernels, staged
+from search_spaces.graph.node import Node
+from search_spaces.operators.elementwise import Add, Relu
+from search_spaces.precision.formats import FORMATS
+from search_spaces.space.choice import Option
+from search_spaces.space.space import SPACES, SearchSpace
 
 
 def basic(block: BlockBuilder, stage: Stage, width: int, stride: int, own: Mapping[str, Option]) -> None:

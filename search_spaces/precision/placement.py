@@ -19,26 +19,18 @@ Source: the kernels of onnxruntime's CPU provider, measured; see docs/decisions/
 from collections.abc import Sequence
 from dataclasses import replace
 
-from search_spaces.formats import NumberFormat
-from search_spaces.graph import (
-    Add,
-    AttentionScores,
-    AttentionValues,
-    Conv,
-    GlobalAveragePool,
-    HardSigmoid,
-    Input,
-    Linear,
-    Multiply,
-    Node,
-    Normalize,
-    Output,
-    Quantize,
-    Relu,
-    Resize,
-    Softmax,
-    consumers,
-)
+from search_spaces.graph.graph import consumers
+from search_spaces.graph.node import Node
+from search_spaces.operators.attention import AttentionScores, AttentionValues, Softmax
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.elementwise import Add, HardSigmoid, Multiply, Relu
+from search_spaces.operators.ends import Input, Output
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.norm import Normalize
+from search_spaces.operators.pool import GlobalAveragePool
+from search_spaces.operators.quantize import Quantize
+from search_spaces.operators.resize import Resize
+from search_spaces.precision.formats import NumberFormat
 
 MULTIPLIES = Conv | Linear | AttentionScores | AttentionValues
 

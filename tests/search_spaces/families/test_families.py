@@ -7,8 +7,12 @@ import pytest
 from latency_tables.backends.onnxruntime import open_session
 from nas.export.parity import optimized_operators
 from search_spaces import SPACES, InvalidInput, Stage, cost_table, graph_costs, lower, resnet, vit
-from search_spaces.baselines import baselines, uniform_genome
-from search_spaces.graph import Add, AttentionScores, AttentionValues, Conv, Multiply, Resize, consumers
+from search_spaces.graph.graph import consumers
+from search_spaces.operators.attention import AttentionScores, AttentionValues
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.elementwise import Add, Multiply
+from search_spaces.operators.resize import Resize
+from search_spaces.space.baselines import baselines, uniform_genome
 
 
 @pytest.fixture(params=list(SPACES))

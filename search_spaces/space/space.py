@@ -13,14 +13,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.architecture import Architecture
-from search_spaces.choice import ActiveWhen, Choice, Option
 from search_spaces.errors import InvalidInput
-from search_spaces.factor import Factor, combine
-from search_spaces.formats import FLOAT32, NumberFormat
-from search_spaces.graph import Graph, Node
-from search_spaces.quantization import place_quantizers
+from search_spaces.graph.graph import Graph
+from search_spaces.graph.node import Node
+from search_spaces.precision.formats import FLOAT32, NumberFormat
+from search_spaces.precision.placement import place_quantizers
 from search_spaces.registry import Registry
+from search_spaces.space.architecture import Architecture
+from search_spaces.space.choice import ActiveWhen, Choice, Option
+from search_spaces.space.factor import Factor, combine
 
 Genomes = NDArray[np.int16]
 Block = tuple[Node, ...]

@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from search_spaces.blocks import BlockBuilder, check_classes, head, stem, strided
-from search_spaces.choice import ActiveWhen, Choice, Option
-from search_spaces.formats import FORMATS, Precision, check_formats
-from search_spaces.graph import Add, AttentionScores, AttentionValues, HardSwish, Node, Softmax
-from search_spaces.space import SPACES, SearchSpace, Slot
+from search_spaces.families.builder import BlockBuilder, strided
+from search_spaces.families.heads import check_classes, head, stem
+from search_spaces.graph.node import Node
+from search_spaces.operators.attention import AttentionScores, AttentionValues, Softmax
+from search_spaces.operators.elementwise import Add, HardSwish
+from search_spaces.precision.formats import FORMATS, Precision, check_formats
+from search_spaces.space.choice import ActiveWhen, Choice, Option
+from search_spaces.space.space import SPACES, SearchSpace, Slot
 
 EMBEDDING_FORMAT = "embedding/format"
 

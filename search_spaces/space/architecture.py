@@ -5,8 +5,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from search_spaces.choice import Option
 from search_spaces.errors import InvalidInput
+from search_spaces.space.choice import Option
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 import pytest
 
 from search_spaces import InvalidInput, NumberFormat, Precision
-from search_spaces.formats import MINIFLOATS, check_formats
+from search_spaces.precision.formats import MINIFLOATS, check_formats
 
 INTEGERS = [
     f"w{w}a{a}{g}{s}" for w in range(2, 9) for a in range(2, 9) for g in ("", "-tensor") for s in ("", "-asymmetric")

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from search_spaces.blocks import BlockBuilder, check_classes, head, resolution_of, stem, strided
-from search_spaces.choice import ActiveWhen, Choice, Option
 from search_spaces.errors import InvalidInput
-from search_spaces.formats import Precision, check_formats
-from search_spaces.graph import Node, Relu
-from search_spaces.space import SearchSpace, Slot
+from search_spaces.families.builder import BlockBuilder, strided
+from search_spaces.families.heads import check_classes, head, resolution_of, stem
+from search_spaces.graph.node import Node
+from search_spaces.operators.elementwise import Relu
+from search_spaces.precision.formats import Precision, check_formats
+from search_spaces.space.choice import ActiveWhen, Choice, Option
+from search_spaces.space.space import SearchSpace, Slot
 
 
 @dataclass(frozen=True, kw_only=True)

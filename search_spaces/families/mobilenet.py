@@ -7,12 +7,14 @@ version. Differs: squeeze-and-excite and hard-swish belong to stages, not to sin
 
 from collections.abc import Mapping, Sequence
 
-from search_spaces.blocks import BlockBuilder
-from search_spaces.choice import Option
-from search_spaces.formats import FORMATS
-from search_spaces.graph import GlobalAveragePool, HardSigmoid, HardSwish, Multiply, Node, Relu
-from search_spaces.space import SPACES, SearchSpace
-from search_spaces.stages import Stage, check_kernels, staged
+from search_spaces.families.builder import BlockBuilder
+from search_spaces.families.stages import Stage, check_kernels, staged
+from search_spaces.graph.node import Node
+from search_spaces.operators.elementwise import HardSigmoid, HardSwish, Multiply, Relu
+from search_spaces.operators.pool import GlobalAveragePool
+from search_spaces.precision.formats import FORMATS
+from search_spaces.space.choice import Option
+from search_spaces.space.space import SPACES, SearchSpace
 
 SQUEEZE = 4  # channels of a block over those of its squeeze
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from search_spaces.space import Genomes, SearchSpace
+from search_spaces.space.space import Genomes, SearchSpace
 
 LEVELS = {"smallest": 0.0, "middle": 0.5, "largest": 1.0}
 

@@ -1,0 +1,36 @@
+"""Signature: what decides how long some nodes take, as one line of text."""
+
+from collections.abc import Sequence
+
+from search_spaces.graph.node import Node
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.quantize import Quantize
+
+
+def signature(nodes: Sequence[Node]) -> str:
+    """Return what decides how long the nodes take: operators, shapes and lowered types, no names.
+
+    Formats that lower alike share one signature: 4-bit weights lie in int8 containers and take as long as 8-bit ones.
+
+    Returns:
+        One line such as `input 16x8x8 | conv 32x8x8 k1 s1 g1 int8 (0) | ...`; numbers in brackets are inputs.
+    """
+    place = {node.name: str(i) for i, node in enumerate(nodes)}
+    lines = []
+    for node in nodes:
+        words = [type(node).__name__.lower(), "x".join(map(str, node.shape))]
+        if isinstance(node, Conv):
+            words.append(f"k{node.kernel} s{node.stride} g{node.groups}")
+        if isinstance(node, Conv | Linear):
+            words.append(node.precision.weights.name if not node.precision.is_integer else "int8")
+            words += [] if node.precision.per_channel else ["tensor"]
+        if isinstance(node, Quantize) and node.format.is_minifloat:
+            words.append(node.format.name)
+        elif isinstance(node, Quantize):
+            words.append(f"uint8 zero {'free' if node.format.asymmetric else node.format.zero_point}")
+            words += ["clip"] if node.format.bits < 8 else []
+        if node.inputs:
+            words.append(f"({' '.join(place[name] for name in node.inputs)})")
+        lines.append(" ".join(words))
+    return " | ".join(lines)

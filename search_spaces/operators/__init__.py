@@ -1,0 +1,1 @@
+"""Operators, a family a file."""

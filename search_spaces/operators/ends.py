@@ -1,0 +1,17 @@
+"""The ends of a network: its input and its output."""
+
+from dataclasses import dataclass
+
+from search_spaces.graph.node import Node
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input(Node):
+    """The images, or, in a block on its own, the tensor that it takes from the block before."""
+
+    inputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output(Node):
+    """What the network answers: float32, never quantized."""

@@ -1,0 +1,1 @@
+"""Choices, genomes, search spaces."""
