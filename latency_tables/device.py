@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from latency_tables.backends import BACKENDS
-from latency_tables.machine import cpu_model, has_vnni
+from latency_tables.runtimes import BACKENDS
+from latency_tables.runtimes.machine import cpu_model, has_vnni
 from search_spaces.errors import InvalidInput
 
 

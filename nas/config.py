@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
+from latency_tables.analytical import Accelerator
 from latency_tables.device import Device
-from latency_tables.modelled import Accelerator
 from nas.training.schedule import Schedule
 from search_spaces.errors import InvalidInput, did_you_mean
 

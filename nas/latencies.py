@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from latency_tables.kit import measured_device, measured_names
-from latency_tables.table import LatencyTable
-from latency_tables.timing import Measurement
+from latency_tables.remote.kit import measured_device, measured_names
+from latency_tables.table.table import LatencyTable
+from latency_tables.timing.measurement import Measurement
 from nas.archive import Archive
 from nas.tables import DeviceTable
 from search_spaces.costs import FactorTable

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from latency_tables.table import LatencyTable
+from latency_tables.table.table import LatencyTable
 from nas.front import describe_networks, named, rows_of_baselines
 from nas.pipeline import Pipeline
 from nas.report.query import Scores

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from latency_tables.modelled import Accelerator
-from latency_tables.table import LatencyTable
+from latency_tables.analytical import Accelerator
+from latency_tables.table.table import LatencyTable
 from nas import processes
 from nas.archive import Archive, drop_study
 from nas.data import Dataset, expanded, load_dataset, read_in_words

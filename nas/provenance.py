@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from latency_tables.table import LatencyTable
+from latency_tables.table.table import LatencyTable
 from nas.config import Experiment
 from nas.report.table import verdict
 from nas.run_folder import VERSIONED, RunFolder

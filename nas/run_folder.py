@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 
-from latency_tables.table import LatencyTable
+from latency_tables.table.table import LatencyTable
 from nas import processes
 from nas.archive import sqlite_url
 from nas.config import Experiment, override

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from latency_tables.backends import BACKENDS
-from latency_tables.build import Plan, assemble, build_table, plan_table, reference_graph
 from latency_tables.device import Device
-from latency_tables.kit import FOREIGN, Result, pack_kit, read_result
-from latency_tables.measure import measure_graphs, measure_model
-from latency_tables.table import LatencyTable
-from latency_tables.timing import Measurement, Protocol
+from latency_tables.remote.kit import FOREIGN, Result, pack_kit, read_result
+from latency_tables.runtimes import BACKENDS
+from latency_tables.table.build import assemble, build_table
+from latency_tables.table.measure import measure_graphs, measure_model
+from latency_tables.table.plan import Plan, plan_table, reference_graph
+from latency_tables.table.table import LatencyTable
+from latency_tables.timing.measurement import Measurement
+from latency_tables.timing.protocol import Protocol
 from nas.config import DeviceConfig, TableConfig
 from nas.progress import console, progress_bar
 from nas.report.plot import table_png

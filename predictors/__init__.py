@@ -1,13 +1,14 @@
 """Predictors of accuracy from encoded genomes; they see matrices, never a network."""
 
-from predictors.committee import BaggedPredictor, EnsemblePredictor
-from predictors.encoding import column_groups, encode
-from predictors.gaussian_process import GaussianProcessPredictor
-from predictors.linear import linear_table
+from predictors.features.encoding import column_groups, encode
 from predictors.metrics import Quality, cross_validate, ranking_quality
+from predictors.models.bagging import BaggedPredictor
+from predictors.models.ensemble import EnsemblePredictor
+from predictors.models.gaussian_process import GaussianProcessPredictor
+from predictors.models.linear_table import linear_table
+from predictors.models.residual import ResidualPredictor, with_prior
+from predictors.models.ridge import RidgePredictor
 from predictors.predictor import PREDICTORS, Predictor, build_predictor
-from predictors.residual import ResidualPredictor, with_prior
-from predictors.ridge import RidgePredictor
 from predictors.selection import Judgement, LearningCurve, choose_predictor, judge, learning_curve
 from predictors.tuning import tune_predictor
 

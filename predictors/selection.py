@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from predictors.encoding import encode
+from predictors.features.encoding import encode
 from predictors.metrics import Quality, cross_validate, ranking_quality
 from predictors.predictor import Floats, Predictor, build_predictor
 from search_spaces.space.space import Genomes, SearchSpace

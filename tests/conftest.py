@@ -14,9 +14,9 @@ import pytest
 import torch
 from filelock import FileLock
 
-from latency_tables.pricing import iterate_parts
-from latency_tables.table import LatencyTable, Report
-from latency_tables.timing import Measurement
+from latency_tables.table.latency_model import iterate_parts
+from latency_tables.table.table import LatencyTable, Report
+from latency_tables.timing.measurement import Measurement
 from nas.config import TrainingConfig
 from nas.data import Dataset, load_dataset
 from nas.evaluation import Evaluator

@@ -20,10 +20,11 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kendalltau
 
-from latency_tables.build import doubts, reference_graph
-from latency_tables.measure import measure_graphs
-from latency_tables.table import LatencyTable
-from latency_tables.timing import Protocol
+from latency_tables.table.measure import measure_graphs
+from latency_tables.table.plan import reference_graph
+from latency_tables.table.table import LatencyTable
+from latency_tables.table.validate import doubts
+from latency_tables.timing.protocol import Protocol
 from nas.config import TableConfig
 from nas.progress import console
 from nas.tables import DeviceTable, table_of_space

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latency_tables.timing import Measurement
+from latency_tables.timing.measurement import Measurement
 from nas.data import Dataset, shift
 from nas.evaluation import Evaluator, predict
 from nas.export.card import PREDICT, card

@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from latency_tables.backends.onnxruntime import open_session
+from latency_tables.runtimes.onnxruntime import open_session
 from nas.export import reference
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node

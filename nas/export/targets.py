@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from latency_tables.backends import BACKENDS
+from latency_tables.runtimes import BACKENDS
 from nas.export.qonnx import run_qonnx, to_qonnx
 from nas.export.torch_module import module_source
 from search_spaces.graph.graph import Graph

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from latency_tables.backends.onnxruntime import open_session
+from latency_tables.runtimes.onnxruntime import open_session
 from nas.data import OWN_DATA, load_dataset
 from nas.export.least_runtime import check_runtime
 from nas.export.parity import answers, check_parity

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rich.table import Column, Table
 
-from latency_tables.backends import BACKENDS
-from latency_tables.machine import cpu_model, has_vnni
-from latency_tables.pricing import iterate_parts
+from latency_tables.runtimes import BACKENDS
+from latency_tables.runtimes.machine import cpu_model, has_vnni
+from latency_tables.table.latency_model import iterate_parts
 from nas.progress import terminal
 from nas.run_folder import read_table
 from search_spaces import SPACES

@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from latency_tables.table import LatencyTable
+from latency_tables.table.table import LatencyTable
 
 TICKS = (1, 1.5, 2, 3, 5, 7)  # of each decade
 AXES = {"latency_ms": "measured latency (ms)", "size_bytes": "packed weights (bytes)"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from latency_tables.table import LatencyTable
+from latency_tables.table.table import LatencyTable
 from nas.config import DataConfig
 from nas.progress import terminal
 from nas.report.table import describe, print_front, print_verdict, to_text

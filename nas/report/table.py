@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from latency_tables.table import LatencyTable
+from latency_tables.table.table import LatencyTable
 from nas.progress import terminal
 
 WORTH_TELLING = 10.0  # percent of disturbed timings

@@ -21,7 +21,7 @@ from predictors import (
     tune_predictor,
     with_prior,
 )
-from predictors.gaussian_process import GaussianProcessPredictor
+from predictors.models.gaussian_process import GaussianProcessPredictor
 from predictors.selection import merit
 from search_spaces import Choice, InvalidInput, TabularSpace
 from search_spaces.space.baselines import uniform_genome

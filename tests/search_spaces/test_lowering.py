@@ -3,7 +3,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from latency_tables.backends.onnxruntime import open_session
+from latency_tables.runtimes.onnxruntime import open_session
 from nas.export.parity import answers, optimized_operators
 from search_spaces import lower
 from search_spaces.lowering import is_int4

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from latency_tables.backends.onnxruntime import open_session
+from latency_tables.runtimes.onnxruntime import open_session
 from nas.export.parity import optimized_operators
 from search_spaces import SPACES, InvalidInput, Stage, cost_table, graph_costs, lower, resnet, vit
 from search_spaces.graph.graph import consumers

@@ -60,7 +60,7 @@ def test_id_is_stable_across_processes_and_versions():
 
 
 def test_digits_preset_is_large_and_cheap_to_measure():
-    from latency_tables.pricing import iterate_parts
+    from latency_tables.table.latency_model import iterate_parts
 
     space = SPACES.get("mobilenet-digits")()
     assert space.size == 312 * 3768 * 3768 >= 10**9

@@ -1,0 +1,219 @@
+"""A kit: everything that a device elsewhere needs to measure a table, in one file that Python runs."""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import latency_tables
+from latency_tables.device import Device
+from latency_tables.remote.kit_main import RESULT_FORMAT, RESULT_VERSION
+from latency_tables.table.plan import Plan
+from latency_tables.timing.measurement import Measurement
+from latency_tables.timing.protocol import Protocol, Timings
+from search_spaces.errors import InvalidInput
+from search_spaces.lowering import lower
+
+ROOT = Path(latency_tables.__file__).parents[1]
+LEAST_ROUNDS = 2  # of each part, or nothing is known of how well times repeat
+FOREIGN = "foreign"  # version of a runtime that hwnas does not know: its times come as CSV
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What was measured elsewhere.
+
+    Attributes:
+        timings: Of everything in the plan.
+        fingerprint: Of the device.
+        minutes: How long it took.
+    """
+
+    timings: Timings
+    fingerprint: dict[str, Any]
+    minutes: float
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it was measured by other means than a kit: its times are milliseconds as they were, of no reference."""
+        return bool(self.fingerprint["version"] == FOREIGN)
+
+
+def pack_kit(plan: Plan, target: Device, protocol: Protocol, path: Path) -> None:
+    """Write a kit; `python KIT` on the device measures the plan and writes `result.json`.
+
+    Args:
+        plan: What is to be timed.
+        target: Settings of the runtime there.
+        protocol: How.
+        path: Zip file to write.
+
+    Raises:
+        InvalidInput: If the file cannot be written.
+    """
+    spec = {
+        "plan": digest(plan, target),
+        "device": dataclasses.asdict(target),
+        "protocol": dataclasses.asdict(protocol),
+        "names": list(plan.graphs),
+    }
+    try:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in _modules():
+                archive.write(file, file.relative_to(ROOT).as_posix())
+            archive.writestr("search_spaces/__init__.py", "")
+            archive.write(ROOT / "latency_tables" / "remote" / "kit_main.py", "__main__.py")
+            archive.writestr("spec.json", json.dumps(spec))
+            rows = [[name, f"models/{i}.onnx", ""] for i, name in enumerate(plan.graphs) for _ in range(LEAST_ROUNDS)]
+            archive.writestr("parts.csv", _to_csv([["part", "file", "latency_ms"], *rows]))
+            for name, graph in [("reference", plan.reference), *enumerate(plan.graphs.values())]:
+                archive.writestr(f"models/{name}.onnx", lower(graph, batch=target.batch).SerializeToString())
+    except OSError as error:
+        raise InvalidInput(f"cannot write the kit '{path}': {error.strerror}") from error
+
+
+def read_result(path: Path, plan: Plan, target: Device) -> Result:
+    """Return what was measured elsewhere: a kit's `result.json`, or a CSV file filled in by other means.
+
+    Args:
+        path: The JSON, or a CSV file with the columns `part` and `latency_ms`, each part in two rows or more.
+        plan: The plan that the kit was made with.
+        target: The settings that it was made with.
+
+    Raises:
+        InvalidInput: If the file is damaged, in another unit, or of another plan.
+    """
+    if _is_csv(path):
+        fingerprint = {**dataclasses.asdict(target), "version": FOREIGN}
+        return Result(_read_csv(path, list(plan.graphs)), fingerprint, 0.0)
+    text = _read_text(path)
+    way_out = "give the JSON file that it wrote, or a CSV file"
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(f"'{path}' is no result of a kit ({error}); {way_out}") from error
+    try:
+        if not isinstance(content, dict) or content.get("format") != RESULT_FORMAT:
+            raise InvalidInput(f"'{path}' is no result of a kit; {way_out}")
+        if content["version"] != RESULT_VERSION:
+            raise InvalidInput(f"'{path}' is the result of a kit of version {content['version']}, not {RESULT_VERSION}")
+        if content["unit"] != "ms":
+            raise InvalidInput(f"'{path}' must be in ms, got {content['unit']!r}")
+        if content["plan"] != digest(plan, target):
+            raise InvalidInput(
+                f"'{path}' was measured with a kit of another space, device or number of networks; "
+                "give what the kit was made with, or make a new kit"
+            )
+        measurements = {
+            name: Measurement(tuple(map(float, rounds)), tuple(map(bool, undisturbed)))
+            for name, (rounds, undisturbed) in content["measurements"].items()
+        }
+        times = [ms for name in plan.graphs for ms in measurements[name].rounds or (math.nan,)]
+        if not all(math.isfinite(ms) and ms > 0 for ms in times):
+            raise InvalidInput(f"'{path}' holds times that are not positive numbers; measure anew")
+        drift = float(content.get("drift", 0))  # kits told none before
+        timings = Timings(measurements, float(content["reference_ms"]), float(content["disturbed"]), drift)
+        return Result(timings, dict(content["fingerprint"]), float(content["minutes"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput(f"'{path}' is damaged ({error!r}); measure anew") from error
+
+
+def measured_names(path: Path) -> set[str]:
+    """Return the names of what a result holds, JSON or CSV.
+
+    Raises:
+        InvalidInput: If it is no result.
+    """
+    if _is_csv(path):
+        return {part for part, _ in _rows(path)}
+    try:
+        return set(json.loads(_read_text(path))["measurements"])
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput(f"'{path}' is no result of a kit; give the JSON file that it wrote, or a CSV file") from error
+
+
+def measured_device(path: Path) -> str | None:
+    """Return the name of the device that a result says it is of; None where it says none, as a CSV file."""
+    try:
+        return None if _is_csv(path) else str(json.loads(_read_text(path))["device"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_csv(path: Path) -> bool:
+    return path.suffix.lower() == ".csv"
+
+
+def _read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8, or in UTF-16 if it begins with its mark, as some spreadsheets write."""
+    try:
+        content = path.read_bytes()
+        return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read the result '{path}': {error}") from error
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    """Return part and time of each row of a CSV file, as spreadsheets write it: any case, commas, semicolons or tabs."""
+    lines = _read_text(path).splitlines()
+    first = lines[0] if lines else ""
+    separator = max(",;\t", key=first.count)
+    rows = list(csv.reader(lines, delimiter=separator))
+    header = [name.strip().lower() for name in rows[0]] if rows else []
+    if not {"part", "latency_ms"} <= set(header):
+        raise InvalidInput(f"'{path}' must have the columns part and latency_ms, got {header or 'nothing'}")
+    part, time = header.index("part"), header.index("latency_ms")
+    found = [(row[part].strip(), row[time].strip()) for row in rows[1:] if len(row) > max(part, time) and row[part].strip()]
+    # Where semicolons separate, the decimal sign is a comma.
+    return [(name, text.replace(",", ".") if separator != "," else text) for name, text in found]
+
+
+def _read_csv(path: Path, names: list[str]) -> Timings:
+    rounds: dict[str, list[float]] = {name: [] for name in names}
+    for part, text in _rows(path):
+        if part not in rounds:
+            continue
+        try:
+            ms = float(text)
+        except ValueError:
+            ms = math.nan
+        if not (math.isfinite(ms) and ms > 0):
+            raise InvalidInput(f"'{path}': latency_ms must hold positive numbers of milliseconds, got '{text}'")
+        rounds[part].append(ms)
+    if rare := [name for name, times in rounds.items() if len(times) < LEAST_ROUNDS]:
+        raise InvalidInput(
+            f"'{path}' must hold each part at least twice, so that it can be seen how well times repeat; {len(rare)} of "
+            f"{len(names)} are too few, the first is '{rare[0]:.60}'"
+        )
+    measurements = {name: Measurement(tuple(times), (True,) * len(times)) for name, times in rounds.items()}
+    return Timings(measurements, 1.0, 0.0, 0.0)
+
+
+def digest(plan: Plan, target: Device) -> str:
+    """Return a short text that differs when another plan or another device was measured."""
+    content = json.dumps([plan.space.name, [repr(graph) for graph in plan.networks.values()], sorted(plan.parts), plan.n_fit,
+                          sorted(plan.estimated), dataclasses.asdict(target)])  # fmt: skip
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _to_csv(rows: list[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _modules() -> list[Path]:
+    """Return the files of this project that the kit imports."""
+    tables, spaces = ROOT / "latency_tables", ROOT / "search_spaces"
+    packages = (tables / "runtimes", tables / "timing")
+    files = [file for package in packages for file in sorted(package.glob("*.py"))]
+    return [tables / "__init__.py", tables / "device.py", *files, spaces / "errors.py", spaces / "registry.py"]

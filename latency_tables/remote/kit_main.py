@@ -1,0 +1,96 @@
+"""What runs on a device elsewhere, inside the kit: `python kit.zip`. Needs NumPy and onnxruntime, nothing else."""
+
+import argparse
+import json
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from latency_tables.device import Device
+from latency_tables.runtimes import BACKENDS, Runner
+from latency_tables.timing.interference import watching
+from latency_tables.timing.journal import Journal
+from latency_tables.timing.protocol import Known, Protocol, time_models
+from search_spaces.errors import InvalidInput
+
+RESULT_FORMAT = "hwnas kit result"
+RESULT_VERSION = 1
+SECONDS_A_LINE = 20.0  # where the output is no terminal
+
+
+def main() -> int:
+    """Time every model of the kit and write the result; goes on where it was stopped."""
+    parser = argparse.ArgumentParser(prog="python kit.zip", description="Times the networks in this file on this device.")
+    parser.add_argument("--out", default="result.json", help="file to write (default result.json)")
+    options = parser.parse_args()
+    try:
+        run(Path(sys.argv[0]), Path(options.out))
+    except InvalidInput as error:
+        print(f"kit: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nkit: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run(kit: Path, out: Path) -> None:
+    """Time every model of a kit.
+
+    Args:
+        kit: The zip file.
+        out: File to write.
+    """
+    started = time.perf_counter()
+    with zipfile.ZipFile(kit) as archive:
+        spec = json.loads(archive.read("spec.json"))
+        device, protocol = Device(**spec["device"]), Protocol(**spec["protocol"])
+        backend = BACKENDS.get(device.backend)
+        fingerprint = device.fingerprint()
+
+        def builder(file: str, threads: int) -> Callable[[], Runner]:
+            return lambda: backend.build(archive.read(file), threads=threads, options=device.options)
+
+        builders = {name: builder(f"models/{i}.onnx", device.threads) for i, name in enumerate(spec["names"])}
+        heading = {"plan": spec["plan"], "fingerprint": fingerprint, "seconds": protocol.seconds}
+        journal = Journal(out.with_suffix(".journal"), heading)
+        known = {key: value for key, value in journal.known.items() if key[1] < protocol.rounds}
+
+        said = started
+
+        def keep(found: Known, done: int, total: int) -> None:
+            nonlocal said
+            journal.add(found)
+            now, seen = time.perf_counter(), sys.stdout.isatty()
+            left = (now - started) / max(done - len(known), 1) * (total - done) / 60
+            if seen or done == total or now - said >= SECONDS_A_LINE:
+                said = now
+                text = f"{done} of {total} timings, {left:.1f} minutes left"
+                print(f"\r{text}   " if seen else text, end="" if seen else "\n", flush=True)
+
+        print(f"{len(builders)} models, {protocol.rounds} rounds on {device.name}")
+        reference = builder("models/reference.onnx", 1)()  # threads of its own would spin beside a model's
+        with watching(reference, threads=device.threads, process=backend.process) as watch:
+            timings = time_models(builders, watch, protocol, known=known, on_timed=keep)
+    result = {
+        "format": RESULT_FORMAT,
+        "version": RESULT_VERSION,
+        "unit": "ms",
+        "plan": spec["plan"],
+        "device": device.name,
+        "fingerprint": fingerprint,
+        "reference_ms": timings.reference_ms,
+        "disturbed": timings.disturbed,
+        "drift": timings.drift,
+        "minutes": (time.perf_counter() - started) / 60,
+        "measurements": {name: [list(m.rounds), list(m.undisturbed)] for name, m in timings.measurements.items()},
+    }
+    out.write_text(json.dumps(result))
+    journal.remove()
+    print(f"\n{out}: bring it back with `hwnas measure --from {out.name}` beside what the kit was made with")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""onnxruntime on the CPU."""
+
+import platform
+from collections.abc import Mapping
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from latency_tables.runtimes.machine import has_vnni
+from latency_tables.runtimes.runtime import BACKENDS, Runner, timed
+from search_spaces.errors import InvalidInput
+
+OPTION_PREFIXES = ("session.", "optimization.", "memory.", "mlas.", "ep.")
+
+
+class OnnxRuntime:
+    """Times `run` on bound, preallocated buffers: no copy of input or output is counted."""
+
+    integer_kernels: tuple[str, ...] = ("Conv", "Linear", "Add", "GlobalAveragePool")
+    process = 0
+
+    def version(self) -> str:
+        """See `Backend`."""
+        return str(onnxruntime.__version__)
+
+    def build(self, model: bytes, *, threads: int, options: Mapping[str, str]) -> Runner:
+        """See `Backend`; `options` are entries of onnxruntime's session configuration."""
+        session = open_session(model, threads=threads, options=options)
+        (taken,) = session.get_inputs()
+        images = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
+        binding = session.io_binding()
+        binding.bind_ortvalue_input(taken.name, onnxruntime.OrtValue.ortvalue_from_numpy(images))
+        for given in session.get_outputs():
+            value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(given.shape, np.float32)
+            binding.bind_ortvalue_output(given.name, value)
+
+        return timed(session.run_with_iobinding, binding)
+
+    def outputs(self, model: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Backend`."""
+        session = open_session(model)
+        (answers,) = session.run(None, {session.get_inputs()[0].name: images})
+        return np.asarray(answers, dtype=np.float32)
+
+
+def open_session(
+    model: bytes, *, threads: int = 1, options: Mapping[str, str] | None = None, optimized_to: str | None = None
+) -> onnxruntime.InferenceSession:
+    """Open a session on the CPU with pinned threads.
+
+    Args:
+        model: Serialized ONNX.
+        threads: Threads within an operator; operators run one after another.
+        options: Entries of the session configuration.
+        optimized_to: Where to write the optimized graph, to look at.
+
+    Raises:
+        InvalidInput: If an option cannot be one.
+    """
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    settings.log_severity_level = 3
+    if platform.machine() in ("x86_64", "AMD64") and not has_vnni():
+        # Without VNNI the sum of two u8 x s8 products saturates at 16 bits.
+        settings.add_session_config_entry("session.x64quantprecision", "1")
+    for key, value in (options or {}).items():
+        if not key.startswith(OPTION_PREFIXES):  # onnxruntime takes any key, and ignores what it does not know
+            raise InvalidInput(f"options of onnxruntime begin with one of {list(OPTION_PREFIXES)}, got '{key}'")
+        settings.add_session_config_entry(key, value)
+    if optimized_to is not None:
+        settings.optimized_model_filepath = optimized_to
+    return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+
+
+BACKENDS.register("onnxruntime")(OnnxRuntime())

@@ -1,0 +1,67 @@
+"""OpenVINO on the CPU; the extra `openvino`."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latency_tables.runtimes.runtime import BACKENDS, Runner, missing, timed
+from search_spaces.errors import InvalidInput
+
+
+class OpenVino:
+    """Times one infer request on preallocated buffers. `options` are properties of the CPU plugin."""
+
+    integer_kernels: tuple[str, ...] = ("Conv", "Linear", "Add", "GlobalAveragePool")
+    process = 0
+
+    def version(self) -> str:
+        """See `Backend`."""
+        return str(_openvino().__version__)
+
+    def build(self, model: bytes, *, threads: int, options: Mapping[str, str]) -> Runner:
+        """See `Backend`."""
+        request = _compile(model, threads, tuple(sorted(options.items()))).create_infer_request()
+        taken = request.get_input_tensor(0)
+        taken.data[:] = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
+
+        return timed(request.infer)
+
+    def outputs(self, model: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Backend`."""
+        answers = _compile(model, 1, ())(images)
+        return np.asarray(answers[0], dtype=np.float32)
+
+
+def _openvino() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise missing("OpenVINO", "install it with `pip install 'hwnas[openvino]'`") from error
+    return openvino
+
+
+@lru_cache(maxsize=2048)
+def _compile(model: bytes, threads: int, options: tuple[tuple[str, str], ...]) -> Any:
+    """Compiling takes tens of milliseconds, so a model that is timed in many rounds is compiled once."""
+    openvino = _openvino()
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_PRECISION_HINT": "f32",  # never bfloat16 in secret
+        "ENABLE_CPU_PINNING": False,
+        **dict(options),
+    }
+    core = openvino.Core()
+    try:
+        return core.compile_model(core.read_model(model), "CPU", settings)
+    except RuntimeError as error:
+        raise InvalidInput(
+            f"OpenVINO refuses the model or an option of {dict(options)}: {str(error).strip()[-300:]}"
+        ) from error
+
+
+BACKENDS.register("openvino")(OpenVino())

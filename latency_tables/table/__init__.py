@@ -1,0 +1,1 @@
+"""Latency tables: planned, measured, fitted, validated."""

@@ -1,0 +1,111 @@
+"""Time graphs on a device of this machine."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+
+from latency_tables.device import Device
+from latency_tables.runtimes import BACKENDS, Runner
+from latency_tables.table.latency_model import empty_graph
+from latency_tables.timing.interference import watching
+from latency_tables.timing.journal import Journal
+from latency_tables.timing.measurement import Measurement
+from latency_tables.timing.protocol import Known, Protocol, Timings, time_model, time_models
+from search_spaces.graph.graph import Graph
+from search_spaces.lowering import lower
+
+Progress = Callable[[int, int], None]
+
+
+def measure_graphs(
+    graphs: Mapping[str, Graph],
+    reference: Graph,
+    device: Device,
+    protocol: Protocol,
+    heading: Mapping[str, object],
+    *,
+    reference_ms: float | None = None,
+    journal: Path | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Timings:
+    """Time graphs with random weights on a device.
+
+    Args:
+        graphs: By name.
+        reference: Network to watch the machine by.
+        device: Where.
+        protocol: How.
+        heading: What a journal must agree with to be gone on from.
+        reference_ms: Time of the reference that all times are scaled to, such as a table's; None: as it is now.
+        journal: File in which timings are kept while measuring.
+        progress: Called with timings done and in all.
+    """
+    kept = Journal(journal, heading)
+    known = {key: value for key, value in kept.known.items() if key[0] in graphs and key[1] < protocol.rounds}
+
+    def keep(found: Known, done: int, total: int) -> None:
+        kept.add(found)
+        progress(done, total)
+
+    builders = {name: _builder(graph, device) for name, graph in graphs.items()}
+    process = BACKENDS.get(device.backend).process
+    with watching(_reference(reference, device), threads=device.threads, process=process) as watch:
+        return time_models(builders, watch, protocol, reference_ms=reference_ms, known=known, on_timed=keep)
+
+
+def measure_model(model: bytes, device: Device, protocol: Protocol) -> Measurement:
+    """Time one ONNX file on a device, watched by a second instance of itself on one thread.
+
+    Args:
+        model: Serialized; an axis that is free counts as one image.
+        device: Where; its batch is that of the model.
+        protocol: How.
+
+    Raises:
+        DecodeError: If the model is none.
+    """
+    model = _with_fixed_shapes(model)
+    reference = _build(model, replace(device, threads=1))
+    with watching(reference, threads=device.threads, process=BACKENDS.get(device.backend).process) as watch:
+        return time_models({"model": lambda: _build(model, device)}, watch, protocol).measurements["model"]
+
+
+def seconds_per_model(reference: Graph, device: Device, protocol: Protocol) -> float:
+    """Return about how many seconds one model takes in all rounds, by trying the reference: compiled once, timed thrice."""
+    _builder(empty_graph(), device)()  # loads the runtime
+    build = _builder(reference, device)
+    started = time.perf_counter()
+    build()
+    first = time.perf_counter() - started
+    process = BACKENDS.get(device.backend).process
+    with watching(_reference(reference, device), threads=device.threads, process=process) as watch:
+        started = time.perf_counter()
+        for _ in range(3):
+            time_model(build(), watch, protocol.seconds, 0.0)
+        return first + protocol.rounds * (time.perf_counter() - started) / 3
+
+
+def _with_fixed_shapes(model: bytes) -> bytes:
+    """Return a model whose inputs and outputs have 1 for every axis that is free."""
+    fixed = onnx.load_model_from_string(model)
+    for tensor in (*fixed.graph.input, *fixed.graph.output):
+        for axis in tensor.type.tensor_type.shape.dim:
+            if not axis.HasField("dim_value"):
+                axis.dim_value = 1
+    return bytes(fixed.SerializeToString())
+
+
+def _reference(graph: Graph, device: Device) -> Runner:
+    """Return the network to watch the machine by, on one thread: further threads of its own would spin beside a model's."""
+    return _builder(graph, replace(device, threads=1))()
+
+
+def _builder(graph: Graph, device: Device) -> Callable[[], Runner]:
+    return lambda: _build(lower(graph, batch=device.batch).SerializeToString(), device)
+
+
+def _build(model: bytes, device: Device) -> Runner:
+    return BACKENDS.get(device.backend).build(model, threads=device.threads, options=device.options)

@@ -1,0 +1,88 @@
+"""Plan: what is timed for the latency table of a space."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from latency_tables.table.estimate import choose_parts
+from latency_tables.table.latency_model import iterate_parts
+from search_spaces.errors import InvalidInput
+from search_spaces.graph.graph import Graph
+from search_spaces.space.baselines import baselines, uniform_genome
+from search_spaces.space.space import Genomes, SearchSpace
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a table of a space is made from.
+
+    Attributes:
+        space: The space.
+        parts: What is timed besides whole networks, by name; see `pricing.iterate_parts`.
+        networks: Whole networks, by name.
+        n_fit: So many of the networks, the first ones, are fitted on; the others are for the verdict.
+        estimated: Parts that are not timed but estimated from the others.
+    """
+
+    space: SearchSpace
+    parts: Mapping[str, Graph]
+    networks: Mapping[str, Graph]
+    n_fit: int
+    estimated: tuple[str, ...] = ()
+
+    @property
+    def graphs(self) -> dict[str, Graph]:
+        """Everything that is timed, by name."""
+        return {**self.timed_parts, **self.networks}
+
+    @property
+    def timed_parts(self) -> dict[str, Graph]:
+        """The parts that are timed, by name."""
+        estimated = set(self.estimated)
+        return {name: graph for name, graph in self.parts.items() if name not in estimated}
+
+    @property
+    def reference(self) -> Graph:
+        """The network by which the machine is watched."""
+        return reference_graph(self.space)
+
+    def within(self, n_timed: int) -> "Plan":
+        """Return a plan that times at most so many graphs and estimates the other blocks.
+
+        Raises:
+            InvalidInput: If so few do not do.
+        """
+        if n_timed >= len(self.parts) + len(self.networks):
+            return self
+        chosen = choose_parts(self.parts, n_timed - len(self.networks))
+        return replace(self, estimated=tuple(name for name in self.parts if name not in chosen))
+
+
+def plan_table(space: SearchSpace, *, n_fit: int, n_held_out: int, rng: np.random.Generator) -> Plan:
+    """Plan the table of a space.
+
+    Args:
+        space: With networks behind it.
+        n_fit: Whole networks to fit on; the baselines are among them.
+        n_held_out: Random whole networks for the verdict.
+        rng: Draws the whole networks.
+
+    Raises:
+        InvalidInput: If the space has no networks behind it.
+    """
+    if not space.slots:
+        raise InvalidInput(f"space '{space.name}' has choices only and no networks behind it: nothing to measure")
+    seeds = np.array(list(baselines(space).values()))[:n_fit]
+    genomes = np.concatenate([seeds, space.sample(n_fit - len(seeds) + n_held_out, rng)])
+    return Plan(space, dict(iterate_parts(space)), name_networks(space, genomes), n_fit)
+
+
+def name_networks(space: SearchSpace, genomes: Genomes) -> dict[str, Graph]:
+    """Return the networks of genomes as `network 0`, `network 1` and so on."""
+    return {f"network {i}": space.graph(space.architecture(genome)) for i, genome in enumerate(genomes)}
+
+
+def reference_graph(space: SearchSpace) -> Graph:
+    """Return the network by which the machine is watched: the middle one."""
+    return space.graph(space.architecture(uniform_genome(space, "middle")))

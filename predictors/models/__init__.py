@@ -1,0 +1,1 @@
+"""Predictors, a kind a file."""

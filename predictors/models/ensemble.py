@@ -1,0 +1,58 @@
+"""Ensembles: predictors of different kinds together."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.base import clone
+
+from predictors.features.encoding import column_groups
+from predictors.models.bagging import trees_predictor
+from predictors.models.gaussian_process import WEIGHT_OF_CHOICE, GaussianProcessPredictor
+from predictors.models.ridge import RidgePredictor
+from predictors.predictor import PREDICTORS, CheckedPredictor, Floats, Predictor
+from search_spaces.space.space import SearchSpace
+
+
+class EnsemblePredictor(CheckedPredictor):
+    """Members of different kinds; the variance is their mean variance plus the variance of their means.
+
+    Args:
+        members: Predictors.
+
+    Source:
+        Lakshminarayanan et al. 2017, arXiv:1612.01474, section 2.4.
+    """
+
+    def __init__(self, members: Sequence[Predictor]) -> None:
+        self.members = members
+
+    def _learn(self, X: Floats, y: Floats) -> None:  # noqa: N803
+        self.members_ = [clone(member).fit(X, y) for member in self.members]
+
+    def _answer(self, X: Floats, return_std: bool) -> Floats | tuple[Floats, Floats]:  # noqa: N803
+        answers = [member.predict(X, return_std=True) for member in self.members_]
+        means, deviations = (np.array(column) for column in zip(*answers, strict=True))
+        mean = means.mean(axis=0)
+        return (mean, np.sqrt((deviations**2).mean(axis=0) + means.var(axis=0))) if return_std else mean
+
+
+@PREDICTORS.register("gaussian_process")
+def gaussian_process_predictor(space: SearchSpace | None = None) -> EnsemblePredictor:
+    """Return two Gaussian processes: lengths by choice, held tight, for few measurements; lengths by feature for many.
+
+    Measured on NAS-Bench-201 (experiments/results/search.md): the first alone learns faster, the second ends better, and
+    their mean does both.
+    """
+    if space is None:
+        return EnsemblePredictor([GaussianProcessPredictor(weight=WEIGHT_OF_CHOICE), GaussianProcessPredictor()])
+    groups = column_groups(space)
+    n_counts = int((groups >= len(space.choices)).sum())
+    lines = n_counts or None
+    by_choice = GaussianProcessPredictor(groups, lines, WEIGHT_OF_CHOICE)
+    return EnsemblePredictor([by_choice, GaussianProcessPredictor(n_lines=lines)])
+
+
+@PREDICTORS.register("ensemble")
+def ensemble_predictor(space: SearchSpace | None = None) -> EnsemblePredictor:
+    """Return a line, Gaussian processes and trees together."""
+    return EnsemblePredictor([RidgePredictor(), gaussian_process_predictor(space), trees_predictor(space)])
