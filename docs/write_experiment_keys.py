@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from nas import config
+from nas.run.experiment import Experiment
 
 TARGET = Path(__file__).with_name("experiment.md")
 
@@ -43,8 +43,8 @@ def rows(kind: Any, prefix: str = "") -> list[str]:
 def text() -> str:
     """Return the whole page."""
     head = "# Keys of an experiment\n\n"
-    head += "An unknown key is an error. Made from `nas/config.py` by `docs/write_experiment_keys.py`.\n"
-    return head + "\n| key | default | meaning |\n| --- | --- | --- |\n" + "\n".join(rows(config.Experiment)) + "\n"
+    head += "An unknown key is an error. Made from `nas/run/experiment.py` by `docs/write_experiment_keys.py`.\n"
+    return head + "\n| key | default | meaning |\n| --- | --- | --- |\n" + "\n".join(rows(Experiment)) + "\n"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.run_folder import RunFolder
+    from nas.run.folder import RunFolder
 
 
 def __getattr__(name: str) -> Any:
@@ -18,6 +18,6 @@ def __getattr__(name: str) -> Any:
 
 def _open_run(path: str | Path) -> "RunFolder":
     """Open a run folder: `nas.open_run("runs/digits").front(max={"latency_ms": 2})` is a pandas DataFrame."""
-    from nas.run_folder import RunFolder
+    from nas.run.folder import RunFolder
 
     return RunFolder.open(Path(path))

@@ -17,10 +17,11 @@ from filelock import FileLock
 from latency_tables.table.latency_model import iterate_parts
 from latency_tables.table.table import LatencyTable, Report
 from latency_tables.timing.measurement import Measurement
-from nas.config import TrainingConfig
-from nas.data import Dataset, load_dataset
-from nas.evaluation import Evaluator
-from nas.supernet import Supernet
+from nas.data.dataset import Dataset
+from nas.data.load import load_dataset
+from nas.objectives.evaluator import Evaluator
+from nas.run.experiment import TrainingConfig
+from nas.supernet.supernet import Supernet
 from nas.training.checkpoint import load_tensors, save_tensors
 from nas.training.schedule import Schedule
 from nas.training.trainer import load_supernet, train

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas.evaluation import predict
 from nas.export.bundle import parity_images
-from nas.export.parity import check_parity
-from nas.opening import open_pipeline
-from nas.pipeline import Pipeline
+from nas.export.verification.parity import check_parity
+from nas.objectives.evaluator import predict
+from nas.run.opening import open_pipeline
+from nas.run.pipeline import Pipeline
 from search_spaces import lower
 from search_spaces.space.baselines import baselines
 

@@ -19,7 +19,7 @@ from pymoo.operators.repair.rounding import RoundingRepair
 from pymoo.operators.sampling.rnd import IntegerRandomSampling
 from pymoo.optimize import minimize
 
-from nas.run_folder import read_table
+from nas.objectives.table_files import read_table
 from nas.search import best_within, evolve, exact_front, hypervolume
 from predictors import PREDICTORS, RidgePredictor, build_predictor, encode, linear_table
 from search_spaces import SPACES, Choice, TabularSpace, cost_table

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from nas.config import TrainingConfig
-from nas.data import Dataset, load_dataset
-from nas.progress import progress_bar
-from nas.supernet import Supernet
+from nas.data.dataset import Dataset
+from nas.data.load import load_dataset
+from nas.events.progress import progress_bar
+from nas.run.experiment import TrainingConfig
+from nas.supernet.supernet import Supernet
 from nas.training.schedule import Schedule
 from nas.training.trainer import train
 from search_spaces import SearchSpace

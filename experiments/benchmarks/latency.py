@@ -17,8 +17,8 @@ from scipy.stats import kendalltau
 from latency_tables.table.measure import measure_graphs
 from latency_tables.table.plan import name_networks, reference_graph
 from latency_tables.table.table import LatencyTable
-from nas.config import TableConfig
-from nas.tables import DeviceTable, table_of_space
+from nas.run.experiment import TableConfig
+from nas.run.tables import DeviceTable, table_of_space
 from search_spaces.space.baselines import format_genes, formats
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from fashion_subset import add_options, fit, prepare
 
-from nas.data import Dataset
-from nas.evaluation import Evaluator
+from nas.data.dataset import Dataset
+from nas.objectives.evaluator import Evaluator
 from nas.training.schedule import Schedule
 from search_spaces import SPACES, SearchSpace
 from search_spaces.space.baselines import baselines

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from rich.progress import track
 
-from nas.opening import open_pipeline
+from nas.run.opening import open_pipeline
 from predictors import ResidualPredictor, build_predictor, encode, ranking_quality, with_prior
 from search_spaces.space.baselines import format_genes
 

@@ -23,10 +23,10 @@ from fashion_subset import add_options, fit, prepare
 from filelock import FileLock
 from scipy.stats import kendalltau, t
 
-from nas.data import Dataset
-from nas.evaluation import Evaluator
-from nas.finetuning import finetune
-from nas.supernet import Supernet
+from nas.data.dataset import Dataset
+from nas.objectives.evaluator import Evaluator
+from nas.run.stages.finetune import finetune
+from nas.supernet.supernet import Supernet
 from nas.training.schedule import Schedule
 from search_spaces import SPACES, SearchSpace
 from search_spaces.space.baselines import format_genes, uniform_genome

@@ -11,13 +11,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from nas.config import TrainingConfig
-from nas.data import load_dataset
-from nas.evaluation import Evaluator
-from nas.quant.compiled import compiled_quantizer
-from nas.quant.integers import ChooseScale, FakeQuantize, choose_scale, fake_quantize
-from nas.supernet import Supernet
-from nas.training.sandwich import sample_sandwich, sandwich_step
+from nas.data.load import load_dataset
+from nas.objectives.evaluator import Evaluator
+from nas.quantizers.compiled import compiled_quantizer
+from nas.quantizers.integers import ChooseScale, FakeQuantize, choose_scale, fake_quantize
+from nas.run.experiment import TrainingConfig
+from nas.supernet.supernet import Supernet
+from nas.training.samplers.sandwich import sample_sandwich, sandwich_step
 from search_spaces import SPACES
 from search_spaces.graph.graph import Graph
 from search_spaces.space.baselines import uniform_genome

@@ -25,9 +25,9 @@ from latency_tables.table.plan import reference_graph
 from latency_tables.table.table import LatencyTable
 from latency_tables.table.validate import doubts
 from latency_tables.timing.protocol import Protocol
-from nas.config import TableConfig
-from nas.progress import console
-from nas.tables import DeviceTable, table_of_space
+from nas.events.progress import console
+from nas.run.experiment import TableConfig
+from nas.run.tables import DeviceTable, table_of_space
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from latency_tables.device import Device
 from latency_tables.table.measure import measure_model
 from latency_tables.timing.protocol import Protocol
-from nas.export.verify import changed_files, read_subnet
+from nas.export.verification.verify import changed_files, read_subnet
 from search_spaces.errors import InvalidInput
 
 

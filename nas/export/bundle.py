@@ -13,14 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from latency_tables.timing.measurement import Measurement
-from nas.data import Dataset, shift
-from nas.evaluation import Evaluator, predict
+from nas.data.augment import shift
+from nas.data.dataset import Dataset
 from nas.export.card import PREDICT, card
 from nas.export.least_runtime import check_runtime, least_onnxruntime
-from nas.export.parity import Parity, answers, check_parity, is_narrow
-from nas.export.qonnx import has_qonnx
-from nas.export.targets import DEFAULT, TARGETS, Shipped, Target
-from nas.export.verify import SUMS
+from nas.export.targets.qonnx import has_qonnx
+from nas.export.targets.targets import DEFAULT, TARGETS, Shipped, Target
+from nas.export.verification.parity import Parity, answers, check_parity, is_narrow
+from nas.export.verification.verify import SUMS
+from nas.objectives.evaluator import Evaluator, predict
 from search_spaces.costs import graph_costs
 from search_spaces.errors import CheckFailed, InvalidInput
 from search_spaces.graph.graph import Graph
@@ -62,7 +63,7 @@ def export_bundle(
         folder: Must not exist, or be empty.
         seed: Of the moved images, and of the split of the data.
         facts: What is known of the subnet, such as its measured error; goes into `subnet.json`.
-        found: How it was found, see `nas.provenance`; goes there too.
+        found: How it was found, see `nas.run.provenance`; goes there too.
         target: Of `nas.export.targets`: what else is written, for which tool. QONNX is written without being asked for
             below 8 bits, where `model.onnx` cannot say how many there are, if its package is installed.
         dynamic_batch: Whether `model.onnx` takes any number of images at once.

@@ -5,8 +5,8 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from nas.data import Dataset
-from nas.export.parity import N_REFERENCE_IMAGES, Parity
+from nas.data.dataset import Dataset
+from nas.export.verification.parity import N_REFERENCE_IMAGES, Parity
 from search_spaces.graph.graph import Graph
 from search_spaces.lowering import is_int4
 from search_spaces.operators.conv import Conv

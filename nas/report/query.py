@@ -1,18 +1,16 @@
 """`hwnas front`: rows of the measured front that keep limits, for people or for programs."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from latency_tables.table.table import LatencyTable
-from nas.config import DataConfig
-from nas.progress import terminal
+from nas.events.progress import terminal
 from nas.report.table import describe, print_front, print_verdict, to_text
-from nas.run_folder import RunFolder, numbers, read_table, select
+from nas.search.columns import numbers, select
 from nas.search.pareto import knee, non_dominated
 from search_spaces.errors import InvalidInput, NothingFound, did_you_mean
 
@@ -58,21 +56,10 @@ class Scores:
     baselines: pd.DataFrame
     objectives: Sequence[str]
     table: LatencyTable | None
-    data: DataConfig
-
-    @classmethod
-    def of_run(cls, run: RunFolder) -> "Scores":
-        """Return the measured front of a run.
-
-        Raises:
-            InvalidInput: If there is none yet, or it is damaged.
-        """
-        path = run.table_path(run.experiment.device.name)
-        table = read_table(path) if path.exists() else None
-        return cls(run.front(), run.baselines(), run.objectives, table, run.experiment.data)
+    data: Mapping[str, object]
 
 
-def print_query(name: str, scores: Scores, query: Query, form: str) -> None:
+def print_query(name: str, scores: Scores, query: Query, form: str, other: Scores | None = None) -> None:
     """Print the rows of a front that are asked for.
 
     Args:
@@ -80,14 +67,14 @@ def print_query(name: str, scores: Scores, query: Query, form: str) -> None:
         scores: The front.
         query: What is asked for.
         form: `table`, `csv` or `json`.
+        other: The front of the run that `query.against` names.
 
     Raises:
         InvalidInput: If a limit is malformed, a column does not exist, or the other run is of other data.
         NothingFound: If no row keeps the limits.
     """
     rows, tables = _rows(scores, query), [scores.table]
-    if query.against:
-        other = Scores.of_run(RunFolder.open(Path(query.against)))
+    if other is not None:
         _check_comparable(scores, other, query.against)
         rows["beaten"] = _beaten(rows, other.front, scores.objectives)
         terminal(stderr=True).print(_comparison(name, scores, query.against, other, rows))
@@ -122,9 +109,7 @@ def _rows(scores: Scores, query: Query) -> pd.DataFrame:
 def _check_comparable(scores: Scores, other: Scores, name: str) -> None:
     """Refuse a run whose errors mean something else; say where its latencies do."""
     if scores.data != other.data:
-        theirs, mine = (
-            " ".join(f"{key}={value}" for key, value in asdict(data).items()) for data in (other.data, scores.data)
-        )
+        theirs, mine = (" ".join(f"{key}={value}" for key, value in data.items()) for data in (other.data, scores.data))
         raise InvalidInput(f"the fronts cannot be compared: '{name}' is of the data {theirs}; this run of {mine}")
     devices = [describe(table) if table else "no table" for table in (scores.table, other.table)]
     if devices[0] != devices[1]:

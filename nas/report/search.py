@@ -1,22 +1,23 @@
 """What a search says of itself when it has ended: how good its predictor was, and whether to measure more."""
 
+from pathlib import Path
+
 import numpy as np
 
-from nas.run_folder import RunFolder
 from nas.search import evolve, exact_front, hypervolume
-from nas.search.loop import SearchResult
+from nas.search.study import SearchResult
 from predictors import RidgePredictor, encode, judge, linear_table
 from search_spaces.costs import cost_table
 from search_spaces.space.space import SearchSpace
 
 
-def print_search(space: SearchSpace, result: SearchResult, run: RunFolder) -> None:
+def print_search(space: SearchSpace, result: SearchResult, run: Path) -> None:
     """Print how the error's predictor ranks unseen networks, what more measurements would bring, and how good evolution is.
 
     Args:
         space: The space.
         result: A search that measured errors.
-        run: Where it was made.
+        run: Folder of the run.
     """
     errors = result.archive["error"].to_numpy(float)
     ending = "ended early: no more was gained than the noise" if result.stopped_early else "used its measurements"
@@ -29,7 +30,7 @@ def print_search(space: SearchSpace, result: SearchResult, run: RunFolder) -> No
     print(f"predictor of the error ({found.name}): {found.quality.words} (cross-validated); {found.curve.advice}")
     if more := min(found.curve.more, space.size - len(errors)):
         noise = " --set search.noise=0" if result.stopped_early else ""
-        print(f"to measure {more} more: `hwnas search {run.path} --set search.n_measurements={len(errors) + more}{noise}`")
+        print(f"to measure {more} more: `hwnas search {run} --set search.n_measurements={len(errors) + more}{noise}`")
     print(f"evolution reached {100 * evolved_share(space, result):.2f} % of the exact front of a linear prediction")
 
 

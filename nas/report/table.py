@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from latency_tables.table.table import LatencyTable
-from nas.progress import terminal
+from nas.events.progress import terminal
 
 WORTH_TELLING = 10.0  # percent of disturbed timings
 SHOWN = {

@@ -1,10 +1,10 @@
 """Multi-objective search over genomes."""
 
-from nas.search.budget import best_within
-from nas.search.evolution import at_least, at_most, evolve
+from nas.search.evolution.evolve import at_least, at_most, evolve
 from nas.search.exact import exact_front
-from nas.search.loop import SearchResult, search
+from nas.search.milp import best_within
 from nas.search.pareto import Front, hypervolume, non_dominated
+from nas.search.study import SearchResult, search
 
 __all__ = [
     "Front",

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.search.budget import best_within
 from nas.search.exact import exact_front
+from nas.search.milp import best_within
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInput
 from search_spaces.space.factor import Factor

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How a supernet is trained; the meaning of each value stands in `nas.config.TrainingConfig`."""
+    """How a supernet is trained; the meaning of each value stands in `nas.run.experiment.TrainingConfig`."""
 
     float_epochs: int
     quantized_epochs: int

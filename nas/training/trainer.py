@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas import processes
-from nas.data import Dataset, shift
-from nas.progress import console
-from nas.quant.compiled import compiled_quantizer
-from nas.supernet import Supernet
+from nas.data.augment import shift
+from nas.data.dataset import Dataset
+from nas.events import processes
+from nas.events.progress import console
+from nas.quantizers.compiled import compiled_quantizer
+from nas.supernet.supernet import Supernet
 from nas.training.checkpoint import load_tensors, save_tensors
-from nas.training.sandwich import sample_sandwich, sandwich_step
+from nas.training.samplers.sandwich import sample_sandwich, sandwich_step
 from nas.training.schedule import Schedule
 from search_spaces.errors import InvalidInput
 from search_spaces.graph.graph import Graph

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.cli import main
+from nas.cli.command import main
 
 DIGITS = str(Path(__file__).parents[2] / "experiments" / "digits.yaml")
 QUICK = [

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 import nas
-from nas.cli import main
-from nas.config import DeviceConfig, Experiment
+from nas.cli.command import main
+from nas.run.experiment import DeviceConfig, Experiment
 
 ROOT = Path(__file__).parents[2]
 

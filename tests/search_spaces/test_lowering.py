@@ -4,7 +4,7 @@ import onnxruntime
 import pytest
 
 from latency_tables.runtimes.onnxruntime import open_session
-from nas.export.parity import answers, optimized_operators
+from nas.export.verification.parity import answers, optimized_operators
 from search_spaces import lower
 from search_spaces.lowering import is_int4
 from search_spaces.operators.conv import Conv

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nas.search.evolution import Limit, Objective
+from nas.search.evolution.evolve import Limit, Objective
+from nas.search.evolution.variation import reset_genes
 from nas.search.exact import exact_front
-from nas.search.known import Known
-from nas.search.operators import reset_genes
+from nas.search.state import Known
 from nas.search.strategies.predictor import Learned, first_networks, most_promising
 from nas.search.strategies.strategy import STRATEGIES, random_networks
 from predictors import RidgePredictor, encode, linear_table

@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState, create_trial
 
-from nas.search.known import Known
+from nas.search.state import Known
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
 from search_spaces.space.space import Genomes
 

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from nas.search.acquisition import Scale, choose_by_expected_gain
-from nas.search.evolution import evolve
-from nas.search.known import Known
-from nas.search.operators import balanced_sample, reset_genes
+from nas.search.evolution.evolve import evolve
+from nas.search.evolution.variation import balanced_sample, reset_genes
 from nas.search.pareto import columns
+from nas.search.state import Known
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
 from predictors import PREDICTORS, Predictor, choose_predictor, encode, tune_predictor
 from search_spaces.space.space import Genomes, SearchSpace

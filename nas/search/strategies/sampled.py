@@ -5,8 +5,8 @@ from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 
-from nas.search.known import Known
-from nas.search.operators import balanced_sample, draw_children
+from nas.search.evolution.variation import balanced_sample, draw_children
+from nas.search.state import Known
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
 from search_spaces.space.space import Genomes
 

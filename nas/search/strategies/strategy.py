@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from nas.search.known import Known
+from nas.search.state import Known
 from search_spaces.registry import Registry
 from search_spaces.space.baselines import baselines
 from search_spaces.space.space import Genomes

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from nas.cli import main
+from nas.cli.command import main
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from nas.calibration import calibrate
-from nas.evaluation import Evaluator, predict
 from nas.export.bundle import parity_images
-from nas.export.parity import check_parity
-from nas.folded import FoldedLayers
-from nas.operators import run
-from nas.supernet import Calibration, SharedLayers, Supernet
+from nas.export.verification.parity import check_parity
+from nas.objectives.evaluator import Evaluator, predict
+from nas.supernet.calibrate import calibrate
+from nas.supernet.deploy import FoldedLayers
+from nas.supernet.executor import run
+from nas.supernet.supernet import Calibration, SharedLayers, Supernet
 from nas.training.trainer import train
 from search_spaces import SPACES, InvalidInput, Stage, lower, mobilenet
 from search_spaces.operators.conv import Conv

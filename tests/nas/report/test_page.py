@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
-from nas.cli import main
-from nas.opening import open_run
+from nas.cli.command import main
 from nas.report.page import render, to_script
-from nas.summary import _shown, describe_blocks, summarize
+from nas.run.opening import open_run
+from nas.run.summary import _shown, describe_blocks, summarize
 
 HOSTILE = "<img src=x onerror=alert(1)></script><b>&amp;"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]

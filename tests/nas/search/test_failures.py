@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.archive import Archive
+from nas.archive.archive import Archive
 from nas.search import search
 from nas.search.strategies import STRATEGIES
 from search_spaces import Choice, InvalidInput, TabularSpace

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from nas.search import at_least, at_most, evolve, hypervolume, search
-from nas.search.evolution import reference_directions
-from nas.search.loop import gained
-from nas.search.operators import balanced_sample, draw_children, reset_genes
+from nas.search.evolution.evolve import reference_directions
+from nas.search.evolution.variation import balanced_sample, draw_children, reset_genes
 from nas.search.pareto import tied
 from nas.search.strategies import STRATEGIES
+from nas.search.study import gained
 from search_spaces import Choice, InvalidInput, SearchSpace, TabularSpace, cost_table
 from search_spaces.costs import FactorTable
 from search_spaces.space.baselines import baselines

@@ -11,12 +11,13 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from nas.data import load_dataset
-from nas.supernet import Supernet
-from nas.training.checkpoint import load_tensors, save_tensors, write_atomically
-from nas.training.sandwich import sample_sandwich, sandwich_step
+from nas.data.load import load_dataset
+from nas.events.files import write_atomically
+from nas.supernet.supernet import Supernet
+from nas.training.checkpoint import load_tensors, save_tensors
+from nas.training.losses import weight_shape_loss
+from nas.training.samplers.sandwich import sample_sandwich, sandwich_step
 from nas.training.trainer import load_supernet, start_from, train
-from nas.training.weight_shape import weight_shape_loss
 from search_spaces import SPACES, InvalidInput, Stage, graph_costs, mobilenet
 
 
@@ -267,7 +268,7 @@ def experiment_file(folder):
 
 
 def start(experiment, out):
-    command = [sys.executable, "-m", "nas.cli", "train", str(experiment), "--out", str(out)]
+    command = [sys.executable, "-m", "nas.cli.command", "train", str(experiment), "--out", str(out)]
     return subprocess.Popen(command, stderr=subprocess.PIPE)
 
 

@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from latency_tables.runtimes.onnxruntime import open_session
-from nas.export.parity import optimized_operators
+from nas.export.verification.parity import optimized_operators
 from search_spaces import SPACES, InvalidInput, Stage, cost_table, graph_costs, lower, resnet, vit
 from search_spaces.graph.graph import consumers
 from search_spaces.operators.attention import AttentionScores, AttentionValues

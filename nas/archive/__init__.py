@@ -1,0 +1,5 @@
+"""What was measured, kept in Optuna's studies."""
+
+from nas.archive.archive import Archive
+
+__all__ = ["Archive"]

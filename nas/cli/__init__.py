@@ -1,0 +1,5 @@
+"""The command `hwnas`."""
+
+from nas.cli.command import main
+
+__all__ = ["main"]

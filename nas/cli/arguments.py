@@ -1,0 +1,165 @@
+"""What `hwnas` understands: its verbs and their options. `nas.cli.command` says what each does."""
+
+import argparse
+import importlib.metadata
+
+EXAMPLE = """\
+example:
+  hwnas run experiments/digits.yaml --out runs/digits
+  hwnas front runs/digits --max latency_ms=0.05 --best error_val
+  hwnas export runs/digits ID --to my_model
+
+exit codes: 0 done; 1 a check failed, or no network keeps the limits; 2 bad input, said in one sentence; 130 interrupted
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
+    parser = argparse.ArgumentParser(
+        prog="hwnas",
+        description="Finds, for the device you will deploy on, the quantized networks that nothing else in the space beats.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"hwnas {importlib.metadata.version('hwnas')}")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    run = verbs.add_parser("run", help="measure, train, search, print the front and export its best network")
+    _add_source(run)
+    _add_search(run)
+    _add_require_valid(run)
+    run.set_defaults(verb="run")
+
+    train = verbs.add_parser("train", help="train the supernet of an experiment; goes on after an interruption")
+    _add_source(train)
+    train.set_defaults(verb="train")
+
+    measure = verbs.add_parser("measure", help="measure a latency table, here or, by a kit, on a device elsewhere")
+    _add_source(measure, optional=True)
+    measure.add_argument("--space", help="measure this search space by itself, outside a run")
+    text = "with --space: YAML file of a device, or the name of a runtime (default: onnxruntime, 1 thread)"
+    measure.add_argument("--device", help=text)
+    measure.add_argument("--tables", metavar="DIR", help="with --space: where tables lie (default: the user's data folder)")
+    text = "with --space: estimate the blocks that cannot be timed in so many minutes"
+    measure.add_argument("--minutes", type=float, default=0, help=text)
+    text = "with --space: rounds over everything that is timed (default 20)"
+    measure.add_argument("--rounds", type=int, default=20, help=text)
+    measure.add_argument(
+        "--again", action="store_true", help="measure even if there is a table; with --from: put that result in its place"
+    )
+    elsewhere = measure.add_mutually_exclusive_group()
+    text = "measure nothing: write one file that measures on a device elsewhere, by `python KIT`"
+    elsewhere.add_argument("--pack", metavar="KIT", help=text)
+    elsewhere.add_argument(
+        "--from", dest="result", metavar="RESULT", help="take what such a kit has measured, or a CSV file"
+    )
+    _add_require_valid(measure)
+    measure.set_defaults(verb="measure")
+
+    search = verbs.add_parser("search", help="search with a trained supernet and a table, and measure the front")
+    _add_source(search)
+    _add_search(search)
+    _add_require_valid(search)
+    search.set_defaults(verb="search")
+
+    front = verbs.add_parser("front", help="query the measured front of a run")
+    front.epilog = (
+        "NAME is one of error_val, error_test, latency_ms, latency_spread, latency_ms_predicted, size_bytes, macs; "
+        "docs/run-folder.md explains them"
+    )
+    front.add_argument("run", help="run folder")
+    front.add_argument(
+        "--max", action="append", default=[], metavar="NAME=VALUE", help="keep rows up to this; may be repeated"
+    )
+    front.add_argument(
+        "--min", action="append", default=[], metavar="NAME=VALUE", help="keep rows from this; may be repeated"
+    )
+    front.add_argument("--sort", default="", metavar="NAME", help="sort by this column, from the least value")
+    one = front.add_mutually_exclusive_group()
+    one.add_argument("--best", default="", metavar="NAME", help="only the row with the least value of this column")
+    one.add_argument(
+        "--knee",
+        action="store_true",
+        help="only the row at the bend of the front: behind it, gaining in one objective costs most in others",
+    )
+    text = "columns to print, separated by commas, such as id,error_val,latency_ms"
+    front.add_argument("--columns", default="", metavar="NAMES", help=text)
+    front.add_argument("--against", default="", metavar="RUN", help="another run: say which front beats which networks")
+    text = "another device, by name or file of its latency table: score all measured networks by its predictions"
+    front.add_argument("--device", default="", metavar="OTHER", help=text)
+    text = (
+        "give the uniform networks too, which a table always shows, to csv, json and --columns, named in column `baseline`"
+    )
+    front.add_argument("--baselines", action="store_true", help=text)
+    front.add_argument("--format", choices=("table", "csv", "json"), default="table", help="how to print (default table)")
+    front.set_defaults(verb="front")
+
+    report = verbs.add_parser("report", help="write a run's report.html: one page that needs no network")
+    report.add_argument("run", help="run folder")
+    report.set_defaults(verb="report")
+
+    dashboard = verbs.add_parser("dashboard", help="show a run's archive in optuna-dashboard, on this machine alone")
+    dashboard.add_argument("run", help="run folder")
+    dashboard.add_argument("--port", type=int, default=8080, help="port on the loopback address (default 8080)")
+    dashboard.set_defaults(verb="dashboard")
+
+    export = verbs.add_parser("export", help="write a subnet as ONNX, with proof that it computes what was trained")
+    export.add_argument("run", help="run folder")
+    export.add_argument("id", help="id of the subnet, as `hwnas front` prints it")
+    export.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/export/ID)")
+    text = "write it for this tool too, and check it there (default: onnxruntime, which is always written)"
+    export.add_argument("--target", choices=("onnxruntime", "openvino", "qonnx", "torch"), default="onnxruntime", help=text)
+    export.add_argument("--dynamic-batch", action="store_true", help="model.onnx takes any number of images at once")
+    export.add_argument("--int4", action="store_true", help="model.onnx stores weights of up to 4 bits two a byte")
+    export.set_defaults(verb="export")
+
+    bench = verbs.add_parser("bench", help="time an exported folder's model by the protocol of the latency tables")
+    bench.add_argument("folder", help="what `hwnas export` wrote")
+    text = "YAML file of a device, or the name of a runtime (default: onnxruntime, 1 thread)"
+    bench.add_argument("--device", help=text)
+    bench.add_argument("--rounds", type=int, default=20, help="sessions that are opened and timed (default 20)")
+    bench.set_defaults(verb="bench")
+
+    finetune = verbs.add_parser("finetune", help="train one subnet on by itself, briefly, and export it")
+    finetune.add_argument("run", help="run folder")
+    finetune.add_argument("id", help="id of the subnet, as `hwnas front` prints it")
+    finetune.add_argument("--epochs", type=int, default=3, help="passes over the training images (default 3)")
+    finetune.add_argument("--rate", type=float, default=0.01, help="greatest learning rate (default 0.01)")
+    finetune.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/finetuned/ID)")
+    finetune.set_defaults(verb="finetune")
+
+    verify = verbs.add_parser("verify", help="prove an exported folder again; exit code 1 if something differs")
+    verify.add_argument("folder", help="what `hwnas export` wrote")
+    verify.add_argument("--data", metavar="PATH", help="file or folder of the data, where it has no fixed place")
+    verify.set_defaults(verb="verify")
+
+    spaces = verbs.add_parser("spaces", help="list the search spaces")
+    spaces.set_defaults(verb="spaces")
+
+    devices = verbs.add_parser("devices", help="list runtimes found here and tables at hand")
+    devices.add_argument("--tables", metavar="DIR", help="where tables lie (default: the user's data folder)")
+    devices.set_defaults(verb="devices")
+    return parser
+
+
+def _add_source(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    text = "experiment (YAML file), or the folder of a run that was begun"
+    parser.add_argument("source", nargs="?" if optional else None, help=text)
+    parser.add_argument("--out", metavar="RUN", help="run folder of a YAML file (default: runs/NAME)")
+    text = "set a key of the experiment, as training.float_epochs=2 (all keys: docs/experiment.md); may be repeated"
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    text = "networks must keep this limit, as latency_ms=0.05; may be repeated; the same as --set search.{}.NAME=VALUE"
+    parser.add_argument("--max", action="append", default=[], metavar="NAME=VALUE", help=text.format("max"))
+    parser.add_argument("--min", action="append", default=[], metavar="NAME=VALUE", help=text.format("min"))
+    parser.add_argument("--workers", type=int, default=1, help="networks to measure at once (default 1)")
+    text = "what measures them: processes here, or a Dask cluster that is there (default loky)"
+    parser.add_argument("--backend", choices=("loky", "dask"), default="loky", help=text)
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask cluster, as tcp://127.0.0.1:8786")
+
+
+def _add_require_valid(parser: argparse.ArgumentParser) -> None:
+    text = "stop with exit code 1 when the latency table fails its check"
+    parser.add_argument("--require-valid-table", action="store_true", help=text)

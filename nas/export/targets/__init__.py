@@ -1,0 +1,1 @@
+"""Further forms of an exported network, for other tools."""

@@ -1,0 +1,83 @@
+"""Further forms of an exported network, for other tools: each is written, run by its own tool, and refused if it differs."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from latency_tables.runtimes import BACKENDS
+from nas.export.targets.qonnx import run_qonnx, to_qonnx
+from nas.export.targets.torch_module import module_source
+from search_spaces.graph.graph import Graph
+from search_spaces.lowering import Weights
+from search_spaces.registry import Registry
+
+N_QONNX_IMAGES = 512  # its executor holds all tensors of all of them
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """The network that a target writes.
+
+    Attributes:
+        graph: What it is.
+        weights: As `lower` takes them.
+        model: As onnxruntime runs it, with a batch of one.
+        images: Raw pixels, shape `(n, *graph.input_shape)`.
+        expected: Logits of the trained network on them, shape `(n, classes)`.
+    """
+
+    graph: Graph
+    weights: Weights
+    model: onnx.ModelProto
+    images: NDArray[np.float32]
+    expected: NDArray[np.float32]
+
+
+Target = Callable[[Shipped, Path], NDArray[np.float32]]
+"""Writes files into a folder and returns the logits that its own tool computes from them on the first images."""
+
+TARGETS: Registry[Target] = Registry("export target")
+DEFAULT = "onnxruntime"  # nothing more is written: model.onnx is in every folder
+
+
+@TARGETS.register("torch")
+def write_torch(shipped: Shipped, folder: Path) -> NDArray[np.float32]:
+    """Write `model.py`, a torch module that needs torch and safetensors alone, and `model.safetensors`."""
+    (folder / "model.py").write_text(module_source(shipped.graph))
+    images = torch.from_numpy(shipped.images)
+    save_file({name: np.ascontiguousarray(array) for name, array in shipped.weights.items()}, folder / "model.safetensors")
+    source = folder / "model.py"
+    names = {"__file__": str(source), "__name__": "hwnas_exported_model"}  # not imported: that would leave a __pycache__
+    exec(compile(source.read_text(), str(source), "exec"), names)
+    module = names["load"]()  # type: ignore[operator]
+    with torch.no_grad():
+        logits: NDArray[np.float32] = torch.cat([module(part) for part in torch.split(images, 512)]).numpy()
+    return logits
+
+
+@TARGETS.register("qonnx")
+def write_qonnx(shipped: Shipped, folder: Path) -> NDArray[np.float32]:
+    """Write `model.qonnx.onnx` with Quant operators that say how many bits a tensor has, for FPGA flows."""
+    model = to_qonnx(shipped.model, shipped.graph, shipped.weights)
+    onnx.save(model, folder / "model.qonnx.onnx")
+    return run_qonnx(model, shipped.images[:N_QONNX_IMAGES])
+
+
+@TARGETS.register("openvino")
+def write_openvino(shipped: Shipped, folder: Path) -> NDArray[np.float32]:
+    """Write OpenVINO's own form, `model.xml` and `model.bin`."""
+    BACKENDS.get("openvino").version()  # says how to install it where it is missing
+    openvino: Any = importlib.import_module("openvino")
+    core = openvino.Core()
+    openvino.save_model(core.read_model(shipped.model.SerializeToString()), folder / "model.xml", compress_to_fp16=False)
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    compiled = core.compile_model(folder / "model.xml", "CPU", settings)
+    return np.concatenate([np.asarray(compiled(image[None])[0], np.float32) for image in shipped.images])

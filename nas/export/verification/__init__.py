@@ -1,0 +1,1 @@
+"""Verification that an exported file computes what was trained."""

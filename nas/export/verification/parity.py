@@ -1,0 +1,233 @@
+"""Proof that an exported file computes what was trained, in two steps.
+
+Step one compares every tensor that onnxruntime holds in integers with an independent integer reference, one operator at
+a time.
+Step two compares the answers of the file with those of the supernet on thousands of images.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from latency_tables.runtimes.onnxruntime import open_session
+from nas.export.verification import reference
+from search_spaces.graph.graph import Graph
+from search_spaces.graph.node import Node
+from search_spaces.lowering import Weights, zero_point_of
+from search_spaces.operators.attention import AttentionScores, AttentionValues, Softmax
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.elementwise import Add, HardSigmoid, HardSwish, Multiply, Relu
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.pool import GlobalAveragePool
+from search_spaces.operators.quantize import Quantize
+
+N_REFERENCE_IMAGES = 16
+FLOAT_TOLERANCE = 1e-4  # of the greatest logit
+TIE = 1e-4  # of a step
+LEAST_AGREEMENT = {"w8a8": 99.9, "below 8 bits": 99.5}  # percent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """Result of both steps.
+
+    Attributes:
+        tensors: Integer tensors compared in step one.
+        elements: Their elements.
+        integer_mismatches: Elements that differ although onnxruntime computed them in integers.
+        ties: Elements that differ where the exact value lies halfway between two integers to 1e-4; either is right.
+        float_mismatches: Elements that differ by more than one step where onnxruntime computed in float32.
+        float_conv: Convolutions that onnxruntime runs in float32 although their block computes in integers.
+        operators: Operators of onnxruntime's optimized graph, by kind.
+        logit_error: Greatest difference of the logits from the reference over the greatest logit.
+        images: Images of step two.
+        agreement: Percentage of images on which the file and the supernet name the same class.
+        required_agreement: What it must reach.
+        reasons: What failed, one sentence each; empty when everything holds.
+    """
+
+    tensors: int
+    elements: int
+    integer_mismatches: int
+    ties: int
+    float_mismatches: int
+    float_conv: int
+    operators: Mapping[str, int]
+    logit_error: float
+    images: int
+    agreement: float
+    required_agreement: float
+    reasons: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of `parity.json`."""
+        return asdict(self)
+
+
+def check_parity(
+    model: onnx.ModelProto, graph: Graph, weights: Weights, images: NDArray[np.float32], expected: NDArray[np.float32]
+) -> Parity:
+    """Run both steps.
+
+    Args:
+        model: The exported file, batch 1.
+        graph: What it was lowered from.
+        weights: The same that it holds.
+        images: Raw pixels, shape `(n, channels, height, width)`.
+        expected: The supernet's logits on them, shape `(n, n_classes)`.
+    """
+    step_one = _StepOne(graph, weights, _run_with_integers(model, graph, images[:N_REFERENCE_IMAGES]))
+    agreement = 100 * float(np.mean(answers(model, images).argmax(axis=1) == expected.argmax(axis=1)))
+    required = LEAST_AGREEMENT["below 8 bits" if is_narrow(graph) else "w8a8"]
+    operators = optimized_operators(model)
+    n_integer_conv = sum(isinstance(node, Conv) and not node.precision.is_float32 for node in graph.nodes)
+    float_conv = n_integer_conv - operators.get("QLinearConv", 0)
+
+    reasons = []
+    if step_one.integer_mismatches:
+        reasons.append(f"{step_one.integer_mismatches} integers of {step_one.elements} differ from the integer reference")
+    if step_one.float_mismatches:
+        reasons.append(f"{step_one.float_mismatches} integers after float operators differ by more than one step")
+    if float_conv:
+        reasons.append(f"onnxruntime runs {float_conv} convolutions in float32 that should run in integers")
+    if not step_one.logit_error <= FLOAT_TOLERANCE:
+        reasons.append(f"the logits differ from the reference by {step_one.logit_error:.2g} of the greatest")
+    if not agreement >= required:
+        reasons.append(f"file and supernet agree on {agreement:.2f} % of {len(images)} images, less than {required} %")
+    return Parity(
+        tensors=step_one.tensors,
+        elements=step_one.elements,
+        integer_mismatches=step_one.integer_mismatches,
+        ties=step_one.ties,
+        float_mismatches=step_one.float_mismatches,
+        float_conv=float_conv,
+        operators=operators,
+        logit_error=step_one.logit_error,
+        images=len(images),
+        agreement=agreement,
+        required_agreement=required,
+        reasons=tuple(reasons),
+    )
+
+
+def is_narrow(graph: Graph) -> bool:
+    """Return whether some weight or activation has fewer than 8 bits."""
+    return any(node.precision.is_narrow for node in graph.nodes)
+
+
+def answers(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what onnxruntime answers to each image, shape `(n, n_classes)`."""
+    session = open_session(model.SerializeToString())
+    name = session.get_inputs()[0].name
+    logits: NDArray[np.float32] = np.concatenate([session.run(None, {name: image[None]})[0] for image in images])
+    return logits
+
+
+def optimized_operators(model: onnx.ModelProto) -> dict[str, int]:
+    """Return how many operators of each kind onnxruntime runs after its optimizations, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimized.onnx"
+        open_session(model.SerializeToString(), optimized_to=str(path))
+        kinds = [node.op_type for node in onnx.load(path).graph.node]
+    return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+
+
+class _StepOne:
+    """Compares each integer tensor with the reference, which starts from the integers in front of it.
+
+    Between two quantizers the reference computes whatever lies there: one integer operator, or a chain of float32 ones.
+    """
+
+    def __init__(self, graph: Graph, weights: Weights, found: Mapping[str, NDArray[Any]]) -> None:
+        self.graph = graph
+        self.weights = weights
+        self.found = found
+        self.tensors = self.elements = self.ties = self.integer_mismatches = self.float_mismatches = 0
+        self.floats: dict[str, NDArray[np.float64]] = {graph.nodes[0].name: found[graph.nodes[0].name].astype(np.float64)}
+        for node in graph.nodes[1:]:
+            if isinstance(node, Quantize):
+                self._compare(node)
+                self.floats[node.name] = self._integers(node.name).astype(np.float64) * self._scale(node.name)
+            elif isinstance(node, Linear) and not node.precision.is_float32:
+                source = node.inputs[0]
+                self.floats[node.name] = reference.integer_linear(
+                    node, self._integers(source), self._scale(source), weights
+                ).astype(np.float64)
+            elif node.precision.is_float32 or not _is_integer_result(graph, node):
+                self.floats[node.name] = reference.in_floats(node, [self.floats[n] for n in node.inputs], weights)
+        logits = self.floats[graph.output.name]
+        difference = np.abs(found[graph.output.name] - logits).max()
+        self.logit_error = float(difference / max(np.abs(logits).max(), 1e-12))
+
+    def _compare(self, quantizer: Quantize) -> None:
+        found = self._integers(quantizer.name)
+        self.tensors += 1
+        self.elements += found.size
+        node = self.graph[quantizer.inputs[0]]
+        if not _is_integer_result(self.graph, node):
+            nearest = reference.saturate(self.floats[node.name] / self._scale(quantizer.name), quantizer, self.weights)
+            self.float_mismatches += int((np.abs(found - nearest) > 1).sum())
+            return
+        if isinstance(node, Relu):
+            node = self.graph[node.inputs[0]]
+        values = self._integer_result(node, quantizer)
+        differs = found != reference.saturate(values, quantizer, self.weights)
+        if isinstance(node, Add | Multiply):
+            ties = differs & (np.abs(np.abs(values - found) - 0.5) < TIE)
+            self.ties += int(ties.sum())
+            differs &= ~ties
+        self.integer_mismatches += int(differs.sum())
+
+    def _integer_result(self, node: Node, quantizer: Quantize) -> NDArray[np.float32]:
+        """Return what the reference gives before rounding, in units of the quantizer's step."""
+        tensors, scales = [self._integers(n) for n in node.inputs], [self._scale(n) for n in node.inputs]
+        if isinstance(node, Conv):
+            return reference.integer_conv(node, tensors[0], scales[0], quantizer, self.weights)
+        if isinstance(node, GlobalAveragePool):
+            return reference.integer_global_average_pool(tensors[0], scales[0], quantizer, self.weights)
+        if isinstance(node, Multiply):
+            return reference.integer_multiply(tensors, scales, quantizer, self.weights)
+        if isinstance(node, AttentionScores | AttentionValues):
+            return reference.integer_attention(node, tensors, scales, quantizer, self.weights)
+        if isinstance(node, Add):
+            inputs = [source for name in node.inputs if isinstance(source := self.graph[name], Quantize)]
+            return reference.integer_add(tensors, inputs, quantizer, self.weights)
+        raise TypeError(f"no integer reference for {type(node).__name__}")
+
+    def _integers(self, name: str) -> NDArray[np.int64]:
+        quantizer = self.graph[name]
+        assert isinstance(quantizer, Quantize)
+        return self.found[name].astype(np.int64) - zero_point_of(quantizer, self.weights)
+
+    def _scale(self, name: str) -> float:
+        return float(self.weights[f"{name}/scale"])
+
+
+def _run_with_integers(model: onnx.ModelProto, graph: Graph, images: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """Run a copy of the file with its integer tensors as further outputs; return them, images and logits by node."""
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    tensors = {node.name: f"{node.name}/integers" for node in graph.nodes if isinstance(node, Quantize)}
+    for name in tensors.values():
+        exposed.graph.output.append(helper.make_tensor_value_info(name, TensorProto.UINT8, None))
+    session = open_session(exposed.SerializeToString())
+    asked = [*tensors.values(), graph.output.name]
+    runs = [session.run(asked, {graph.nodes[0].name: image[None]}) for image in images]
+    found = [np.concatenate(values) for values in zip(*runs, strict=True)]
+    return {**dict(zip([*tensors, graph.output.name], found, strict=True)), graph.nodes[0].name: images}
+
+
+def _is_integer_result(graph: Graph, node: Node) -> bool:
+    """Return whether the tensor is computed from integers alone, so that onnxruntime never holds it in float32."""
+    if node.precision.is_float32 or isinstance(node, HardSigmoid | HardSwish | Softmax):
+        return False
+    if isinstance(node, Relu):
+        node = graph[node.inputs[0]]
+    return bool(node.inputs) and all(isinstance(graph[name], Quantize) for name in node.inputs)

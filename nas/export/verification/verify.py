@@ -1,0 +1,163 @@
+"""Proves an exported folder again, from its files alone and the data set it names."""
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from latency_tables.runtimes.onnxruntime import open_session
+from nas.data.load import OWN_DATA, load_dataset
+from nas.export.least_runtime import check_runtime
+from nas.export.verification.parity import answers, check_parity
+from search_spaces import SPACES
+from search_spaces.errors import InvalidInput
+from search_spaces.graph.graph import Graph
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.norm import Normalize
+from search_spaces.operators.quantize import Quantize
+from search_spaces.space.architecture import Architecture
+
+SUMS = "SHA256SUMS"  # of all other files of the folder, as `sha256sum -c` takes it
+ERROR_TOLERANCE = 0.5  # percent of test images by which an error may differ from the one that was recorded
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found.
+
+    Attributes:
+        elements: Integers compared with the reference.
+        samples: Sample images whose logits were compared.
+        error_test: Percent of wrong answers on the test images; NaN where a file is not the one that was exported.
+        reasons: What failed, one sentence each; empty when everything holds.
+    """
+
+    elements: int
+    samples: int
+    error_test: float
+    reasons: tuple[str, ...]
+
+
+def read_subnet(folder: Path) -> dict[str, Any]:
+    """Return what `subnet.json` of an exported folder holds.
+
+    Raises:
+        InvalidInput: If there is none, or it is damaged.
+    """
+    path = folder / "subnet.json"
+    try:
+        subnet: dict[str, Any] = json.loads(path.read_text())
+    except OSError as error:
+        raise InvalidInput(f"'{folder}' is no exported folder: it holds no subnet.json") from error
+    except ValueError as error:
+        raise InvalidInput(f"'{path}' is damaged; export the subnet again") from error
+    if "subnet.json" in changed_files(folder):
+        raise InvalidInput(f"'{path}' is damaged: it is not what was exported; export the subnet again")
+    try:
+        _ = (subnet["architecture"]["space"], subnet["formats"], subnet["measured"])
+        _ = [subnet["data"][key] for key in ("name", "digest", "n_val", "seed")]
+    except (KeyError, TypeError) as error:
+        raise InvalidInput(f"'{path}' is damaged; export the subnet again") from error
+    return subnet
+
+
+def verify(folder: Path, data_path: str | None = None) -> Verification:
+    """Compare the files with their sums, and the model with the integer reference, its samples, and its recorded test error.
+
+    Args:
+        folder: As `hwnas export` wrote it.
+        data_path: File or folder of the data set that it names; None where that has a place of its own.
+
+    Raises:
+        InvalidInput: If a file is missing or damaged, or the data set is missing or another one.
+    """
+    subnet = read_subnet(folder)
+    if changed := changed_files(folder):
+        differing = tuple(f"{name} is not the file that was exported: its SHA-256 differs" for name in changed)
+        return Verification(0, 0, float("nan"), differing)
+    settings = subnet["data"]
+    if data_path is None and settings["name"] in OWN_DATA:
+        raise InvalidInput(
+            f"'{folder}' was made with data of your own ({settings['name']}): say where they are by --data PATH"
+        )
+    data = load_dataset(settings["name"], path=data_path, n_val=settings["n_val"], seed=settings["seed"])
+    if data.digest != settings["digest"]:
+        raise InvalidInput(f"the data set '{data.name}' is not the one that '{folder}' was made with: its content differs")
+    build = SPACES.get(subnet["architecture"]["space"])
+    space = build(input_shape=data.image_shape, n_classes=data.n_classes, formats=tuple(subnet["formats"]))
+    graph = space.graph(Architecture.from_json(json.dumps(subnet["architecture"])))
+    try:
+        model = onnx.load(folder / "model.onnx")
+        weights = weights_of(model, graph)
+        with np.load(io.BytesIO((folder / "samples.npz").read_bytes())) as samples:
+            images, logits = samples["images"], samples["logits"]
+    except (OSError, EOFError, DecodeError, BadZipFile, KeyError, ValueError) as error:
+        raise InvalidInput(f"'{folder}' lacks a file or holds a damaged one; export the subnet again") from error
+    check_runtime(model)
+    try:
+        open_session(model.SerializeToString())
+    except Exception as error:  # onnxruntime has a kind of its own for every fault
+        raise InvalidInput(f"onnxruntime cannot run '{folder / 'model.onnx'}'; export the subnet again") from error
+    parity = check_parity(model, graph, weights, images, logits)
+    reasons = list(parity.reasons)
+    if not np.allclose(answers(model, images), logits, atol=1e-3 * np.abs(logits).max()):
+        reasons.append("the logits of the samples differ from those that were recorded")
+    measured = 100 * float(np.mean(answers(model, data.x_test).argmax(axis=1) != data.y_test))
+    recorded = subnet["measured"].get("error_test")
+    if recorded is not None and abs(measured - recorded) > ERROR_TOLERANCE:
+        reasons.append(f"the test error is {measured:.2f} %, but {recorded:.2f} % was recorded")
+    return Verification(parity.elements, len(images), measured, tuple(reasons))
+
+
+def changed_files(folder: Path) -> list[str]:
+    """Return the files of an exported folder that are missing or not as they were written.
+
+    Raises:
+        InvalidInput: If the list of what was written is missing or damaged.
+    """
+    try:
+        lines = [line.split("  ", 1) for line in (folder / SUMS).read_text().splitlines()]
+        sums = {name: digest for digest, name in lines}
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"'{folder}' lacks {SUMS} or holds a damaged one; export the subnet again") from error
+    if not {"model.onnx", "subnet.json", "samples.npz"} <= set(sums) or any(Path(name).name != name for name in sums):
+        raise InvalidInput(f"'{folder / SUMS}' is damaged: it does not name every file; export the subnet again")
+    files = {name: folder / name for name in sums}
+    return [n for n, file in files.items() if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != sums[n]]
+
+
+def weights_of(model: onnx.ModelProto, graph: Graph) -> dict[str, NDArray[Any]]:
+    """Return the weights that a model was lowered with, under the names that `search_spaces.lower` takes.
+
+    Raises:
+        KeyError: If the model lacks one.
+    """
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for name in [name for name in stored if name.endswith("/int4")]:
+        stored[name.removesuffix("/int4")] = stored[name].astype(np.int8)
+    weights = {}
+    for node in graph.nodes:
+        if isinstance(node, Conv | Linear):
+            kind = "" if node.precision.is_float32 else "/integers"
+            for part in ("weight", "bias"):
+                weights[f"{node.name}/{part}"] = stored[f"{node.name}/{part}{kind}"]
+            if kind:
+                scale = stored[f"{node.name}/weight/scale"]
+                weights[f"{node.name}/weight_scale"] = np.broadcast_to(scale, node.shape[:1])
+        elif isinstance(node, Quantize):
+            for part in ("scale", "zero_point"):
+                weights[f"{node.name}/{part}"] = stored[f"{node.name}/{part}"]
+        elif isinstance(node, Normalize):
+            for part in ("mean", "std"):
+                weights[f"{node.name}/{part}"] = stored[f"{node.name}/{part}"].reshape(-1)
+    return weights

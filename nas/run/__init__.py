@@ -1,0 +1,1 @@
+"""Runs: an experiment in a folder, stage by stage."""

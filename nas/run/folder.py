@@ -1,0 +1,256 @@
+"""A run is a folder: where its files are, what they must agree with, and the front that a user queries."""
+
+import hashlib
+import importlib.metadata
+import io
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from filelock import FileLock, Timeout
+
+from nas.archive.storage import sqlite_url
+from nas.events import processes
+from nas.events.files import write_atomically
+from nas.objectives.table_files import read_table
+from nas.report.query import Scores
+from nas.run.experiment import Experiment
+from nas.run.yaml import override
+from nas.search.columns import NUMBERS, numbers, select
+from search_spaces.errors import InvalidInput
+
+VERSIONED = ("hwnas", "torch", "numpy", "pymoo", "optuna", "onnx", "onnxruntime", "scikit-learn")
+
+
+class RunFolder:
+    """A folder that a run is written into.
+
+    Args:
+        path: The folder.
+        experiment: What the run is about.
+    """
+
+    def __init__(self, path: Path, experiment: Experiment) -> None:
+        self.path = path
+        self.experiment = experiment
+        self.checkpoint = path / "checkpoint" / "last.safetensors"
+        self.supernet = path / "supernet.safetensors"
+        self.tensorboard = path / "tensorboard"
+        self.archive = path / "archive.db"
+        self.front_csv = path / "front.csv"
+        self.baselines_csv = path / "baselines.csv"
+        self.front_sums = path / "front.sha256"
+        self.front_png = path / "front.png"
+        self.report = path / "report.html"
+
+    @classmethod
+    def create(cls, path: Path, experiment: Experiment, fingerprint: Mapping[str, Any]) -> "RunFolder":
+        """Make the folder, or take the one that the same experiment made before.
+
+        Raises:
+            InvalidInput: If the folder holds another experiment, or something that is no run.
+        """
+        file = path / "experiment.yaml"
+        if file.exists():
+            run = cls.open(path)
+            run._check_same(experiment)
+            return run
+        if path.is_dir():
+            for torn in path.glob(f".{file.name}.*"):  # of a start that was killed
+                torn.unlink()
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InvalidInput(f"'{path}' exists and is no run folder; choose another folder with --out")
+        facts = {
+            "python": platform.python_version(),
+            "packages": {name: importlib.metadata.version(name) for name in VERSIONED},
+            "device": dict(fingerprint),
+        }
+        text = yaml.safe_dump({"experiment": experiment.to_dict(), "made_with": facts}, sort_keys=False)
+        try:
+            write_atomically(file, text.encode())
+        except OSError as error:
+            raise InvalidInput(f"cannot write the run folder '{path}': {error.strerror}") from error
+        return cls(path, experiment)
+
+    def _check_same(self, wanted: Experiment) -> None:
+        """Raise `InvalidInput`, with what differs, if the folder is of another experiment."""
+        mine, theirs = _flat(wanted.to_dict()), _flat(self.experiment.to_dict())
+        differing = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
+        if not differing:
+            return
+        what = "; ".join(f"{key} was {theirs.get(key)}, is {mine.get(key)}" for key in differing[:3])
+        way_out = "choose another folder with --out"
+        if all(key.startswith("search.") for key in differing):
+            way_out += f", or change the search of this one by `hwnas run {self.path} --set KEY=VALUE`"
+        raise InvalidInput(f"'{self.path}' holds another experiment ({what}); {way_out}")
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Open a folder that a run made.
+
+        Raises:
+            InvalidInput: If it is none, or its `experiment.yaml` is damaged.
+        """
+        file = path / "experiment.yaml"
+        try:
+            content = yaml.safe_load(file.read_text())
+        except OSError as error:
+            raise InvalidInput(
+                f"'{path}' is no run folder: it holds no experiment.yaml; make one with `hwnas run`"
+            ) from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"'{file}' is damaged: {' '.join(str(error).split())}") from error
+        if not isinstance(content, dict) or not {"experiment", "made_with"} <= set(content):
+            raise InvalidInput(f"'{file}' is damaged: it must hold `experiment`, then `made_with`")
+        return cls(path, Experiment.from_dict(content["experiment"], str(file)))
+
+    def with_search(self, overrides: Sequence[str]) -> "RunFolder":
+        """Return the run with other settings of its search, which are kept in the folder too.
+
+        Args:
+            overrides: `search.KEY=VALUE`, see `Experiment.from_yaml`.
+
+        Raises:
+            InvalidInput: If another key is named: what was trained and measured depends on it; or a value is wrong.
+        """
+        if not overrides:
+            return self
+        if others := [text for text in overrides if not text.startswith("search.")]:
+            raise InvalidInput(f"only keys of `search` can be changed in the run '{self.path}' that was begun, not {others}")
+        file = self.path / "experiment.yaml"
+        content = yaml.safe_load(file.read_text())
+        for text in overrides:
+            override(content["experiment"], text)
+        changed = RunFolder(self.path, Experiment.from_dict(content["experiment"], str(file)))
+        if changed.experiment != self.experiment:
+            content["experiment"] = changed.experiment.to_dict()
+            write_atomically(file, yaml.safe_dump(content, sort_keys=False).encode())
+        return changed
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other commands from changing the folder meanwhile; of several processes that have joined, the first does.
+
+        Raises:
+            InvalidInput: If another command is changing it.
+        """
+        if not processes.is_first():
+            yield
+            return
+        lock = FileLock(self.path / ".lock", timeout=0)  # the system frees it when a process dies
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise InvalidInput(f"another hwnas command is working on '{self.path}'; wait until it has ended") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def storage(self) -> str:
+        """URL of the archive's database."""
+        return sqlite_url(self.archive)
+
+    @property
+    def objectives(self) -> list[str]:
+        """Columns of the front that the search minimised."""
+        return ["error_val" if name == "error" else name for name in self.experiment.search.objectives]
+
+    def table_path(self, device: str) -> Path:
+        """Return where the latency table of a device lies."""
+        return self.path / "latency" / f"{device}.json"
+
+    def export_path(self, architecture_id: str) -> Path:
+        """Return where a subnet is exported to."""
+        return self.path / "export" / architecture_id
+
+    def finetuned_path(self, architecture_id: str) -> Path:
+        """Folder that a fine-tuned subnet is exported to by default."""
+        return self.path / "finetuned" / architecture_id
+
+    def front(self, max: Mapping[str, float] | None = None, min: Mapping[str, float] | None = None) -> pd.DataFrame:  # noqa: A002
+        """Return the measured front.
+
+        Args:
+            max: Greatest value by column, such as `{"latency_ms": 0.5}`.
+            min: Least value by column.
+
+        Returns:
+            A row for each network: its id, choices and numbers; sorted by the first objective.
+
+        Raises:
+            InvalidInput: If there is no front yet, it is damaged, or a column does not exist or holds no numbers.
+        """
+        return select(self._read_csv(self.front_csv), max or {}, min or {})
+
+    def scores(self) -> Scores:
+        """Return the measured front with what it is compared with.
+
+        Raises:
+            InvalidInput: If there is none yet, or it is damaged.
+        """
+        path = self.table_path(self.experiment.device.name)
+        table = read_table(path) if path.exists() else None
+        return Scores(self.front(), self.baselines(), self.objectives, table, asdict(self.experiment.data))
+
+    def best_id(self) -> str:
+        """Return the id of the front's network with the least validation error; of equals the quickest."""
+        return str(self.front().sort_values(["error_val", "latency_ms"])["id"].iloc[0])
+
+    def baselines(self) -> pd.DataFrame:
+        """Return the measured baselines, with their names in column `baseline`."""
+        return self._read_csv(self.baselines_csv)
+
+    def write_front(self, front: pd.DataFrame, baselines: pd.DataFrame) -> None:
+        """Write the measured front and the baselines, and the sums by which damage is known; `sha256sum -c` reads them.
+
+        The sums of the old files stay until the new ones lie: a disk that fills up, or a kill, leaves files that are known.
+        """
+        files = {self.baselines_csv: baselines, self.front_csv: front}
+        content = {path: table.to_csv(index=False).encode() for path, table in files.items()}
+        sums = [f"{hashlib.sha256(text).hexdigest()}  {path.name}\n" for path, text in content.items()]
+        write_atomically(self.front_sums, (self._known_sums() + "".join(sums)).encode())
+        for path, text in content.items():
+            write_atomically(path, text)
+        write_atomically(self.front_sums, "".join(sums).encode())
+
+    def _known_sums(self) -> str:
+        return self.front_sums.read_text(errors="replace") if self.front_sums.exists() else ""
+
+    def _read_csv(self, path: Path) -> pd.DataFrame:
+        if not path.exists():
+            raise InvalidInput(f"'{self.path}' has no {path.name} yet; make it with `hwnas search {self.path}`")
+        remedy = f"make it anew with `hwnas search {self.path}`"
+        try:
+            text = path.read_text()
+            table = pd.read_csv(io.StringIO(text), dtype={"id": str, "baseline": str})
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"'{path}' is damaged ({' '.join(str(error).split())}); {remedy}") from error
+        needed = ["id", "baseline"] if path.name == "baselines.csv" else ["id"]
+        broken = [
+            name for name in NUMBERS if name not in table or table[name].dtype.kind not in "if" or table[name].isna().any()
+        ]
+        broken += [name for name in needed if name not in table or table[name].isna().any()]
+        if broken or not text.endswith("\n"):
+            raise InvalidInput(f"'{path}' is damaged: it is cut off, or {broken} are not whole; {remedy}")
+        if f"{hashlib.sha256(text.encode()).hexdigest()}  {path.name}\n" not in self._known_sums():
+            raise InvalidInput(f"'{path}' is not what was written, by '{self.front_sums.name}'; {remedy}")
+        choices = table.columns.difference([*numbers(table), *needed, "tied"])
+        return table.astype({name: "Int64" for name in choices if table[name].dtype.kind == "f"})
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value)
+    return flat

@@ -1,0 +1,155 @@
+"""Measured latencies of whole networks on one device of a run: timed once, kept in the archive."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latency_tables.remote.kit import measured_device, measured_names
+from latency_tables.table.table import LatencyTable
+from latency_tables.timing.measurement import Measurement
+from nas.archive.archive import Archive
+from nas.run.tables import DeviceTable
+from search_spaces.costs import FactorTable
+from search_spaces.errors import InvalidInput
+from search_spaces.graph.graph import Graph
+from search_spaces.space.space import Genomes
+
+COLUMNS = ("latency_ms", "latency_spread")
+
+
+class Latencies:
+    """Predicted by the table of a device, and measured on it.
+
+    Args:
+        device: The device and its table.
+        open_archive: From name of a study, names of its values and identity to an archive.
+        suffix: What is added to the names of columns: nothing for the first device of a run, otherwise `@NAME`.
+    """
+
+    def __init__(
+        self,
+        device: DeviceTable,
+        open_archive: Callable[[str, tuple[str, ...], Mapping[str, str]], Archive],
+        suffix: str,
+    ) -> None:
+        self.device = device
+        self.suffix = suffix
+        self._open_archive = open_archive
+
+    @property
+    def name(self) -> str:
+        """Name of the latency as an objective."""
+        return f"latency_ms{self.suffix}"
+
+    def predicted(self) -> FactorTable:
+        """Return the table of predictions.
+
+        Raises:
+            InvalidInput: If there is none, or it is not of this device or this space.
+        """
+        return self.device.read().factor_table(self.device.space)
+
+    def time(self, genomes: Genomes, heading: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Return measured latency and spread of networks by column; what was not timed yet is timed and kept.
+
+        Args:
+            genomes: Shape `(n, n_genes)`.
+            heading: What an interrupted timing must agree with to be gone on from.
+
+        Raises:
+            InvalidInput: If the device is elsewhere and networks must be timed there; says how.
+        """
+        due = self._due(genomes)
+        if due:
+            graphs = self._graphs(due)
+            if self.device.config.elsewhere:
+                self.device.ask_elsewhere(graphs)
+            self._keep(due, list(self.device.time_here(graphs, self.device.read(), dict(heading)).values()))
+        return self.known(genomes)
+
+    def known(self, genomes: Genomes) -> dict[str, np.ndarray]:
+        """Return measured latency and spread of networks by column, as `time` does, but NaN where none was measured."""
+        found = [values or dict.fromkeys(COLUMNS, np.nan) for values in self._archive.lookup(genomes)]
+        return {f"{name}{self.suffix}": np.array([values[name] for values in found]) for name in COLUMNS}
+
+    def due_in(self, genomes: Genomes, file: Path) -> list[Genomes]:
+        """Return those of the networks that were not timed yet and that a result holds, in order."""
+        names, space = measured_names(file), self.device.space
+        return [genome for genome in self._due(genomes) if space.architecture(genome).id in names]
+
+    def take_networks(self, genomes: Genomes, file: Path) -> LatencyTable:
+        """Take the times of networks that a kit has measured elsewhere, and return the table.
+
+        Args:
+            genomes: Networks that may be in it, shape `(n, n_genes)`.
+            file: The result.
+
+        Raises:
+            InvalidInput: If the file is no such result, or holds none of the networks.
+        """
+        table = self.device.read()
+        chosen = self.due_in(genomes, file)
+        if not chosen:
+            raise InvalidInput(
+                f"'{file}' holds no network that is to be timed on '{self.device.device.name}', whose table is here "
+                "already; if it is a new table, --again puts it in its place"
+            )
+        measurements = self.device.take_networks(self._graphs(chosen), table, file)
+        self._keep(chosen, list(measurements.values()))
+        return table
+
+    @cached_property
+    def _archive(self) -> Archive:
+        fingerprint = json.dumps(dict(self.device.read().fingerprint), sort_keys=True)
+        return self._open_archive(f"latency {self.device.device.name}", COLUMNS, {"device": fingerprint})
+
+    def _due(self, genomes: Genomes) -> list[Genomes]:
+        return [genome for genome, values in zip(genomes, self._archive.lookup(genomes), strict=True) if values is None]
+
+    def _graphs(self, genomes: Iterable[Genomes]) -> dict[str, Graph]:
+        space = self.device.space
+        architectures = [space.architecture(genome) for genome in genomes]
+        return {architecture.id: space.graph(architecture) for architecture in architectures}
+
+    def _keep(self, genomes: list[Genomes], found: list[Measurement]) -> None:
+        values = {"latency_ms": np.array([m.ms for m in found]), "latency_spread": np.array([m.spread for m in found])}
+        self._archive.add(np.array(genomes), values)
+
+
+def take_result(
+    among: Sequence[Latencies],
+    file: Path,
+    *,
+    again: bool,
+    measured: Callable[[], Genomes],
+    forget: Callable[[str], None],
+) -> LatencyTable:
+    """Take what a kit has measured elsewhere: a table that is missing, otherwise networks near the front.
+
+    Args:
+        among: All devices of a run.
+        file: The result; of several devices elsewhere it is of the one that it names, or of the first that lacks it.
+        again: It is a table, and takes the place of the one that is there.
+        measured: Gives the networks whose error was measured, shape `(n, n_genes)`.
+        forget: Drops what was timed of networks on a device: it is in the units of the table that was there.
+
+    Raises:
+        InvalidInput: If no device is elsewhere, the file is no such result, or it does not say whose table it replaces.
+    """
+    elsewhere = [each for each in among if each.device.config.elsewhere]
+    if not elsewhere:
+        raise InvalidInput(f"'{among[0].device.owner}' has no device elsewhere: `hwnas measure` measures here")
+    named = measured_device(file)
+    devices = [each for each in elsewhere if each.device.config.name == named] or elsewhere
+    if again and len(devices) > 1:
+        raise InvalidInput(f"'{file}' does not say whose table it is; move away the one that it replaces, without --again")
+    if missing := [each for each in devices if again or not each.device.is_readable]:
+        table = missing[0].device.take(file, again=again)
+        forget(table.device)
+        return table
+    genomes = measured()
+    return next((each for each in devices if each.due_in(genomes, file)), devices[0]).take_networks(genomes, file)

@@ -1,0 +1,195 @@
+"""What the report shows of a run: everything measured, and how far it can be trusted."""
+
+import os
+import shlex
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+from nas.archive.storage import without_password
+from nas.report.table import gains, verdict
+from nas.run.overview import measured_networks
+from nas.run.pipeline import Pipeline
+from nas.search.columns import numbers
+from nas.search.pareto import hypervolume
+from nas.training.checkpoint import load_tensors
+from predictors import judge
+from search_spaces import SearchSpace
+from search_spaces.graph.graph import Graph
+from search_spaces.operators.conv import Conv
+from search_spaces.space.space import Genomes
+
+LABELS = {  # of a column of numbers: label, unit, decimals
+    "error_val": ("validation error", "%", 2),
+    "error_test": ("test error", "%", 2),
+    "latency_ms": ("latency", "ms", 4),
+    "latency_spread": ("spread of the latency", "%", 1),
+    "latency_ms_predicted": ("predicted latency", "ms", 4),
+    "size_bytes": ("packed weights", "bytes", 0),
+    "macs": ("multiply-accumulates", "", 0),
+    "modelled_ms": ("modelled latency", "ms", 4),
+    "modelled_mj": ("modelled energy", "mJ", 4),
+}
+N_IMPORTANT = 20  # choices that are shown
+INACTIVE = "inactive"
+
+
+def summarize(pipeline: Pipeline) -> dict[str, Any]:
+    """Return the content of the report page, see `nas.report.page.render`.
+
+    Args:
+        pipeline: Of a run that was searched.
+
+    Raises:
+        InvalidInput: If it was not, or a file of it is damaged.
+    """
+    run, config, space = pipeline.run, pipeline.experiment, pipeline.space
+    front, uniform = run.front(), run.baselines()
+    networks, genomes = measured_networks(pipeline), pipeline.errors.genomes()
+    objectives, columns = run.objectives, numbers(networks)
+    return {
+        "title": f"{config.name}: networks for {pipeline.latency.device.name}",
+        "folder": shlex.quote(str(run.path)),
+        "columns": [{"name": name, **_label(name)} for name in columns],
+        "limits": list(
+            dict.fromkeys([*objectives, *(n for n in ("error_val", "latency_ms", "size_bytes") if n in columns)])
+        ),
+        "x": next((name for name in objectives if name != "error_val"), "latency_ms"),
+        "networks": _networks(space, networks, genomes, front, uniform),
+        "gains": gains(front, uniform),
+        "latency": _latencies(pipeline),
+        "predictor": _predictor(space, genomes, networks["error_val"].to_numpy(float)),
+        "training": load_tensors(run.supernet)[1]["records"],
+        "importances": importances(space, genomes, networks["error_val"].to_numpy(float)),
+        "hypervolume": _hypervolume(networks, objectives),
+        "configuration": _shown(pipeline),
+    }
+
+
+def _shown(pipeline: Pipeline) -> str:
+    """Return the resolved experiment; a password of the database is masked, since the page is passed on."""
+    text, url = (pipeline.run.path / "experiment.yaml").read_text(), pipeline.experiment.archive
+    return text.replace(url, without_password(url)) if url else text
+
+
+def _label(column: str) -> dict[str, Any]:
+    name, _, device = column.partition("@")
+    label, unit, digits = LABELS[name]
+    return {"label": f"{label} on {device}" if device else label, "unit": unit, "digits": digits}
+
+
+def _networks(
+    space: SearchSpace, networks: pd.DataFrame, genomes: Genomes, front: pd.DataFrame, uniform: pd.DataFrame
+) -> list[dict[str, Any]]:
+    tied, named = (
+        dict(zip(front["id"], front["tied"], strict=True)),
+        dict(zip(uniform["id"], uniform["baseline"], strict=True)),
+    )
+    columns = numbers(networks)
+    rows = []
+    for genome, row in zip(genomes, networks.to_dict("records"), strict=True):
+        name = row["id"]
+        layers = [layer for layer, members in (("front", tied), ("baseline", named)) if name in members]
+        rows.append(
+            {
+                "id": name,
+                "layers": layers or ["measured"],
+                "baseline": named.get(name),
+                "tied": bool(tied.get(name, False)),
+                "values": {name: float(row[name]) * (100 if "spread" in name else 1) for name in columns},
+                "blocks": describe_blocks(space.graph(space.architecture(genome))),
+            }
+        )
+    return rows
+
+
+def describe_blocks(graph: Graph) -> list[dict[str, Any]]:
+    """Return what is to be seen of each block of a network: name, channels, size of its result, kernel, number format."""
+    blocks = []
+    for _, nodes in graph.arrivals:
+        inner, last = nodes[1:] or nodes, nodes[-1]
+        kernels = [node.kernel for node in inner if isinstance(node, Conv)]
+        channels, *size = last.shape
+        blocks.append(
+            {
+                "name": os.path.commonpath([node.name for node in inner]).rstrip("/") or last.name,
+                "channels": channels,
+                "size": "x".join(map(str, size)) or "1x1",
+                "kernel": max(kernels) if kernels and max(kernels) > 1 else None,
+                "format": last.precision.name,
+            }
+        )
+    return blocks
+
+
+def _latencies(pipeline: Pipeline) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": table.device,
+            "valid": table.report.is_valid,
+            "verdict": verdict(table),
+            "held_out": table.report.held_out,
+            "column": latencies.name,
+            "predicted": latencies.name.replace("latency_ms", "latency_ms_predicted"),
+        }
+        for latencies, table in zip(pipeline.latencies, pipeline.tables(), strict=True)
+    ]
+
+
+def _predictor(space: SearchSpace, genomes: Genomes, errors: np.ndarray) -> dict[str, Any]:
+    found = judge(space, genomes, errors)
+    if found is None:
+        return {"words": "Too few networks were measured to judge a predictor of the error.", "sizes": [], "taus": []}
+    advice = found.curve.advice
+    words = (
+        f"Of the error, by {found.name}: {found.quality.words}, each unseen by the fold that predicted it. "
+        f"{advice[0].upper()}{advice[1:]}."
+    )
+    return {"words": words, "sizes": list(found.curve.sizes), "taus": list(found.curve.taus)}
+
+
+def importances(space: SearchSpace, genomes: Genomes, errors: np.ndarray) -> dict[str, Any]:
+    """Return which choices matter most for the error, by Optuna's fANOVA; an inactive choice counts as an option.
+
+    Args:
+        space: The space.
+        genomes: Shape `(n, g)`.
+        errors: Shape `(n,)`.
+
+    Returns:
+        `names` and `values`, the greatest last, and `words`.
+    """
+    if len(errors) < 4 or np.ptp(errors) == 0:
+        return {"words": "Too few different errors were measured to say.", "names": [], "values": []}
+    options = [space.architecture(genome).options for genome in genomes]
+    columns = {choice.name: [str(chosen.get(choice.name, INACTIVE)) for chosen in options] for choice in space.choices}
+    varied: dict[str, BaseDistribution] = {
+        name: CategoricalDistribution(tuple(sorted(set(column)))) for name, column in columns.items() if len(set(column)) > 1
+    }
+    study = optuna.create_study()
+    for i, error in enumerate(errors):
+        params = {name: columns[name][i] for name in varied}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=varied, value=float(error)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(n_trees=32, seed=0))
+    greatest = list(found.items())[:N_IMPORTANT][::-1]
+    words = f"Of {len(varied)} choices those that explain most of the validation error of {len(errors)} measured networks."
+    return {"words": words, "names": [name for name, _ in greatest], "values": [value for _, value in greatest]}
+
+
+def _hypervolume(networks: pd.DataFrame, objectives: Sequence[str]) -> dict[str, Any]:
+    """Return the hypervolume after every measurement; a latency counts as predicted, since few were timed."""
+    names = [name.replace("latency_ms", "latency_ms_predicted") for name in objectives]
+    values = networks[names].to_numpy(float)
+    width = np.ptp(values, axis=0)
+    scaled = (values - values.min(axis=0)) / np.where(width > 0, width, 1)
+    volumes = [hypervolume(scaled[: n + 1], np.full(len(names), 1.1)) for n in range(len(scaled))]
+    words = f"By {', '.join(_label(name)['label'] for name in names)}."
+    return {"words": words, "values": [volume / volumes[-1] for volume in volumes]}

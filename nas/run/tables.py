@@ -1,0 +1,280 @@
+"""The latency table of a space on a device, in a run or in a folder of tables: measured here, or by kits elsewhere."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from latency_tables.device import Device
+from latency_tables.remote.kit import FOREIGN, Result, pack_kit, read_result
+from latency_tables.runtimes import BACKENDS
+from latency_tables.table.build import assemble, build_table
+from latency_tables.table.measure import measure_graphs, measure_model
+from latency_tables.table.plan import Plan, plan_table, reference_graph
+from latency_tables.table.table import LatencyTable
+from latency_tables.timing.measurement import Measurement
+from latency_tables.timing.protocol import Protocol
+from nas.events.files import write_atomically
+from nas.events.progress import console, progress_bar
+from nas.objectives.table_files import read_table, write_table
+from nas.report.plots import table_png
+from nas.report.table import print_plan, verdict
+from nas.run.experiment import DeviceConfig, TableConfig
+from search_spaces import SPACES, InvalidInput, SearchSpace
+from search_spaces.graph.graph import Graph
+from search_spaces.precision.formats import Precision
+from search_spaces.space.baselines import formats
+
+FAR = 50.0  # times of unknown origin that are so many times what this machine takes may be in another unit
+
+
+@dataclass(frozen=True)
+class DeviceTable:
+    """The table of a space on a device.
+
+    Attributes:
+        space: The space.
+        config: The device.
+        measurement: How it is measured.
+        path: File of the table.
+        seed: Draws the whole networks.
+        owner: What a command names to mean this table: a run folder, or `--space NAME`; for messages.
+    """
+
+    space: SearchSpace
+    config: DeviceConfig
+    measurement: TableConfig
+    path: Path
+    seed: int
+    owner: str
+
+    @cached_property
+    def device(self) -> Device:
+        """The device."""
+        return self.config.to_device()
+
+    @property
+    def protocol(self) -> Protocol:
+        """How each model is timed."""
+        config = self.measurement
+        return Protocol(rounds=config.rounds, seconds=config.seconds, patience=config.patience)
+
+    def plan(self) -> Plan:
+        """Return what is measured for the table.
+
+        Raises:
+            InvalidInput: If the space offers a format that no runtime has kernels for.
+        """
+        if refused := [name for name in formats(self.space) if Precision.from_name(name).is_minifloat]:
+            names = ", ".join(refused)
+            raise InvalidInput(f"no runtime has kernels for {names}: leave them out of `formats`, or only train with them")
+        config, rng = self.measurement, np.random.default_rng(self.seed)
+        return plan_table(self.space, n_fit=config.n_fit, n_held_out=config.n_held_out, rng=rng)
+
+    def read(self) -> LatencyTable:
+        """Return the table that is there.
+
+        Raises:
+            InvalidInput: If there is none, or it is not of this device as it is now, or not of this space.
+        """
+        if not self.path.exists():
+            raise InvalidInput(f"'{self.owner}' has no latency table; make it with `hwnas measure {self.owner}`")
+        table = read_table(self.path)
+        if not self.config.elsewhere:
+            table.check_device(self.device.fingerprint())
+        table.factor_table(self.space)
+        return table
+
+    def measure(self, *, again: bool = False) -> LatencyTable:
+        """Measure the table here, going on from the journal beside it; or read the one that is there.
+
+        Args:
+            again: Measure even if there is a table.
+
+        Raises:
+            InvalidInput: If there is none and the device is elsewhere.
+        """
+        if self.path.exists() and not again:
+            return self.read()
+        if self.config.elsewhere:
+            raise InvalidInput(
+                f"the device '{self.device.name}' is elsewhere: make a kit with `hwnas measure {self.owner} --pack kit.zip`"
+                f", run it there, and bring its result back with `hwnas measure {self.owner} --from result.json`"
+            )
+        journal, config = self.path.with_suffix(".journal"), self.measurement
+        with progress_bar(f"measuring {self.device.name}") as update:
+            table = build_table(
+                self.plan(),
+                self.device,
+                self.protocol,
+                journal=journal,
+                greatest_minutes=config.greatest_minutes or None,
+                announce=print_plan,
+                progress=update,
+            )
+        self._keep(table)
+        journal.unlink(missing_ok=True)
+        return table
+
+    def pack(self, file: Path) -> None:
+        """Write the kit that measures the table on a device elsewhere.
+
+        Raises:
+            InvalidInput: If the file is there already.
+        """
+        if file.exists():
+            raise InvalidInput(f"'{file}' exists already; choose another file, or remove it first")
+        pack_kit(self.plan(), self.device, self.protocol, file)
+
+    def take(self, file: Path, *, again: bool = False) -> LatencyTable:
+        """Make and keep the table of what a kit has measured elsewhere.
+
+        Args:
+            file: The result.
+            again: Put it in the place of a table that is there; of one that cannot be read it takes the place anyway.
+
+        Raises:
+            InvalidInput: If the file is no such result, or there is a table already.
+        """
+        if self.is_readable and not again:
+            raise InvalidInput(f"'{self.path}' holds a table of this device; --again replaces it, another label keeps both")
+        plan = self.plan()
+        result = read_result(file, plan, self.device)
+        self._doubt_units(result, plan)
+        table = assemble(plan, result.timings, self.device.name, result.fingerprint, result.minutes)
+        self._keep(table)
+        return table
+
+    def time_here(self, graphs: dict[str, Graph], table: LatencyTable, heading: dict[str, Any]) -> dict[str, Measurement]:
+        """Time whole networks on this machine, in the table's units of time.
+
+        Args:
+            graphs: By name.
+            table: The table.
+            heading: What a journal must agree with to be gone on from.
+        """
+        journal = self.path.with_name(f"{self.device.name}.networks.journal")
+        with progress_bar("timing the front") as update:
+            timings = measure_graphs(
+                graphs,
+                reference_graph(self.space),
+                self.device,
+                self.protocol,
+                {**heading, "fingerprint": self.device.fingerprint()},
+                reference_ms=table.reference_ms,
+                journal=journal,
+                progress=update,
+            )
+        journal.unlink(missing_ok=True)
+        return timings.measurements
+
+    @property
+    def times_files(self) -> bool:
+        """Whether an exported file, which takes one image a call, can be timed on this device now."""
+        return not self.config.elsewhere and self.device.batch == 1
+
+    def time_file(self, model: bytes) -> Measurement:
+        """Time an exported file on this machine, in milliseconds of this moment."""
+        return measure_model(model, self.device, self.protocol)
+
+    def ask_elsewhere(self, graphs: dict[str, Graph]) -> None:
+        """Write the kit that times whole networks on a device elsewhere, and raise `InvalidInput` that says what to do."""
+        kit = self.path.with_name(f"{self.device.name}.front.zip")
+        pack_kit(self._networks(graphs), self.device, self.protocol, kit)
+        raise InvalidInput(
+            f"{len(graphs)} networks near the front must be timed on the device '{self.device.name}', which is elsewhere: "
+            f"run `python {kit.name}` there (it is '{kit}'), then `hwnas measure {self.owner} --from result.json` and "
+            f"`hwnas search {self.owner}` again"
+        )
+
+    def take_networks(self, graphs: dict[str, Graph], table: LatencyTable, file: Path) -> dict[str, Measurement]:
+        """Return what a kit of whole networks has measured elsewhere, in the table's units of time.
+
+        Raises:
+            InvalidInput: If the file is no such result, or is of another machine or runtime than the table.
+        """
+        plan = self._networks(graphs)
+        result = read_result(file, plan, self.device)
+        foreign = result.is_foreign or table.fingerprint.get("version") == FOREIGN
+        theirs, mine = result.fingerprint, table.fingerprint
+        compared = [key for key in theirs if key in mine and not (foreign and key == "version")]
+        if differing := [f"{key} {theirs[key]}, of the table {mine[key]}" for key in compared if theirs[key] != mine[key]]:
+            raise InvalidInput(
+                f"'{file}' was measured otherwise than the table ({'; '.join(differing)}): time both on one device with one "
+                "runtime; a new table comes by --from FILE --again"
+            )
+        self._doubt_units(result, plan)
+        # Times by other means are milliseconds as they were, of no reference.
+        factor = 1.0 if foreign else table.reference_ms / result.timings.reference_ms
+        found = result.timings.measurements
+        return {name: replace(m, rounds=tuple(factor * ms for ms in m.rounds)) for name, m in found.items()}
+
+    def _networks(self, graphs: dict[str, Graph]) -> Plan:
+        return Plan(self.space, {}, graphs, 0)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether there is a table, and a whole one."""
+        try:
+            return self.path.exists() and bool(read_table(self.path))
+        except InvalidInput:
+            return False
+
+    def _doubt_units(self, result: Result, plan: Plan) -> None:
+        """Say so if times that no kit has measured are far from what this machine takes, as microseconds would be."""
+        if not result.is_foreign:
+            return
+        name, graph = next(iter(plan.networks.items()))
+        quick = Protocol(rounds=2, seconds=0.002, patience=0)
+        here = (
+            measure_graphs({name: graph}, plan.reference, Device(batch=self.device.batch), quick, {}).measurements[name].ms
+        )
+        ratio = result.timings.measurements[name].ms / here
+        if not 1 / FAR < ratio < FAR:
+            unit = "microseconds" if ratio > 1 else "seconds"
+            console.print(
+                f"'{name}' takes {ratio:.2g} times as long as on this machine: latency_ms holds milliseconds; "
+                f"were these {unit}?",
+                style="yellow",
+                soft_wrap=True,
+            )
+
+    def _keep(self, table: LatencyTable) -> None:
+        """Write the table, and beside it the picture of its verdict."""
+        write_table(table, self.path)
+        write_atomically(self.path.with_suffix(".png"), table_png(table, verdict(table)))
+
+
+def tables_folder(folder: str | None = None) -> Path:
+    """Return the folder of tables outside runs; it need not exist."""
+    return Path(folder) if folder else Path(platformdirs.user_data_dir("hwnas")) / "tables"
+
+
+def named_device(device: str | None) -> DeviceConfig:
+    """Return what a user names: a YAML file of a device, or a runtime for its defaults; None is the default device."""
+    if device is None:
+        return DeviceConfig()
+    if device in BACKENDS and not Path(device).exists():
+        return DeviceConfig(backend=device)
+    if not Path(device).exists():
+        raise InvalidInput(f"there is no device file '{device}', and no runtime of that name: {', '.join(BACKENDS)}")
+    return DeviceConfig.from_yaml(Path(device))
+
+
+def table_of_space(space: str, device: str | None, measurement: TableConfig, folder: str | None) -> DeviceTable:
+    """Return the table of a registered space, with its own image shape, outside a run.
+
+    Args:
+        space: Name of the space.
+        device: YAML file of a device, or the name of a runtime for its defaults; None is the default device.
+        measurement: How it is measured.
+        folder: Folder of tables; None is the user's data folder.
+    """
+    built = SPACES.get(space)()
+    config = named_device(device)
+    path = tables_folder(folder) / built.name / f"{config.name}.json"
+    owner = f"--space {space}" + (f" --device {device}" if device else "") + (f" --tables {folder}" if folder else "")
+    return DeviceTable(built, config, measurement, path, 0, owner)

@@ -1,0 +1,1 @@
+"""Evolutionary search on cheap objectives."""

@@ -1,0 +1,220 @@
+"""Known: what a search has measured so far, and what it can tell of networks without measuring them."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures.process import BrokenProcessPool
+from functools import cached_property
+from typing import Protocol
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.search.evolution.evolve import Objective
+from nas.search.pareto import columns, non_dominated
+from search_spaces.errors import InvalidInput
+from search_spaces.space.space import Genomes, SearchSpace
+
+Floats = NDArray[np.float64]
+Measure = Callable[[Genomes], Mapping[str, Floats]]
+"""Genomes `(n, n_genes)` to values by name, each `(n,)`; a value that is not finite says that the measurement failed."""
+ENUMERABLE = 20_000  # spaces up to this many combinations are looked at whole
+FAILURES = 10  # so many failed measurements end a search if they are at least half of all
+
+
+class Memory(Protocol):
+    """Where measured networks are kept beyond the search, see `nas.archive.archive.Archive`."""
+
+    def lookup(self, genomes: Genomes) -> list[dict[str, float] | None]:
+        """Return what is known of each genome."""
+
+    def add(self, genomes: Genomes, values: Mapping[str, Floats]) -> None:
+        """Keep what was measured."""
+
+
+class Known:
+    """Everything that a search has measured, in the order in which it was asked for.
+
+    Args:
+        space: The space.
+        measure: The expensive truth.
+        cheap: Exact objectives by name.
+        constraints: By name: genomes to values that must be 0 or less.
+        memory: Where measurements are kept; None: here only.
+        budget: Networks that may be measured.
+        workers: Networks to measure at once, by joblib's backend in force.
+        progress: Called with measurements done, in all, and the best value of the first objective as a text.
+
+    Attributes:
+        genomes: Shape `(n, n_genes)`.
+        expensive: Measured objectives by name, each `(n,)`.
+        failed: Networks whose measurement failed, shape `(k, n_genes)`; they are spent, and not asked for again.
+        workers: Networks that are measured at once.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        measure: Measure,
+        cheap: Mapping[str, Objective],
+        constraints: Mapping[str, Objective],
+        memory: Memory | None,
+        budget: int,
+        workers: int,
+        progress: Callable[[int, int, str], None],
+    ) -> None:
+        self.space = space
+        self.cheap = cheap
+        self.constraints = constraints
+        self.budget = min(budget, space.size)
+        self.genomes = np.empty((0, len(space.choices)), np.int16)
+        self.failed = self.genomes
+        self._names: set[str] = set()
+        self.expensive: dict[str, Floats] = {}
+        self._measure = measure
+        self._memory = memory
+        self.workers = workers
+        self._progress = progress
+
+    def __len__(self) -> int:
+        return len(self.genomes)
+
+    @property
+    def left(self) -> int:
+        """Networks that may still be measured."""
+        return self.budget - len(self.genomes) - len(self.failed)
+
+    def measure(self, genomes: Genomes) -> None:
+        """Measure genomes that were not measured yet, up to the budget; each is kept as soon as it is done.
+
+        Raises:
+            InvalidInput: If `measure` gives something else than it must, or most measurements fail; what was measured is
+                kept.
+        """
+        due = self.unmeasured(genomes)[: self.left]
+        found: list[dict[str, float] | None] = self._memory.lookup(due) if self._memory else [None] * len(due)
+        missing = [i for i, values in enumerate(found) if values is None]
+        done = self.budget - self.left + len(due) - len(missing)
+        self._progress(done, self.budget, self._best(found))
+        for i, values in self._measure_each(due, missing):
+            self._check(values)
+            if np.isfinite(list(values.values())).all():
+                if self._memory:
+                    self._memory.add(due[i : i + 1], {name: np.array([y]) for name, y in values.items()})
+                found[i] = values
+            else:
+                self._note_failure(due[i : i + 1], len(self) + sum(values is not None for values in found))
+            done += 1
+            self._progress(done, self.budget, self._best(found))
+        rows = [values for values in found if values is not None]
+        for values in rows:
+            self._check(values)
+        self.genomes = np.concatenate([self.genomes, due[[values is not None for values in found]]])
+        for name in rows[0] if rows else ():
+            new = np.array([values[name] for values in rows])
+            self.expensive[name] = np.concatenate([self.expensive.get(name, np.empty(0)), new])
+
+    def _measure_each(self, due: Genomes, missing: list[int]):  # type: ignore[no-untyped-def]
+        """Yield place and values of each missing genome, in the order in which they are done."""
+        names = {i: self.space.architecture(due[i]).id for i in missing}  # not the space: it would go to every worker
+        if self.workers == 1 or len(missing) == 1:
+            yield from (_measure_one(self._measure, due[i : i + 1], i, names[i]) for i in missing)
+            return
+        run = joblib.Parallel(n_jobs=self.workers, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
+        try:
+            yield from run(joblib.delayed(_measure_one)(self._measure, due[i : i + 1], i, names[i]) for i in missing)
+        except BrokenProcessPool as error:
+            raise InvalidInput(
+                "a process that measured networks was killed; if memory ran out, use fewer workers: the same command goes on"
+            ) from error
+
+    def unmeasured(self, genomes: Genomes) -> Genomes:
+        """Return distinct genomes that were not measured yet, in order; those whose measurement failed are left out too."""
+        seen = {row.tobytes() for row in (*self.genomes, *self.failed)}
+        new = []
+        for row in self.space.canonicalize(genomes):
+            if row.tobytes() not in seen:
+                seen.add(row.tobytes())
+                new.append(row)
+        return np.array(new, np.int16).reshape(-1, self.genomes.shape[1])
+
+    def open(self, genomes: Genomes) -> Genomes:
+        """Return distinct genomes that keep the constraints and were not measured yet, in order."""
+        left = self.unmeasured(genomes)
+        return left[self.feasible(left)]
+
+    def feasible(self, genomes: Genomes) -> NDArray[np.bool_]:
+        """Return which genomes satisfy the constraints, shape `(n,)`."""
+        mask = np.ones(len(genomes), dtype=bool)
+        for excess in self.constraints.values():
+            mask &= excess(genomes) <= 0
+        return mask
+
+    def usable(self) -> NDArray[np.bool_]:
+        """Return which measured networks may stand on a front: those that keep the constraints; all if none does."""
+        feasible = self.feasible(self.genomes)
+        return feasible if feasible.any() else np.ones_like(feasible)
+
+    def usable_values(self) -> Floats:
+        """Return all objectives of the measured networks that may stand on a front, shape `(k, m)`."""
+        return self.values()[self.usable()]
+
+    def best(self) -> Genomes:
+        """Return the measured networks that no other usable one beats, shape `(k, n_genes)`."""
+        usable: Genomes = self.genomes[self.usable()]
+        return usable[non_dominated(self.usable_values())]
+
+    @cached_property
+    def everything(self) -> Genomes | None:
+        """Return all genomes of a small space, canonical and distinct; None for a large one."""
+        if np.prod(self.space.cardinalities.astype(float)) > ENUMERABLE:
+            return None
+        every = np.indices(tuple(self.space.cardinalities.tolist())).reshape(len(self.space.choices), -1).T
+        return np.unique(self.space.canonicalize(every), axis=0)
+
+    def values(self) -> Floats:
+        """Return all objectives of what was measured, expensive ones first, shape `(n, m)`."""
+        return columns({**self.expensive, **{name: function(self.genomes) for name, function in self.cheap.items()}})
+
+    def _best(self, found: list[dict[str, float] | None]) -> str:
+        """Return in words the least of the first objective so far, among what is known and what was just found."""
+        new = [values for values in found if values]
+        name = next(iter(self.expensive or (new[0] if new else ())), "")
+        seen = [*self.expensive.get(name, ()), *(values[name] for values in new)]
+        return f"best {name} {min(seen):.4g}" if seen else ""
+
+    def _note_failure(self, genome: Genomes, n_measured: int) -> None:
+        self.failed = np.concatenate([self.failed, genome])
+        if len(self.failed) >= FAILURES and len(self.failed) >= n_measured:
+            raise InvalidInput(
+                f"{len(self.failed)} of {len(self.failed) + n_measured} measurements failed: they gave no finite numbers, "
+                f"first for network {self.space.architecture(self.failed[0]).id}; what was measured is kept"
+            )
+
+    def _check(self, values: Mapping[str, float]) -> None:
+        if both := sorted(set(values) & set(self.cheap)):
+            raise InvalidInput(f"the objectives {both} are both measured and given as cheap; leave one out")
+        self._names = self._names or set(values)
+        if set(values) != self._names:
+            raise InvalidInput(f"every network must be measured alike: once {sorted(self._names)}, now {sorted(values)}")
+
+
+def _measure_one(measure: Measure, row: Genomes, place: int, name: str) -> tuple[int, dict[str, float]]:
+    """Measure one network and return its place and values; what `measure` raises names the network in a note."""
+    try:
+        values = measure(row)
+    except Exception as error:
+        error.add_note(f"while network {name} was measured")
+        raise
+    if not isinstance(values, Mapping) or not values:
+        raise InvalidInput(f"`measure` must return values by name, each of shape (1,) for one network; got {values!r:.80}")
+    return place, {objective: _number(objective, value) for objective, value in values.items()}
+
+
+def _number(objective: str, value: object) -> float:
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.empty((0,))
+    if array.size != 1:
+        raise InvalidInput(f"`measure` must return one number of '{objective}' for one network, got {value!r:.80}")
+    return float(array.item())

@@ -1,0 +1,145 @@
+"""search: measure a few networks, let a strategy say which ones next, and again; end with a front that is measured whole."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nas.search.evolution.evolve import Objective
+from nas.search.pareto import non_dominated, tied
+from nas.search.state import Known, Measure, Memory
+from nas.search.strategies import STRATEGIES
+from nas.search.strategies.predictor import PredictorStrategy
+from search_spaces.errors import InvalidInput
+from search_spaces.space.space import Genomes, SearchSpace
+
+Floats = NDArray[np.float64]
+
+N_ROUNDS = 24  # of proposing and measuring, after the start, unless a batch is given or the space is small
+PATIENCE = 30  # networks measured without a gain above the noise, after which a search ends
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """What a search measured.
+
+    Attributes:
+        archive: A row for each measured network: its choices by name (None where inactive), then the objectives.
+        front: The non-dominated rows of `archive`; where noise was given, column `tied` says that another measured network
+            would beat this one if expensive objectives moved by it.
+        genomes: Shape `(n, n_genes)`, in the order of `archive`.
+        predictors: Name of the predictor that was used last, by expensive objective; empty for strategies without.
+        stopped_early: Whether the search ended because it gained no more than the noise.
+        failed: Ids of networks whose measurement gave no finite numbers.
+    """
+
+    archive: pd.DataFrame
+    front: pd.DataFrame
+    genomes: Genomes
+    predictors: Mapping[str, str]
+    stopped_early: bool
+    failed: tuple[str, ...] = ()
+
+
+def search(
+    space: SearchSpace,
+    measure: Measure,
+    *,
+    cheap: Mapping[str, Objective] | None = None,
+    constraints: Mapping[str, Objective] | None = None,
+    n_measurements: int,
+    strategy: str = "predictor",
+    predictors: str = "auto",
+    tuning_trials: int = 0,
+    batch: int | None = None,
+    noise: Mapping[str, float] | None = None,
+    workers: int = 1,
+    rng: np.random.Generator,
+    archive: Memory | None = None,
+    progress: Callable[[int, int, str], None] = lambda done, total, note: None,
+) -> SearchResult:
+    """Find the front with few expensive measurements.
+
+    Every network of the result has been measured. A search that was stopped goes on when it is started again with the
+    same arguments and archive: what the archive holds is not measured again.
+
+    Args:
+        space: The space.
+        measure: Genomes `(n, n_genes)` to expensive objectives by name, each `(n,)`, minimised. It is asked for one network
+            at a time; NaN says that its measurement failed: the search goes on without it, until most fail.
+        cheap: Objectives that are exact and free, such as those of a table, minimised.
+        constraints: By name: genomes to values that must be 0 or less, see `at_most`; cheap.
+        n_measurements: Distinct networks to measure, at least 4; fewer if the space is smaller.
+        strategy: Name of a registered strategy.
+        predictors: For the strategy `predictor`: name of a registered predictor, or `auto`, which chooses the one that
+            ranks unseen networks best.
+        tuning_trials: For the strategy `predictor`: trials of Optuna that tune the predictor each time it is chosen.
+        batch: Networks to measure before the strategy is asked again; None: one in a small space, otherwise a share of
+            what is left after the start.
+        noise: By expensive objective: a difference that means nothing. The search ends early when 30 networks in a row
+            gained no more, and networks of the front that differ by no more are marked as tied. None: no early end.
+        workers: Networks to measure at once, by the joblib backend in force; `measure` must then be picklable.
+        rng: Source of everything random.
+        archive: Where measurements are kept; None keeps them in memory.
+        progress: Called with measurements done, in all, and a text: the best of the first objective.
+
+    Raises:
+        InvalidInput: If `n_measurements` is below 4, `batch` or `workers` below 1, strategy or predictor is unknown, an
+            objective is measured and cheap at once, `measure` gives something else than it must, most measurements fail, or
+            nothing satisfies the constraints.
+    """
+    if n_measurements < 4:
+        raise InvalidInput(f"n_measurements must be 4 or more, got {n_measurements}")
+    for name, value in (("batch", batch), ("workers", workers)):
+        if value is not None and value < 1:
+            raise InvalidInput(f"{name} must be 1 or more, got {value}")
+    chooser = PredictorStrategy(predictors, tuning_trials) if strategy == "predictor" else STRATEGIES.get(strategy)()
+    known = Known(space, measure, cheap or {}, constraints or {}, archive, n_measurements, workers, progress)
+    known.measure(chooser.propose(known, batch or workers, rng))
+    if not len(known):
+        failed = ", ".join(space.architecture(genome).id for genome in known.failed)
+        raise InvalidInput(f"the first measurements all failed, of the networks {failed}: they gave no finite numbers")
+    if batch is None:
+        small = known.everything is not None
+        batch = max(workers, 1 if small else -(-known.left // N_ROUNDS))
+    idle = 0
+    while known.left > 0 and (noise is None or idle < PATIENCE):
+        before = known.usable_values()
+        chosen = chooser.propose(known, min(batch, known.left), rng)
+        if not len(chosen):
+            break
+        known.measure(chosen)
+        idle = 0 if gained(before, known.usable_values(), _margins(known, noise)) else idle + len(chosen)
+    names = chooser.names if isinstance(chooser, PredictorStrategy) else {}
+    return _result(known, names, noise, stopped_early=idle >= PATIENCE and noise is not None)
+
+
+def gained(before: Floats, after: Floats, margins: Floats) -> bool:
+    """Return whether a row of `after` lies in front of all rows of `before` by more than the margins; shapes `(n, m)`."""
+    worse = after + margins
+    beaten = np.any(np.all(before[None] <= worse[:, None], axis=2), axis=1)
+    return not bool(np.all(beaten))
+
+
+def _margins(known: Known, noise: Mapping[str, float] | None) -> Floats:
+    return np.array([(noise or {}).get(name, 0.0) for name in [*known.expensive, *known.cheap]])
+
+
+def _result(
+    known: Known, predictors: Mapping[str, str], noise: Mapping[str, float] | None, *, stopped_early: bool
+) -> SearchResult:
+    names = [*known.expensive, *known.cheap]
+    options = [known.space.architecture(genome).options for genome in known.genomes]
+    table = pd.DataFrame([{c.name: o.get(c.name) for c in known.space.choices} for o in options], dtype=object)
+    values = known.values()
+    table[names] = values
+    feasible = np.flatnonzero(known.feasible(known.genomes))
+    best = feasible[non_dominated(values[feasible])]
+    front = table.iloc[best].copy()
+    if noise is not None:
+        front["tied"] = tied(values[best], values[feasible], _margins(known, noise))
+    front = front.sort_values(names, ignore_index=True)
+    failed = tuple(known.space.architecture(genome).id for genome in known.failed)
+    return SearchResult(table, front, known.genomes, predictors, stopped_early, failed)

@@ -1,0 +1,1 @@
+"""The supernet: shared weights, and every network cut out of them."""

@@ -1,0 +1,66 @@
+"""Layers of one network as it is shipped: batch norms folded into weights, biases rounded."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nas.quantizers.integers import dequantize, quantize
+from nas.quantizers.minifloats import quantize_minifloat
+from search_spaces.lowering import bounds
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.norm import Normalize
+from search_spaces.operators.quantize import Quantize
+
+
+class FoldedLayers:
+    """Layers of one network as shipped.
+
+    Args:
+        weights: As `Supernet.fold` gives them, or `extract` as tensors.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self.weights = weights
+
+    def normalize(self, node: Normalize, x: Tensor) -> Tensor:
+        """See `Layers`."""
+        mean, std = self.weights[f"{node.name}/mean"], self.weights[f"{node.name}/std"]
+        return (x - mean.reshape(-1, 1, 1)) / std.reshape(-1, 1, 1)
+
+    def conv(self, node: Conv, x: Tensor) -> Tensor:
+        """See `Layers`."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        return convolve(node, x, *self._weight_and_bias(node))
+
+    def linear(self, node: Linear, x: Tensor) -> Tensor:
+        """See `Layers`."""
+        return functional.linear(x, *self._weight_and_bias(node))
+
+    def quantize(self, node: Quantize, x: Tensor) -> Tensor:
+        """See `Layers`."""
+        scale = self.weights[f"{node.name}/scale"]
+        if node.format.is_minifloat:
+            return dequantize(quantize_minifloat(x, scale, node.format), scale)
+        return dequantize(quantize(x, scale, *bounds(node, self.weights)), scale)
+
+    def _weight_and_bias(self, node: Conv | Linear) -> tuple[Tensor, Tensor]:
+        weight, bias = self.weights[f"{node.name}/weight"], self.weights[f"{node.name}/bias"]
+        if not node.precision.is_integer:
+            return weight, bias
+        scale = self.weights[f"{node.name}/weight_scale"]
+        input_scale = self.weights[f"{node.inputs[0]}/scale"]
+        weight = dequantize(weight, per_row(scale, weight))
+        return weight, dequantize(bias, input_scale * scale.double()).float()
+
+
+def convolve(node: Conv, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return a convolution with the settings of a node."""
+    return functional.conv2d(x, weight, bias, node.stride, node.kernel // 2, groups=node.groups)
+
+
+def per_row(values: Tensor, weight: Tensor) -> Tensor:
+    """Return values of shape `(out,)` in the shape in which they broadcast against a weight of shape `(out, ...)`."""
+    return values.reshape(-1, *[1] * (weight.ndim - 1))

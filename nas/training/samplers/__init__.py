@@ -1,0 +1,1 @@
+"""Which networks a step of training takes."""

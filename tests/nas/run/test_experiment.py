@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+
+from nas.run.experiment import Experiment
+from nas.run.folder import RunFolder
+from search_spaces import InvalidInput
+
+EXPERIMENTS = sorted((Path(__file__).parents[3] / "experiments").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
+def test_every_experiment_loads(path):
+    experiment = Experiment.from_yaml(path)
+    assert Experiment.from_dict(experiment.to_dict(), "again") == experiment
+    assert experiment.name == path.stem
+
+
+def test_overrides(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text("name: e\ntraining: {float_epochs: 3}\n")
+    experiment = Experiment.from_yaml(path, ["training.float_epochs=5", "search.max.latency_ms=0.5", "seed=7"])
+    assert (experiment.training.float_epochs, experiment.seed) == (5, 7)
+    assert experiment.search.max == {"latency_ms": 0.5}
+    for override, message in [
+        ("seed", "--set takes KEY=VALUE, got 'seed'"),
+        ("seed.x=1", "the key \"seed\": Expected a whole number. Got value: {'x': 1}"),
+        ("seed=[", "is not a YAML value"),
+        ("sed=1", "unknown key 'sed' .did you mean 'seed'"),
+    ]:
+        with pytest.raises(InvalidInput, match=message):
+            Experiment.from_yaml(path, [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: e\nsead: 1", "unknown key 'sead' .did you mean 'seed'"),
+        ("name: e\ntraining: {float_epoch: 1}", "unknown key 'training.float_epoch' .did you mean 'training.float_epochs'"),
+        ("name: e\ntraining: {float_epochs: -1}", "training.float_epochs must be in 0..100000, got -1"),
+        ("name: e\ntraining: {float_epochs: 0, quantized_epochs: 0}", "must be in 1..200000, got 0"),
+        ("name: e\ntraining: {learning_rate: 0}", "training.learning_rate must be in 1e-09..10, got 0"),
+        ("name: e\ntraining: {learning_rate: .nan}", "training.learning_rate must be in 1e-09..10, got nan"),
+        ("name: e\ntraining: {batch_size: many}", "training.batch_size"),
+        ("name: e\ntraining: 3", "'training' must hold keys and values, got 3"),
+        ("name: e\nseed:", "the key 'seed' has no value"),
+        ("name: e\nthreads: 0", "threads must be in 1..1024, got 0"),
+        ("name: e\ntable: {rounds: 1}", "table.rounds must be in 2..1000, got 1"),
+        ("name: e\ntable: {seconds: 0}", "table.seconds must be in 0.0001..60, got 0"),
+        ("name: e\nsearch: {n_measurements: -5}", "search.n_measurements must be in 4..1e.06, got -5"),
+        ("name: e\nsearch: {objectives: [error, speed]}", r"got \['speed'\]"),
+        ("name: e\nsearch: {objectives: [error, error]}", "must name each objective once"),
+        ("name: e\nsearch: {max: {latency_ms: -1}}", "search.max must be above 0 and finite, got {'latency_ms': -1"),
+        ("name: e\nsearch: {max: {error: 3}}", r"got \['error'\]"),
+        ("name: e\ndata: {n_val: -3}", "data.n_val must be in 0..1e.09, got -3"),
+        ("name: ../../x", "name must be up to 100 letters"),
+        ("name: e\ntraining: {learning_rate: .inf}", "training.learning_rate must be in"),
+        ("name: e\ntraining: {label_smoothing: 2}", "training.label_smoothing must be in 0..0.99, got 2"),
+        ("name: e\nseed: 4294967296", "seed must be in 0..4.29497e.09"),
+        ("name: e\ndevice: {threads: 99999999999}", "device.threads must be in 1..1024"),
+        ("name: e\nsearch: {max: {latency_ms: .inf}}", "search.max must be above 0 and finite"),
+        ("seed: 1", "it lacks the key name"),
+        ("- 1", "must hold keys and values of an experiment, got list"),
+        ("name: [", "is not YAML"),
+        ("seed: 1\nsearch:\n  batch: 5\n  batch: 6", "is not YAML: the key 'batch' stands twice"),
+    ],
+)
+def test_bad_experiments_are_named_in_one_line(tmp_path, text, message):
+    path = tmp_path / "e.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidInput, match=message) as error:
+        Experiment.from_yaml(path)
+    assert "\n" not in str(error.value)
+    assert "e.yaml" in str(error.value)
+
+
+def test_missing_file():
+    with pytest.raises(InvalidInput, match="cannot read the experiment 'none.yaml': No such file"):
+        Experiment.from_yaml(Path("none.yaml"))
+
+
+def test_a_limit_is_kept_until_it_is_dropped(run):
+    kept = RunFolder.open(run).with_search(["search.max.size_bytes=30000", "search.max.macs=1e6"])
+    assert kept.experiment.search.max == {"size_bytes": 30000, "macs": 1e6}
+    assert RunFolder.open(run).with_search(["search.max.macs=null"]).experiment.search.max == {"size_bytes": 30000}
+    assert RunFolder.open(run).with_search(["search.max={}"]).experiment.search.max == {}
+    assert RunFolder.open(run).experiment.search.max == {}
