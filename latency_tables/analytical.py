@@ -112,7 +112,7 @@ class Accelerator:
         return precision.is_integer or (precision.is_float32 and self.float_macs_per_cycle > 0)
 
     def costs(self, nodes: Sequence[Node], source: NumberFormat = FLOAT32) -> dict[str, float]:
-        """Return `modelled_ms` and `modelled_mj` of a network or of a block.
+        """Return `estimated_ms` and `estimated_mj` of a network or of a block.
 
         Args:
             nodes: With quantizers.
@@ -121,16 +121,16 @@ class Accelerator:
         Raises:
             InvalidInput: If there is no kernel for a layer's format.
         """
-        place = {node.name: node for node in nodes}
-        takers = consumers(nodes)
+        by_name = {node.name: node for node in nodes}
+        consumers_of = consumers(nodes)
         nanoseconds = picojoules = 0.0
         for node in nodes:
             if not isinstance(node, MULTIPLIES):
                 continue
-            given = [place[name] for name in node.inputs]
+            given = [by_name[name] for name in node.inputs]
             operands = [_stored_format(tensor, source) for tensor in given]
             stored = sum(n_elements(tensor) * held.bits / 8 for tensor, held in zip(given, operands, strict=True))
-            stored += n_elements(node) * _leaving_format(node, takers).bits / 8
+            stored += n_elements(node) * _leaving_format(node, consumers_of).bits / 8
             moved = 0.0
             if isinstance(node, Conv | Linear):
                 operands.append(node.precision.weights)
@@ -139,14 +139,14 @@ class Accelerator:
             moved += stored if stored > self.buffer_bytes else 0
             nanoseconds += max(compute_ns, moved / self.bandwidth_gb_s)
             picojoules += compute_pj + moved * self.pj_per_byte
-        return {"modelled_ms": nanoseconds / 1e6, "modelled_mj": picojoules / 1e9}
+        return {"estimated_ms": nanoseconds / 1e6, "estimated_mj": picojoules / 1e9}
 
     def graph_costs(self, graph: Graph) -> dict[str, float]:
-        """Return `modelled_ms` and `modelled_mj` of a whole network."""
+        """Return `estimated_ms` and `estimated_mj` of a whole network."""
         return self.costs(graph.nodes)
 
     def tables(self, space: SearchSpace) -> Mapping[str, FactorTable]:
-        """Return `modelled_ms` and `modelled_mj` as tables over the genomes of a space.
+        """Return `estimated_ms` and `estimated_mj` as tables over the genomes of a space.
 
         Raises:
             InvalidInput: If there is no kernel for one of the space's formats; says to which to narrow the space.
@@ -159,7 +159,7 @@ class Accelerator:
                 f"narrow the space with `formats: [{', '.join(usable)}]`"
             )
         found = {}
-        for name in ("modelled_ms", "modelled_mj"):
+        for name in ("estimated_ms", "estimated_mj"):
             factors = arrivals(space, lambda s, b, name=name: self.costs(place_quantizers(b, s), s)[name])  # type: ignore[misc]
             found[name] = FactorTable(factors)
         return found
@@ -189,12 +189,12 @@ def _stored_format(node: Node, source: NumberFormat) -> NumberFormat:
     return source if not node.inputs else FLOAT32 if node.precision.is_float32 else node.precision.border
 
 
-def _leaving_format(node: Node, takers: Mapping[str, Sequence[Node]]) -> NumberFormat:
+def _leaving_format(node: Node, consumers_of: Mapping[str, Sequence[Node]]) -> NumberFormat:
     """Return the format in which a layer's result is written: that of the quantizer behind it."""
-    if node.precision.is_float32 or any(isinstance(taker, Output) for taker in takers[node.name]):
+    if node.precision.is_float32 or any(isinstance(consumer, Output) for consumer in consumers_of[node.name]):
         return FLOAT32
-    for taker in takers[node.name]:
-        if isinstance(taker, Quantize):
-            return taker.format
-        return _leaving_format(taker, takers)
+    for consumer in consumers_of[node.name]:
+        if isinstance(consumer, Quantize):
+            return consumer.format
+        return _leaving_format(consumer, consumers_of)
     return node.precision.border

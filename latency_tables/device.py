@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from latency_tables.runtimes import BACKENDS
+from latency_tables.runtimes import RUNTIMES
 from latency_tables.runtimes.machine import cpu_model, has_vnni
 from search_spaces.errors import InvalidInput
 
@@ -32,7 +32,7 @@ class Device:
     options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        BACKENDS.get(self.backend)
+        RUNTIMES.get(self.backend)
         if self.threads < 1:
             raise InvalidInput(f"threads must be 1 or more, got {self.threads}")
         if self.batch < 1:
@@ -54,7 +54,7 @@ class Device:
             "cpu": cpu_model(),
             "vnni": has_vnni(),
             "backend": self.backend,
-            "version": BACKENDS.get(self.backend).version(),
+            "version": RUNTIMES.get(self.backend).version(),
             "threads": self.threads,
             "batch": self.batch,
             "options": dict(self.options),

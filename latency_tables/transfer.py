@@ -96,16 +96,16 @@ def choose(sources: Floats, features: Floats, k: int, rng: np.random.Generator) 
     rows = columns[candidates] * _widths(groups, *TYPICAL[:2])
     doubt = np.eye(rows.shape[1])
     free = np.ones(len(rows), dtype=bool)
-    places = []
+    chosen = []
     for _ in range(k):
         shared = rows @ doubt
         own = (shared * rows).sum(axis=1)
         gain = ((shared @ rows.T) ** 2).sum(axis=1) / (own + TYPICAL[2] ** 2)
-        place = int(np.argmax(np.where(free, gain, -1.0)))
-        doubt = doubt - np.outer(shared[place], shared[place]) / (own[place] + TYPICAL[2] ** 2)
-        free[place] = False
-        places.append(place)
-    picked: Places = candidates[places]
+        index = int(np.argmax(np.where(free, gain, -1.0)))
+        doubt = doubt - np.outer(shared[index], shared[index]) / (own[index] + TYPICAL[2] ** 2)
+        free[index] = False
+        chosen.append(index)
+    picked: Places = candidates[chosen]
     return picked
 
 

@@ -12,7 +12,7 @@ from predictors.predictor import Floats, Predictor
 
 
 @dataclass(frozen=True)
-class Quality:
+class RankingMetrics:
     """Kendall's tau of predictions on networks that the predictor had not seen.
 
     Attributes:
@@ -32,13 +32,13 @@ class Quality:
         return f"Kendall tau {tau} on {self.n} networks, {top} among the best tenth"
 
 
-def ranking_quality(predicted: Floats, true: Floats) -> Quality:
+def ranking_metrics(predicted: Floats, true: Floats) -> RankingMetrics:
     """Compare predictions with the truth, both of shape `(n,)`, smaller being better; NaN where all values tie."""
     best = np.argsort(true, kind="stable")[: max(10, len(true) // 10)]
-    return Quality(_tau(predicted, true), _tau(predicted[best], true[best]), len(true))
+    return RankingMetrics(_tau(predicted, true), _tau(predicted[best], true[best]), len(true))
 
 
-def cross_validate(build: Callable[[], Predictor], X: Floats, y: Floats, *, folds: int = 5) -> Quality:  # noqa: N803
+def cross_validate(build: Callable[[], Predictor], X: Floats, y: Floats, *, folds: int = 5) -> RankingMetrics:  # noqa: N803
     """Predict each fifth of the networks from the others and compare with the truth.
 
     Args:
@@ -50,7 +50,7 @@ def cross_validate(build: Callable[[], Predictor], X: Floats, y: Floats, *, fold
     predicted = np.empty(len(y))
     for train, test in KFold(folds, shuffle=True, random_state=0).split(X):
         predicted[test] = build().fit(X[train], y[train]).predict(X[test])
-    return ranking_quality(predicted, y)
+    return ranking_metrics(predicted, y)
 
 
 def _tau(a: Floats, b: Floats) -> float:

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from predictors.features.encoding import encode
-from predictors.metrics import Quality, cross_validate, ranking_quality
+from predictors.metrics import RankingMetrics, cross_validate, ranking_metrics
 from predictors.predictor import Floats, Predictor, build_predictor
 from search_spaces.space.space import Genomes, SearchSpace
 
@@ -22,7 +22,7 @@ def choose_predictor(
     X: Floats,  # noqa: N803
     y: Floats,
     names: Sequence[str] = CANDIDATES,
-) -> tuple[str, dict[str, Quality]]:
+) -> tuple[str, dict[str, RankingMetrics]]:
     """Choose the predictor that ranks unseen networks clearly best, those of the best tenth above all; otherwise the first.
 
     Args:
@@ -36,14 +36,14 @@ def choose_predictor(
     """
     if len(y) < ENOUGH:
         return names[0], {}
-    qualities = {name: cross_validate(partial(build_predictor, name, space), X, y) for name in names}
-    best = max(names, key=lambda name: merit(qualities[name]))
-    return (best if merit(qualities[best]) > merit(qualities[names[0]]) + CLEAR else names[0]), qualities
+    all_metrics = {name: cross_validate(partial(build_predictor, name, space), X, y) for name in names}
+    best = max(names, key=lambda name: score(all_metrics[name]))
+    return (best if score(all_metrics[best]) > score(all_metrics[names[0]]) + CLEAR else names[0]), all_metrics
 
 
-def merit(quality: Quality) -> float:
+def score(metrics: RankingMetrics) -> float:
     """Return the mean of both taus: the best tenth counts as much as all, but is noisy by itself; a tau of ties counts 0."""
-    return float(np.mean(np.nan_to_num([quality.tau, quality.tau_top])))
+    return float(np.mean(np.nan_to_num([metrics.tau, metrics.tau_top])))
 
 
 @dataclass(frozen=True)
@@ -105,27 +105,27 @@ def learning_curve(
             order = rng.permutation(len(y))
             model = build().fit(X[order[:size]], y[order[:size]])
             rest = order[size:]
-            found.append(ranking_quality(model.predict(X[rest]), y[rest]).tau)
+            found.append(ranking_metrics(model.predict(X[rest]), y[rest]).tau)
         taus.append(float(np.nanmean(found)) if np.isfinite(found).any() else float("nan"))
     return LearningCurve(tuple(sizes), tuple(taus))
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Assessment:
     """What can be said of a predictor after a search.
 
     Attributes:
         name: The predictor.
-        quality: How well it ranks networks that it has not seen.
+        metrics: How well it ranks networks that it has not seen.
         curve: How that grew with measurements.
     """
 
     name: str
-    quality: Quality
+    metrics: RankingMetrics
     curve: LearningCurve
 
 
-def judge(space: SearchSpace, genomes: Genomes, y: Floats, name: str | None = None) -> Judgement | None:
+def assess(space: SearchSpace, genomes: Genomes, y: Floats, name: str | None = None) -> Assessment | None:
     """Judge a predictor on measured networks; None below 20 of them.
 
     Args:
@@ -139,6 +139,6 @@ def judge(space: SearchSpace, genomes: Genomes, y: Floats, name: str | None = No
     features = encode(space, genomes)
     name = name or choose_predictor(space, features, y)[0]
     build = partial(build_predictor, name, space)
-    return Judgement(
+    return Assessment(
         name, cross_validate(build, features, y), learning_curve(build, features, y, np.random.default_rng(0), n_repeats=3)
     )

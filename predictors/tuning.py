@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from predictors.metrics import cross_validate
 from predictors.predictor import Floats, Predictor, build_predictor
-from predictors.selection import merit
+from predictors.selection import score
 from search_spaces.space.space import SearchSpace
 
 SEARCHED: Mapping[str, Mapping[str, Callable[[optuna.Trial, str], Any]]] = {
@@ -61,13 +61,13 @@ def tune_predictor(
     searched = SEARCHED.get(name)
     if not searched or n_trials < 1:
         return base
-    best, found = merit(cross_validate(partial(clone, base), X, y)), base
+    best, found = score(cross_validate(partial(clone, base), X, y)), base
 
     def objective(trial: optuna.Trial) -> float:
         nonlocal best, found
         settings = {key: suggest(trial, key) for key, suggest in searched.items()}
         candidate = clone(base).set_params(**settings)
-        reached = merit(cross_validate(partial(clone, candidate), X, y))
+        reached = score(cross_validate(partial(clone, candidate), X, y))
         if reached > best:
             best, found = reached, candidate
         return reached

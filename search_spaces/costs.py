@@ -32,18 +32,18 @@ class FactorTable:
     Attributes:
         factors: Tables of float64 values.
         constant: Added to the sum.
-        largest: Take the greatest factor instead of their sum.
+        takes_max: Take the greatest factor instead of their sum.
     """
 
     factors: tuple[Factor, ...]
     constant: float = 0.0
-    largest: bool = False
+    takes_max: bool = False
 
     def __call__(self, genomes: Genomes) -> NDArray[np.float64]:
         """Return the cost of canonical genomes of shape `(n, n_genes)`; shape `(n,)`."""
         total = np.zeros(len(genomes))
         for factor in self.factors:
-            if self.largest:
+            if self.takes_max:
                 np.maximum(total, factor(genomes), out=total)
             else:
                 total += factor(genomes)
@@ -105,26 +105,26 @@ def peak_activation_bytes(nodes: Sequence[Node], source: NumberFormat | None = N
         nodes: A network, or one block.
         source: Format of the input when `nodes` is a block in the middle of a network; None means float32.
     """
-    takers = consumers(nodes)
-    place = {node.name: i for i, node in enumerate(nodes)}
-    first = dict(place)  # where the operator that ends in this tensor begins
+    consumers_of = consumers(nodes)
+    index = {node.name: i for i, node in enumerate(nodes)}
+    first = dict(index)  # where the operator that ends in this tensor begins
     spans: list[tuple[int, int, int]] = []
     for node in nodes:
-        if len(node.inputs) == 1 and _is_absorbed(nodes[place[node.inputs[0]]], takers[node.inputs[0]]):
+        if len(node.inputs) == 1 and _is_absorbed(nodes[index[node.inputs[0]]], consumers_of[node.inputs[0]]):
             first[node.name] = first[node.inputs[0]]
-        if not _is_absorbed(node, takers[node.name]):
-            last = max((place[taker.name] for taker in takers[node.name]), default=place[node.name])
+        if not _is_absorbed(node, consumers_of[node.name]):
+            last = max((index[consumer.name] for consumer in consumers_of[node.name]), default=index[node.name])
             spans.append((first[node.name], last, _stored_bytes(node, source)))
     return max(sum(n_bytes for begin, end, n_bytes in spans if begin <= i <= end) for i in range(len(nodes)))
 
 
-def _is_absorbed(node: Node, takers: Sequence[Node]) -> bool:
+def _is_absorbed(node: Node, consumers_of: Sequence[Node]) -> bool:
     """Return whether the tensor is never written because a ReLU or quantizer is computed on the fly."""
-    if len(takers) != 1 or isinstance(node, Input | Normalize):
+    if len(consumers_of) != 1 or isinstance(node, Input | Normalize):
         return False
-    if isinstance(takers[0], Quantize):  # its own one: that of another block behind a float32 border is computed there
-        return takers[0].name == quantizer_name(node)
-    return isinstance(takers[0], Relu)
+    if isinstance(consumers_of[0], Quantize):  # its own one: that of another block behind a float32 border is computed there
+        return consumers_of[0].name == quantizer_name(node)
+    return isinstance(consumers_of[0], Relu)
 
 
 def _stored_bytes(node: Node, source: NumberFormat | None) -> int:
@@ -146,7 +146,7 @@ def cost_table(space: SearchSpace, name: str) -> FactorTable:
     Equal to `graph_costs` of each network to the last digit.
     """
     if name == "peak_activation_bytes":
-        return FactorTable(arrivals(space, lambda s, b: peak_activation_bytes(place_quantizers(b, s), s)), largest=True)
+        return FactorTable(arrivals(space, lambda s, b: peak_activation_bytes(place_quantizers(b, s), s)), takes_max=True)
     cost = ADDITIVE[name]
     factors = [
         combine(lambda block: cost(place_quantizers(block, block[0].precision.border)) if block else 0.0, [factor])

@@ -87,14 +87,14 @@ def random_weights(graph: Graph, rng: np.random.Generator) -> dict[str, NDArray[
                 weights[f"{node.name}/weight"] = rng.normal(0, deviation, shape).astype(np.float32)
                 weights[f"{node.name}/bias"] = rng.normal(0, 0.1, n_out).astype(np.float32)
             else:
-                high = node.precision.weights.high
-                weights[f"{node.name}/weight"] = rng.integers(-high, high + 1, shape).astype(np.int8)
-                weights[f"{node.name}/weight_scale"] = np.full(n_out, 1.7 * deviation / high, np.float32)
+                qmax = node.precision.weights.qmax
+                weights[f"{node.name}/weight"] = rng.integers(-qmax, qmax + 1, shape).astype(np.int8)
+                weights[f"{node.name}/weight_scale"] = np.full(n_out, 1.7 * deviation / qmax, np.float32)
                 weights[f"{node.name}/bias"] = rng.integers(-100, 101, n_out).astype(np.int32)
         elif isinstance(node, Quantize):
-            weights[f"{node.name}/scale"] = np.float32(4 / node.format.high) * np.ones((), np.float32)
+            weights[f"{node.name}/scale"] = np.float32(4 / node.format.qmax) * np.ones((), np.float32)
             if node.format.asymmetric:
-                weights[f"{node.name}/zero_point"] = np.asarray(node.format.levels // 2, np.uint8)
+                weights[f"{node.name}/zero_point"] = np.asarray((node.format.n_levels - 1) // 2, np.uint8)
         elif isinstance(node, Normalize):
             weights[f"{node.name}/mean"] = np.full(node.shape[0], 0.5, np.float32)
             weights[f"{node.name}/std"] = np.full(node.shape[0], 0.3, np.float32)
@@ -289,9 +289,9 @@ def _(node: Quantize, lowering: _Lowering) -> None:
         lowering.operator("QuantizeLinear", [node.inputs[0], scale, zero_point], integers)
     else:
         wide = lowering.operator("QuantizeLinear", [node.inputs[0], scale, zero_point], f"{node.name}/wide")
-        least, greatest = bounds(node, lowering.weights)
-        low = lowering.constant(f"{node.name}/low", np.uint8(zero_point_of(node, lowering.weights) + least))
-        high = lowering.constant(f"{node.name}/high", np.uint8(zero_point_of(node, lowering.weights) + greatest))
+        qmin, qmax = bounds(node, lowering.weights)
+        low = lowering.constant(f"{node.name}/low", np.uint8(zero_point_of(node, lowering.weights) + qmin))
+        high = lowering.constant(f"{node.name}/high", np.uint8(zero_point_of(node, lowering.weights) + qmax))
         lowering.operator("Clip", [wide, low, high], integers)
     lowering.operator("DequantizeLinear", [integers, scale, zero_point], node.name)
 
@@ -310,8 +310,8 @@ def bounds(node: Quantize, weights: Mapping[str, Any]) -> tuple[int, int]:
     """Return the least and the greatest integer of a quantized tensor, around zero."""
     if node.format.asymmetric:
         zero_point = zero_point_of(node, weights)
-        return -zero_point, node.format.levels - zero_point
-    return node.format.low, node.format.high
+        return -zero_point, node.format.n_levels - 1 - zero_point
+    return node.format.qmin, node.format.qmax
 
 
 def _tensor_info(node: Node, batch: int | str) -> onnx.ValueInfoProto:

@@ -55,7 +55,7 @@ def test_own_search_space_as_documented(tmp_path):
     (tmp_path / "mine.yaml").write_text(experiment)
     changes = ["float_epochs=2", "quantized_epochs=1", "warmup_epochs=0", "compile=false"]
     quick = [f"training.{change}" for change in changes] + ["threads=1", "search.n_measurements=12", "search.batch=8"]
-    quick += ["table.n_fit=12", "table.n_held_out=12", "table.rounds=2", "table.seconds=0.002", "table.patience=0"]
+    quick += ["table.n_fit=12", "table.n_held_out=12", "table.rounds=2", "table.seconds=0.002", "table.retry_budget=0"]
     words = ["run", "mine.yaml", "--out", "run", *(word for change in quick for word in ("--set", change))]
     ran = subprocess.run([sys.executable, "plain.py", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -14,8 +14,8 @@ import torch
 from nas.export.bundle import parity_images
 from nas.export.verification.parity import check_parity
 from nas.objectives.evaluator import predict
-from nas.run.opening import open_pipeline
 from nas.run.pipeline import Pipeline
+from nas.run.resolve import open_pipeline
 from search_spaces import lower
 from search_spaces.space.baselines import baselines
 

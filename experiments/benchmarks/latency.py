@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--n-uniform", type=int, default=30)
     options = parser.parse_args()
     config = TableConfig(
-        rounds=options.rounds, n_fit=options.n_fit, n_held_out=options.n_held_out, greatest_minutes=options.minutes
+        rounds=options.rounds, n_fit=options.n_fit, n_held_out=options.n_held_out, time_budget_minutes=options.minutes
     )
     load = os.getloadavg()[0]
     of_space = table_of_space(options.space, options.device, config, options.tables)
@@ -46,7 +46,7 @@ def main() -> None:
     print("|---" * 11 + "|")
     print(
         f"| {table.space} | {table.device} | {len(table.measurements)} | {len(table.estimated)} | {report.minutes:.1f} "
-        f"| {report.n_held_out} | {report.mape:.2f} | {report.greatest_error:.1f} | {report.tau:.3f} "
+        f"| {report.n_held_out} | {report.mape:.2f} | {report.max_error:.1f} | {report.tau:.3f} "
         f"| {report.split_half:.2f} | {'yes' if report.is_valid else '; '.join(report.reasons)} |"
     )
     if options.n_uniform:

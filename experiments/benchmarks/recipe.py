@@ -27,7 +27,7 @@ OF_FLOAT_STAGE: dict[str, dict[str, float]] = {
     "distillation": {"distillation": 1.0},
     "half distillation": {"distillation": 0.5},
     "without label smoothing": {"label_smoothing": 0.0},
-    "shrinking from half": {"shrink_after": 0.5},
+    "shrinking from half": {"shrink_start": 0.5},
     "kurtosis 0.015": {"kurtosis": 0.015},
     "batch 128": {"batch_size": 128},
     "batch 16": {"batch_size": 16},
@@ -44,7 +44,7 @@ OF_FLOAT_STAGE: dict[str, dict[str, float]] = {
 OF_QUANTIZED_STAGE: dict[str, dict[str, float]] = {
     "half of the random networks in one format": {"uniform_share": 0.5},
     "quantized rate 0.05": {"quantized_learning_rate": 0.05},
-    "all formats at once": {"lower_bits": False},
+    "all formats at once": {"progressive_bits": False},
 }
 VARIANTS = OF_FLOAT_STAGE | OF_QUANTIZED_STAGE
 

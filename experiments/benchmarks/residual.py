@@ -13,8 +13,8 @@ from functools import partial
 import numpy as np
 from rich.progress import track
 
-from nas.run.opening import open_pipeline
-from predictors import ResidualPredictor, build_predictor, encode, ranking_quality, with_prior
+from nas.run.resolve import open_pipeline
+from predictors import ResidualPredictor, build_predictor, encode, ranking_metrics, with_prior
 from search_spaces.space.baselines import format_genes
 
 
@@ -48,7 +48,7 @@ def main() -> None:
     )
     build = partial(build_predictor, "gaussian_process", space)
     print(f"{len(floats)} float networks, {len(quantized)} quantized; tau of the float prediction by itself: ", end="")
-    print(f"{ranking_quality(both[:, -1], errors).tau:.3f}\n")
+    print(f"{ranking_metrics(both[:, -1], errors).tau:.3f}\n")
     print("| quantized networks learned from | alone | residual |\n|---|---|---|")
     for n in (size for size in (5, 10, 20, 40, 80) if 2 * size <= len(quantized)):
         taus = []
@@ -57,7 +57,7 @@ def main() -> None:
             few, rest = order[:n], order[n:]
             plain = build().fit(alone[few], errors[few]).predict(alone[rest])
             corrected = ResidualPredictor(build()).fit(both[few], errors[few]).predict(both[rest])
-            taus.append([ranking_quality(plain, errors[rest]).tau, ranking_quality(corrected, errors[rest]).tau])
+            taus.append([ranking_metrics(plain, errors[rest]).tau, ranking_metrics(corrected, errors[rest]).tau])
         mean, deviation = np.nanmean(taus, axis=0), np.nanstd(taus, axis=0)
         print(f"| {n} | {mean[0]:.3f} (sd {deviation[0]:.3f}) | {mean[1]:.3f} (sd {deviation[1]:.3f}) |")
 

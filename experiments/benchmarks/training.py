@@ -44,7 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    schedule = TrainingConfig(lower_bits=False).to_schedule()
+    schedule = TrainingConfig(progressive_bits=False).to_schedule()
     space = SPACES.get("mobilenet-28")()
     supernet = Supernet(space)
     optimizer = torch.optim.SGD(supernet.parameters(), lr=1e-3, momentum=0.9, nesterov=True)

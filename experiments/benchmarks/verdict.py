@@ -40,9 +40,9 @@ def main() -> None:
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2], help="processes that compute beside it")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=TableConfig.seconds, help="length of a burst")
-    parser.add_argument("--patience", type=float, default=TableConfig.patience)
+    parser.add_argument("--patience", type=float, default=TableConfig.retry_budget)
     options = parser.parse_args()
-    config = TableConfig(rounds=options.rounds, seconds=options.seconds, patience=options.patience)
+    config = TableConfig(rounds=options.rounds, seconds=options.seconds, retry_budget=options.retry_budget)
     columns = "busy,repeat,minutes,disturbed %,drift %,split-half %,MAPE %,tau,truth's tau,true MAPE %,true tau,valid"
     print(f"| {' | '.join(columns.split(','))} |")
     print("|---" * 12 + "|")

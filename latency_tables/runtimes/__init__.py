@@ -1,6 +1,6 @@
 """Runtimes that a table can be measured on, one a file."""
 
 from latency_tables.runtimes import onnxruntime, onnxruntime_web, openvino, tvm  # noqa: F401 - each registers itself
-from latency_tables.runtimes.runtime import BACKENDS, Backend, Runner
+from latency_tables.runtimes.runtime import RUNTIMES, Runner, Runtime
 
-__all__ = ["BACKENDS", "Backend", "Runner"]
+__all__ = ["RUNTIMES", "Runner", "Runtime"]

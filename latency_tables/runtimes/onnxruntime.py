@@ -8,7 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from latency_tables.runtimes.machine import has_vnni
-from latency_tables.runtimes.runtime import BACKENDS, Runner, timed
+from latency_tables.runtimes.runtime import RUNTIMES, Runner, timed
 from search_spaces.errors import InvalidInput
 
 OPTION_PREFIXES = ("session.", "optimization.", "memory.", "mlas.", "ep.")
@@ -21,11 +21,11 @@ class OnnxRuntime:
     process = 0
 
     def version(self) -> str:
-        """See `Backend`."""
+        """See `Runtime`."""
         return str(onnxruntime.__version__)
 
     def build(self, model: bytes, *, threads: int, options: Mapping[str, str]) -> Runner:
-        """See `Backend`; `options` are entries of onnxruntime's session configuration."""
+        """See `Runtime`; `options` are entries of onnxruntime's session configuration."""
         session = open_session(model, threads=threads, options=options)
         (taken,) = session.get_inputs()
         images = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
@@ -38,7 +38,7 @@ class OnnxRuntime:
         return timed(session.run_with_iobinding, binding)
 
     def outputs(self, model: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See `Backend`."""
+        """See `Runtime`."""
         session = open_session(model)
         (answers,) = session.run(None, {session.get_inputs()[0].name: images})
         return np.asarray(answers, dtype=np.float32)
@@ -75,4 +75,4 @@ def open_session(
     return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
 
 
-BACKENDS.register("onnxruntime")(OnnxRuntime())
+RUNTIMES.register("onnxruntime")(OnnxRuntime())

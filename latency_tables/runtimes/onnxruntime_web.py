@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_tables.runtimes.runtime import BACKENDS, Runner, missing
+from latency_tables.runtimes.runtime import RUNTIMES, Runner, missing
 from search_spaces.errors import InvalidInput
 
 SOURCE = Path(__file__).parent / "web"
@@ -38,12 +38,12 @@ class OnnxRuntimeWeb:
         return self._started().pid
 
     def version(self) -> str:
-        """See `Backend`."""
+        """See `Runtime`."""
         found = self._ask(version=True)
         return f"{found['version']} (node {found['node']})"
 
     def build(self, model: bytes, *, threads: int, options: Mapping[str, str]) -> Runner:
-        """See `Backend`; the input is a fixed wave."""
+        """See `Runtime`; the input is a fixed wave."""
         if unknown := sorted(set(options) - {"graphOptimizationLevel"}):
             raise InvalidInput(f"the options of onnxruntime-web are ['graphOptimizationLevel'], got {unknown}")
         session = _Session(self, model, threads, options)
@@ -54,7 +54,7 @@ class OnnxRuntimeWeb:
         return run
 
     def outputs(self, model: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See `Backend`."""
+        """See `Runtime`."""
         session = _Session(self, model, 1, {})
         found = self._ask(outputs=session.id, images=images.ravel().tolist())
         return np.array(found["values"], dtype=np.float32).reshape(found["shape"])
@@ -110,4 +110,4 @@ def _packages() -> Path:
     raise missing("onnxruntime-web", f"copy '{SOURCE}' to '{folders[-1]}' and run `npm ci` there, see docs/own-device.md")
 
 
-BACKENDS.register("onnxruntime-web")(OnnxRuntimeWeb())
+RUNTIMES.register("onnxruntime-web")(OnnxRuntimeWeb())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_tables.runtimes.runtime import BACKENDS, Runner, missing, timed
+from latency_tables.runtimes.runtime import RUNTIMES, Runner, missing, timed
 from search_spaces.errors import InvalidInput
 
 
@@ -18,11 +18,11 @@ class OpenVino:
     process = 0
 
     def version(self) -> str:
-        """See `Backend`."""
+        """See `Runtime`."""
         return str(_openvino().__version__)
 
     def build(self, model: bytes, *, threads: int, options: Mapping[str, str]) -> Runner:
-        """See `Backend`."""
+        """See `Runtime`."""
         request = _compile(model, threads, tuple(sorted(options.items()))).create_infer_request()
         taken = request.get_input_tensor(0)
         taken.data[:] = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
@@ -30,7 +30,7 @@ class OpenVino:
         return timed(request.infer)
 
     def outputs(self, model: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See `Backend`."""
+        """See `Runtime`."""
         answers = _compile(model, 1, ())(images)
         return np.asarray(answers[0], dtype=np.float32)
 
@@ -64,4 +64,4 @@ def _compile(model: bytes, threads: int, options: tuple[tuple[str, str], ...]) -
         ) from error
 
 
-BACKENDS.register("openvino")(OpenVino())
+RUNTIMES.register("openvino")(OpenVino())

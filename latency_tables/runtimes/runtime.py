@@ -14,7 +14,7 @@ Runner = Callable[[int], NDArray[np.float64]]
 """`run(n)` runs the model n times and returns the seconds of each run, shape `(n,)`."""
 
 
-class Backend(Protocol):
+class Runtime(Protocol):
     """A runtime. A new one is a file with a class of these methods, registered under its name.
 
     Its module imports the runtime only when it is used, so that every backend can be listed everywhere.
@@ -54,7 +54,7 @@ class Backend(Protocol):
         """Run a model with one input and one output once and return what it gives."""
 
 
-BACKENDS: Registry[Backend] = Registry("latency backend")
+RUNTIMES: Registry[Runtime] = Registry("latency backend")
 
 
 def timed(call: Callable[..., object], *arguments: object) -> Runner:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_tables.runtimes.runtime import BACKENDS, Runner, missing
+from latency_tables.runtimes.runtime import RUNTIMES, Runner, missing
 from search_spaces.errors import InvalidInput
 
 
@@ -23,11 +23,11 @@ class Tvm:
     process = 0
 
     def version(self) -> str:
-        """See `Backend`."""
+        """See `Runtime`."""
         return str(_tvm().__version__)
 
     def build(self, model: bytes, *, threads: int, options: Mapping[str, str]) -> Runner:
-        """See `Backend`."""
+        """See `Runtime`."""
         tvm = _tvm()
         if unknown := sorted(set(options) - {"mcpu"}):
             raise InvalidInput(f"the options of TVM are ['mcpu'], got {unknown}")
@@ -43,7 +43,7 @@ class Tvm:
         return run
 
     def outputs(self, model: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See `Backend`."""
+        """See `Runtime`."""
         tvm = _tvm()
         compiled, _ = _compile(model, "")
         answers = tvm.relax.VirtualMachine(compiled, tvm.cpu())["main"](tvm.runtime.tensor(images, tvm.cpu()))
@@ -80,4 +80,4 @@ def _compile(model: bytes, mcpu: str) -> tuple[Any, tuple[int, ...]]:
     return tvm.compile(module, target=target), shape
 
 
-BACKENDS.register("tvm")(Tvm())
+RUNTIMES.register("tvm")(Tvm())

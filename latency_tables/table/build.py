@@ -13,7 +13,7 @@ from latency_tables.table.latency_model import fit, graph_features, sort_parts
 from latency_tables.table.measure import Progress, measure_graphs, seconds_per_model
 from latency_tables.table.plan import Plan
 from latency_tables.table.table import LatencyTable
-from latency_tables.table.validate import judge
+from latency_tables.table.validate import validate
 from latency_tables.timing.protocol import Protocol, Timings
 from search_spaces.errors import InvalidInput
 
@@ -24,7 +24,7 @@ def build_table(
     protocol: Protocol,
     *,
     journal: Path | None = None,
-    greatest_minutes: float | None = None,
+    time_budget_minutes: float | None = None,
     announce: Callable[[int, int, float], None] = lambda n_parts, n_networks, minutes: None,
     progress: Progress = lambda done, total: None,
 ) -> LatencyTable:
@@ -35,17 +35,17 @@ def build_table(
         device: Runtime and threads.
         protocol: How each model is timed.
         journal: File in which timings are kept while measuring; an interrupted measurement goes on from it.
-        greatest_minutes: Blocks that cannot be timed within so many minutes are estimated.
+        time_budget_minutes: Blocks that cannot be timed within so many minutes are estimated.
         announce: Called before anything is timed, with the number of parts and of networks, and about how many minutes.
         progress: Called with timings done and in all.
 
     Raises:
-        InvalidInput: If `greatest_minutes` are too few.
+        InvalidInput: If `time_budget_minutes` are too few.
     """
     started = time.perf_counter()
     seconds = seconds_per_model(plan.reference, device, protocol)
-    if greatest_minutes is not None:
-        plan = plan.within(int(60 * greatest_minutes / seconds))
+    if time_budget_minutes is not None:
+        plan = plan.within(int(60 * time_budget_minutes / seconds))
     announce(len(plan.timed_parts), len(plan.networks), seconds * len(plan.graphs) / 60)
     heading = {"space": plan.space.name, "fingerprint": device.fingerprint(), "seconds": protocol.seconds}
     timings = measure_graphs(plan.graphs, plan.reference, device, protocol, heading, journal=journal, progress=progress)
@@ -54,7 +54,7 @@ def build_table(
 
 
 def assemble(plan: Plan, timings: Timings, device: str, fingerprint: Mapping[str, Any], minutes: float) -> LatencyTable:
-    """Fit a table on what was timed, here or elsewhere, and judge it.
+    """Fit a table on what was timed, here or on a remote device, and judge it.
 
     Args:
         plan: What was to be timed.
@@ -86,5 +86,5 @@ def assemble(plan: Plan, timings: Timings, device: str, fingerprint: Mapping[str
         estimated=estimated,
         reference_ms=timings.reference_ms,
         coefficients=tuple(map(float, coefficients)),
-        report=judge(measured[n_fit:], predicted, n_fit=n_fit, timings=timings, minutes=minutes),
+        report=validate(measured[n_fit:], predicted, n_fit=n_fit, timings=timings, minutes=minutes),
     )

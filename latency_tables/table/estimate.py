@@ -1,8 +1,8 @@
 """When there are more blocks than can be timed: which to time, and what the others will take.
 
-The joins are always timed, with the two blocks of each. Of the other blocks those are taken, one after another, of which the
-ones before tell least (the greatest posterior variance of a Gaussian process). What is left out is predicted from its MACs,
-its elements and its format.
+The transitions are always timed, with the two blocks of each. Of the other blocks those are taken, one after another, of
+which the ones before tell least (the greatest posterior variance of a Gaussian process). What is left out is predicted from
+its MACs, its elements and its format.
 
 Source: greedy choice by posterior variance, Krause et al. 2008 (JMLR 9:235), section 4, without its second term.
 """
@@ -32,7 +32,7 @@ def choose_parts(parts: Mapping[str, Graph], n: int) -> set[str]:
 
     Args:
         parts: By the names that `pricing.iterate_parts` gives.
-        n: At least as many as the joins need.
+        n: At least as many as the transitions need.
 
     Raises:
         InvalidInput: If `n` is smaller.
@@ -43,16 +43,17 @@ def choose_parts(parts: Mapping[str, Graph], n: int) -> set[str]:
             chosen |= {name, *name.split(BEHIND)[1:]}
     if n < len(chosen):
         raise InvalidInput(
-            f"the time allows {max(n, 0)} parts, but the joins between blocks alone need {len(chosen)}; allow more time"
+            f"the time allows {max(n, 0)} parts, but the transitions between blocks alone need {len(chosen)}; "
+            "allow more time"
         )
     blocks = _blocks(parts)
     rows = describe_blocks([parts[name] for name in blocks])
     kernel = RBF(np.sqrt(rows.shape[1]))(rows)
     for name in [*(b for b in blocks if b in chosen), *([""] * (n - len(chosen)))]:
-        place = blocks.index(name) if name else int(np.argmax(np.diag(kernel)))
-        chosen.add(blocks[place])
-        column = kernel[:, place]
-        kernel = kernel - np.outer(column, column) / (column[place] + NOISE)
+        index = blocks.index(name) if name else int(np.argmax(np.diag(kernel)))
+        chosen.add(blocks[index])
+        column = kernel[:, index]
+        kernel = kernel - np.outer(column, column) / (column[index] + NOISE)
     return chosen
 
 

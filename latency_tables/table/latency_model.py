@@ -1,14 +1,15 @@
-"""What a network is made of, as far as time goes: its blocks by signature, and the joins between two blocks.
+"""What a network is made of, as far as time goes: its blocks by signature, and the transitions between two blocks.
 
 A block is measured on its own, with float32 going in. What two blocks cost together differs from the sum: converting and
 reordering tensors falls away or comes on top. That depends, as measured, on little: the tensor's shape, the two formats,
-the operator that gives the tensor and those that take it. For each such join one pair of blocks is measured as a chain,
-and what it takes beyond the two alone is the price of the join. Prices of joins that differ in shape only lie on a line
-over the number of elements, which averages the noise of single ones.
+the operator that gives the tensor and those that take it. For each such transition one pair of blocks is measured as a
+chain, and what it takes beyond the two alone is the price of the transition. Prices of transitions that differ in shape only
+lie on a line over the number of elements, which averages the noise of single ones.
 
 A network's latency is a line over seven sums, fitted on whole networks: times of its float32 and of its integer blocks, how
-many there are of each, prices of its joins without and with a change of format, and how many joins change the format (a
-change costs more the more a network has around it). See docs/decisions/0005-joins-of-blocks.md for what was measured.
+many there are of each, prices of its transitions without and with a change of format, and how many transitions change the
+format (a change costs more the more a network has around it). See docs/decisions/0005-joins-of-blocks.md for what was
+measured.
 """
 
 import itertools
@@ -35,7 +36,7 @@ from search_spaces.space.space import Block, SearchSpace, connect
 FEATURES = ("float_ms", "integer_ms", "float_blocks", "integer_blocks", "kept_format_ms", "changed_format_ms", "changes")
 N_FEATURES = len(FEATURES)
 CALL = "call"
-BEHIND = " || "  # between the name of a join and the two blocks that it is measured with
+BEHIND = " || "  # between the name of a transition and the two blocks that it is measured with
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,13 @@ class Parts:
 
     Attributes:
         blocks: By signature of the block with its own quantizers; measured on its own, the call included.
-        joins: By name of the join: what two blocks take together beyond each alone, the call counted once; may be negative.
+        transitions: By name of the transition: what two blocks take together beyond each alone, the call counted once; may
+            be negative.
         call: An empty network: what a call costs by itself.
     """
 
     blocks: Mapping[str, float]
-    joins: Mapping[str, float]
+    transitions: Mapping[str, float]
     call: float
 
 
@@ -64,22 +66,22 @@ def block_key(block: Block) -> str:
     return signature(isolated(block))
 
 
-def gives(block: Block) -> str:
+def producer_key(block: Block) -> str:
     """Return what matters of a block for the one behind it: shape, format and the operator that gives the tensor."""
     last = block[-1]
     return f"{_shape(last)} {_format(block)} {type(last).__name__.lower()}"
 
 
-def takes(block: Block) -> str:
+def consumer_key(block: Block) -> str:
     """Return what matters of a block for the one before it: shape, format and the operators that take the tensor."""
     first = block[0]
     operators = sorted(type(taker).__name__.lower() for taker in consumers(block)[first.name])
     return f"{_shape(first)} {_format(block)} {' '.join(operators)}"
 
 
-def join_key(given: str, taken: str) -> str:
-    """Return the name of the join of what one block gives and the next takes."""
-    return f"join {given} > {taken}"
+def transition_key(producer: str, consumer: str) -> str:
+    """Return the name of the transition of what one block gives and the next takes."""
+    return f"join {producer} > {consumer}"
 
 
 def empty_graph() -> Graph:
@@ -98,10 +100,10 @@ def block_features(parts: Parts, block: Block) -> NDArray[np.float64]:
     return np.array([ms, 0, 1, 0, 0, 0, 0] if block[0].precision.is_float32 else [0, ms, 0, 1, 0, 0, 0], dtype=np.float64)
 
 
-def join_features(parts: Parts, given: str, taken: str) -> NDArray[np.float64]:
-    """Return what a join adds to the sums, shape `(7,)`."""
-    price = parts.joins[join_key(given, taken)]
-    keeps_format = given.split(" ")[1] == taken.split(" ")[1]
+def transition_features(parts: Parts, producer: str, consumer: str) -> NDArray[np.float64]:
+    """Return what a transition adds to the sums, shape `(7,)`."""
+    price = parts.transitions[transition_key(producer, consumer)]
+    keeps_format = producer.split(" ")[1] == consumer.split(" ")[1]
     return np.array([0, 0, 0, 0, price, 0, 0] if keeps_format else [0, 0, 0, 0, 0, price, 1], dtype=np.float64)
 
 
@@ -109,7 +111,9 @@ def graph_features(parts: Parts, graph: Graph) -> NDArray[np.float64]:
     """Return the sums of a whole network, shape `(7,)`."""
     blocks = [block for _, block in graph.arrivals]
     rows = [block_features(parts, block) for block in blocks]
-    rows += [join_features(parts, gives(before), takes(block)) for before, block in itertools.pairwise(blocks)]
+    rows += [
+        transition_features(parts, producer_key(before), consumer_key(block)) for before, block in itertools.pairwise(blocks)
+    ]
     total: NDArray[np.float64] = np.sum(rows, axis=0)
     return total
 
@@ -139,10 +143,10 @@ def fit(parts: Parts, graphs: Sequence[Graph], measured_ms: NDArray[np.float64])
     residual = 1.0 - rows @ start
     size[size == 0] = 1.0  # a sum that is zero in every network, such as changes where there is but one format
     ridge = np.diag(np.sqrt(RIDGE) * size)
-    least = np.full(len(start), -np.inf)
-    least[0] = -start[0]  # a call takes no less than nothing, however noisy the networks were
+    lower = np.full(len(start), -np.inf)
+    lower[0] = -start[0]  # a call takes no less than nothing, however noisy the networks were
     target = np.concatenate([residual, np.zeros(len(start))])
-    change = lsq_linear(np.vstack([rows, ridge]), target, bounds=(least, np.inf)).x
+    change = lsq_linear(np.vstack([rows, ridge]), target, bounds=(lower, np.inf)).x
     fitted: NDArray[np.float64] = start + change
     return fitted
 
@@ -153,23 +157,28 @@ RIDGE = 0.1
 def iterate_parts(space: SearchSpace) -> Iterator[tuple[str, Graph]]:
     """Yield a name and a graph for everything of a space that is measured besides whole networks, each once."""
     yield CALL, empty_graph()
-    givers: dict[str, Block] = {}
-    takers: dict[str, Block] = {}
+    producers: dict[str, Block] = {}
+    consumers_of: dict[str, Block] = {}
     seen = set()
     for block in sorted(space.distinct_blocks(), key=macs):
-        givers.setdefault(gives(block), block)  # the smallest block: what the pair adds stands out most
-        takers.setdefault(takes(block), block)
+        producers.setdefault(producer_key(block), block)  # the smallest block: what the pair adds stands out most
+        consumers_of.setdefault(consumer_key(block), block)
         if (key := block_key(block)) not in seen:
             seen.add(key)
             yield key, Graph(isolated(block))
-    for given, taken in join_kinds(space):
-        first, second = givers[given], takers[taken]
-        yield BEHIND.join([join_key(given, taken), block_key(first), block_key(second)]), chain_graph(first, second)
+    for producer, consumer in transition_kinds(space):
+        first, second = producers[producer], consumers_of[consumer]
+        yield (
+            BEHIND.join([transition_key(producer, consumer), block_key(first), block_key(second)]),
+            chain_graph(first, second),
+        )
 
 
-def join_kinds(space: SearchSpace) -> list[tuple[str, str]]:
-    """Return what is given and what is taken, for every kind of join in a space."""
-    kinds = {pair for factor in space.joins(gives, takes) for pair in factor.values.flat if pair is not None}
+def transition_kinds(space: SearchSpace) -> list[tuple[str, str]]:
+    """Return what is given and what is taken, for every kind of transition in a space."""
+    kinds = {
+        pair for factor in space.transitions(producer_key, consumer_key) for pair in factor.values.flat if pair is not None
+    }
     return sorted(kinds)
 
 
@@ -180,29 +189,31 @@ def sort_parts(ms: Mapping[str, float]) -> Parts:
         ms: By the names that `iterate_parts` gives.
 
     Raises:
-        KeyError: If the call is missing, or a block that a join was measured with.
+        KeyError: If the call is missing, or a block that a transition was measured with.
     """
     call = ms[CALL]
     blocks = {name: value for name, value in ms.items() if name != CALL and BEHIND not in name}
-    joins = {}
+    transitions = {}
     for name, value in ms.items():
         if BEHIND in name:
             key, first, second = name.split(BEHIND)
-            joins[key] = value - blocks[first] - blocks[second] + call
-    return Parts(blocks, _on_lines(joins), call)
+            transitions[key] = value - blocks[first] - blocks[second] + call
+    return Parts(blocks, _on_lines(transitions), call)
 
 
-def _on_lines(joins: Mapping[str, float]) -> dict[str, float]:
-    """Return the prices of joins, put on a line over the elements for those that differ in shape only."""
+def _on_lines(transitions: Mapping[str, float]) -> dict[str, float]:
+    """Return the prices of transitions, put on a line over the elements for those that differ in shape only."""
     alike: dict[str, list[str]] = {}
-    for key in joins:
+    for key in transitions:
         alike.setdefault(re.sub(r"[0-9x]*[0-9] ", "", key), []).append(key)
     found: dict[str, float] = {}
     for keys in alike.values():
         elements = [math.prod(map(int, key.split(" ")[1].split("x"))) / 1000 for key in keys]
         rows = np.column_stack([np.ones(len(keys)), elements])
         # A slope must pay for itself: it is drawn towards zero as if by half a thousand elements at no price.
-        line, *_ = np.linalg.lstsq(np.vstack([rows, [0.0, 0.5]]), np.array([*(joins[key] for key in keys), 0.0]), rcond=None)
+        line, *_ = np.linalg.lstsq(
+            np.vstack([rows, [0.0, 0.5]]), np.array([*(transitions[key] for key in keys), 0.0]), rcond=None
+        )
         found |= dict(zip(keys, map(float, rows @ line), strict=True))
     return found
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import onnx
 
 from latency_tables.device import Device
-from latency_tables.runtimes import BACKENDS, Runner
+from latency_tables.runtimes import RUNTIMES, Runner
 from latency_tables.table.latency_model import empty_graph
-from latency_tables.timing.interference import watching
+from latency_tables.timing.interference import monitoring
 from latency_tables.timing.journal import Journal
 from latency_tables.timing.measurement import Measurement
-from latency_tables.timing.protocol import Known, Protocol, Timings, time_model, time_models
+from latency_tables.timing.protocol import KnownTimings, Protocol, Timings, time_model, time_models
 from search_spaces.graph.graph import Graph
 from search_spaces.lowering import lower
 
@@ -46,14 +46,14 @@ def measure_graphs(
     kept = Journal(journal, heading)
     known = {key: value for key, value in kept.known.items() if key[0] in graphs and key[1] < protocol.rounds}
 
-    def keep(found: Known, done: int, total: int) -> None:
+    def keep(found: KnownTimings, done: int, total: int) -> None:
         kept.add(found)
         progress(done, total)
 
     builders = {name: _builder(graph, device) for name, graph in graphs.items()}
-    process = BACKENDS.get(device.backend).process
-    with watching(_reference(reference, device), threads=device.threads, process=process) as watch:
-        return time_models(builders, watch, protocol, reference_ms=reference_ms, known=known, on_timed=keep)
+    process = RUNTIMES.get(device.backend).process
+    with monitoring(_reference(reference, device), threads=device.threads, process=process) as monitor:
+        return time_models(builders, monitor, protocol, reference_ms=reference_ms, known=known, on_timed=keep)
 
 
 def measure_model(model: bytes, device: Device, protocol: Protocol) -> Measurement:
@@ -69,8 +69,8 @@ def measure_model(model: bytes, device: Device, protocol: Protocol) -> Measureme
     """
     model = _with_fixed_shapes(model)
     reference = _build(model, replace(device, threads=1))
-    with watching(reference, threads=device.threads, process=BACKENDS.get(device.backend).process) as watch:
-        return time_models({"model": lambda: _build(model, device)}, watch, protocol).measurements["model"]
+    with monitoring(reference, threads=device.threads, process=RUNTIMES.get(device.backend).process) as monitor:
+        return time_models({"model": lambda: _build(model, device)}, monitor, protocol).measurements["model"]
 
 
 def seconds_per_model(reference: Graph, device: Device, protocol: Protocol) -> float:
@@ -80,11 +80,11 @@ def seconds_per_model(reference: Graph, device: Device, protocol: Protocol) -> f
     started = time.perf_counter()
     build()
     first = time.perf_counter() - started
-    process = BACKENDS.get(device.backend).process
-    with watching(_reference(reference, device), threads=device.threads, process=process) as watch:
+    process = RUNTIMES.get(device.backend).process
+    with monitoring(_reference(reference, device), threads=device.threads, process=process) as monitor:
         started = time.perf_counter()
         for _ in range(3):
-            time_model(build(), watch, protocol.seconds, 0.0)
+            time_model(build(), monitor, protocol.seconds, 0.0)
         return first + protocol.rounds * (time.perf_counter() - started) / 3
 
 
@@ -108,4 +108,4 @@ def _builder(graph: Graph, device: Device) -> Callable[[], Runner]:
 
 
 def _build(model: bytes, device: Device) -> Runner:
-    return BACKENDS.get(device.backend).build(model, threads=device.threads, options=device.options)
+    return RUNTIMES.get(device.backend).build(model, threads=device.threads, options=device.options)

@@ -18,11 +18,11 @@ from latency_tables.table.latency_model import (
     N_FEATURES,
     Parts,
     block_features,
-    gives,
+    consumer_key,
     graph_features,
-    join_features,
+    producer_key,
     sort_parts,
-    takes,
+    transition_features,
 )
 from latency_tables.timing.measurement import Measurement
 from search_spaces.costs import FactorTable
@@ -42,7 +42,7 @@ class Report:
         n_fit: Whole networks that the fit saw.
         n_held_out: Whole networks of the verdict.
         mape: Mean absolute error of prediction against measurement, percent.
-        greatest_error: Greatest absolute error, percent.
+        max_error: Greatest absolute error, percent.
         tau: Kendall's tau between the two.
         split_half: Mean relative difference of the measured networks between rounds, percent: nothing can be better.
         disturbed: Share of the timings that were disturbed to the end, percent: a warning, no reason.
@@ -57,7 +57,7 @@ class Report:
     n_fit: int
     n_held_out: int
     mape: float
-    greatest_error: float
+    max_error: float
     tau: float
     split_half: float
     disturbed: float
@@ -110,16 +110,16 @@ class LatencyTable:
         if space not in self._prices:
             try:
                 blocks = [combine(lambda b: self._price(block_features, b) if b else 0.0, [f]) for f in space.blocks]
-                joins = [
-                    combine(lambda pair: self._price(join_features, *pair) if pair else 0.0, [factor])
-                    for factor in space.joins(gives, takes)
+                transitions = [
+                    combine(lambda pair: self._price(transition_features, *pair) if pair else 0.0, [factor])
+                    for factor in space.transitions(producer_key, consumer_key)
                 ]
             except KeyError as error:
                 raise InvalidInput(
                     f"the table of space '{self.space}' lacks the part {error}: the space has changed; measure it anew"
                 ) from error
             self._prices[space] = FactorTable(
-                tuple(f.reduced().astype(float) for f in [*blocks, *joins]), self.coefficients[0]
+                tuple(f.reduced().astype(float) for f in [*blocks, *transitions]), self.coefficients[0]
             )
         return self._prices[space]
 
@@ -162,7 +162,7 @@ class LatencyTable:
             "device": self.device,
             "fingerprint": dict(self.fingerprint),
             "space": self.space,
-            "measurements": {name: [list(m.rounds), list(m.undisturbed)] for name, m in self.measurements.items()},
+            "measurements": {name: [list(m.rounds), list(m.is_clean)] for name, m in self.measurements.items()},
             "estimated": dict(self.estimated),
             "reference_ms": self.reference_ms,
             "coefficients": list(self.coefficients),
@@ -199,6 +199,8 @@ class LatencyTable:
             if content["unit"] != "ms":
                 raise InvalidInput(f"'{origin}' must be in ms, got {content['unit']!r}")
             report = content["report"]
+            if "greatest_error" in report:  # its name before
+                report["max_error"] = report.pop("greatest_error")
             report["held_out"] = tuple((float(a), float(b)) for a, b in report["held_out"])
             report["reasons"] = tuple(report["reasons"])
             table = cls(
@@ -206,8 +208,8 @@ class LatencyTable:
                 fingerprint=content["fingerprint"],
                 space=content["space"],
                 measurements={
-                    name: Measurement(tuple(map(float, rounds)), tuple(map(bool, undisturbed)))
-                    for name, (rounds, undisturbed) in content["measurements"].items()
+                    name: Measurement(tuple(map(float, rounds)), tuple(map(bool, is_clean)))
+                    for name, (rounds, is_clean) in content["measurements"].items()
                 },
                 estimated={name: float(ms) for name, ms in content["estimated"].items()},
                 reference_ms=float(content["reference_ms"]),
@@ -218,11 +220,11 @@ class LatencyTable:
             times += [*table.estimated.values(), table.reference_ms]
             if not all(math.isfinite(ms) and ms > 0 for ms in times) or len(table.coefficients) != N_FEATURES + 1:
                 raise InvalidInput(f"'{origin}' holds times that are not positive numbers; measure anew")
-            names = ("mape", "greatest_error", "tau", "split_half", "disturbed", "minutes", "drift", "truth_tau")
+            names = ("mape", "max_error", "tau", "split_half", "disturbed", "minutes", "drift", "truth_tau")
             numbers = [getattr(table.report, name) for name in names]
             if not all(math.isfinite(number) for number in [*table.coefficients, *numbers]):
                 raise InvalidInput(f"'{origin}' holds numbers that are not finite; measure anew")
-            if any(len(m.rounds) != len(m.undisturbed) for m in table.measurements.values()):
+            if any(len(m.rounds) != len(m.is_clean) for m in table.measurements.values()):
                 raise InvalidInput(f"'{origin}' is damaged: rounds and marks differ in number; measure anew")
             dict(table.fingerprint), table.parts
             if content.get("digest") not in (None, digest):

@@ -8,17 +8,17 @@ from latency_tables.table.table import Report
 from latency_tables.timing.measurement import Measurement
 from latency_tables.timing.protocol import Timings
 
-GREATEST_MAPE = 5.0  # percent
+MAX_MAPE = 5.0  # percent
 MAPE_CEILING = 10.0  # percent, however badly the truth repeats
-LEAST_TAU = 0.9
+MIN_TAU = 0.9
 NOISY = 2.0  # percent: a truth that repeats to more than this exchanges neighbours by its noise
 TAU_OF_NOISY = 0.85  # asked of such a truth
 TAU_FLOOR = 0.6  # however little the order of the truth repeats
-GREATEST_SPLIT_HALF = 12.0  # percent
-GREATEST_DRIFT = 2.0  # times the speed at the beginning, or its inverse
+MAX_SPLIT_HALF = 12.0  # percent
+MAX_DRIFT = 2.0  # times the speed at the beginning, or its inverse
 
 
-def judge(
+def validate(
     measured: list[Measurement],
     predicted: NDArray[np.float64],
     *,
@@ -38,7 +38,7 @@ def judge(
         n_fit=n_fit,
         n_held_out=len(measured),
         **figures,
-        greatest_error=float(errors.max()),
+        max_error=float(errors.max()),
         disturbed=100 * timings.disturbed,
         drift=100 * timings.drift,
         is_valid=not reasons,
@@ -62,17 +62,17 @@ def doubts(*, mape: float, tau: float, split_half: float, truth_tau: float, drif
         truth_tau: Kendall's tau between the halves of the truth.
         drift: Change of the reference from the first round to the last, percent: at most to twice or half its time.
     """
-    allowed = min(max(GREATEST_MAPE, 2.5 * split_half), MAPE_CEILING)
-    least = LEAST_TAU if split_half <= NOISY else max(TAU_FLOOR, min(TAU_OF_NOISY, truth_tau))
+    max_mape = min(max(MAX_MAPE, 2.5 * split_half), MAPE_CEILING)
+    min_tau = MIN_TAU if split_half <= NOISY else max(TAU_FLOOR, min(TAU_OF_NOISY, truth_tau))
     found = []
-    if not mape <= allowed:
-        found.append(f"mean error {mape:.1f} % on held-out networks is above {allowed:.1f} %")
-    if not tau >= least:
-        found.append(f"Kendall tau {tau:.3f} on held-out networks is below {least:.3g}")
-    if not split_half <= GREATEST_SPLIT_HALF:
-        found.append(f"held-out networks repeat to {split_half:.1f} % only, not to {GREATEST_SPLIT_HALF:g} %")
+    if not mape <= max_mape:
+        found.append(f"mean error {mape:.1f} % on held-out networks is above {max_mape:.1f} %")
+    if not tau >= min_tau:
+        found.append(f"Kendall tau {tau:.3f} on held-out networks is below {min_tau:.3g}")
+    if not split_half <= MAX_SPLIT_HALF:
+        found.append(f"held-out networks repeat to {split_half:.1f} % only, not to {MAX_SPLIT_HALF:g} %")
     factor = 1 + drift / 100
-    if not 1 / GREATEST_DRIFT <= factor <= GREATEST_DRIFT:
+    if not 1 / MAX_DRIFT <= factor <= MAX_DRIFT:
         found.append(f"the machine changed its speed: at the end the reference took {factor:.1f} times as long as before")
     return tuple(found)
 

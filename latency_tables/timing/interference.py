@@ -15,7 +15,7 @@ STEADY = 0.02  # two medians of a warm model agree within
 CHECK_SECONDS = 0.001
 
 
-class Watch:
+class InterferenceMonitor:
     """Keeps an eye on the machine: times a small reference network, and tells whether others take the processor.
 
     Args:
@@ -23,7 +23,7 @@ class Watch:
         cores: Cores to choose from; with fewer than two the process stays where it is.
         process: Id of the process that computes, 0 for this one.
         clock: Replaced in tests.
-        waited: Seconds that the process has waited for a processor so far; replaced in tests.
+        cpu_wait: Seconds that the process has waited for a processor so far; replaced in tests.
     """
 
     def __init__(
@@ -33,13 +33,13 @@ class Watch:
         cores: tuple[int, ...] = (),
         process: int = 0,
         clock: Callable[[], float] = time.perf_counter,
-        waited: Callable[[], float] | None = None,
+        cpu_wait: Callable[[], float] | None = None,
     ) -> None:
         self.reference = reference
         self.cores = cores
         self.process = process
         self.clock = clock
-        self.waited = waited or (lambda: waited_seconds(process))
+        self.cpu_wait = cpu_wait or (lambda: cpu_wait_seconds(process))
         self._core = 0
         run_until_steady(reference, 20 * CHECK_SECONDS)
         self._n = max(5, int(CHECK_SECONDS / max(float(np.median(reference(20))), 1e-7)))
@@ -56,19 +56,19 @@ class Watch:
 
 
 @contextmanager
-def watching(reference: Runner, *, threads: int, process: int = 0) -> Iterator[Watch]:
+def monitoring(reference: Runner, *, threads: int, process: int = 0) -> Iterator[InterferenceMonitor]:
     """Give a watch that may move one thread from core to core, and afterwards put the process back on all its cores."""
     if threads > 1 or not hasattr(os, "sched_setaffinity"):
-        yield Watch(reference, process=process)
+        yield InterferenceMonitor(reference, process=process)
         return
     allowed = os.sched_getaffinity(process)
     try:
-        yield Watch(reference, cores=tuple(sorted(allowed)), process=process)
+        yield InterferenceMonitor(reference, cores=tuple(sorted(allowed)), process=process)
     finally:
         os.sched_setaffinity(process, allowed)
 
 
-def waited_seconds(process: int = 0) -> float:
+def cpu_wait_seconds(process: int = 0) -> float:
     """Return how long the threads of a process (0: this one) were ready to run but had no processor; 0 where unknown.
 
     Source: Linux, /proc/PID/task/TID/schedstat, second number, nanoseconds.

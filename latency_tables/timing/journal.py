@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from latency_tables.timing.protocol import Known, Timing
+from latency_tables.timing.protocol import KnownTimings, Timing
 from search_spaces.errors import InvalidInput
 
 
@@ -23,7 +23,7 @@ class Journal:
 
     def __init__(self, path: Path | None, heading: Mapping[str, object]) -> None:
         self.path = path
-        self.known: Known = {}
+        self.known: KnownTimings = {}
         if path is None:
             return
         try:
@@ -35,7 +35,7 @@ class Journal:
         except OSError as error:
             raise InvalidInput(f"cannot use the journal '{path}': {error.strerror}; remove it to measure anew") from error
 
-    def add(self, found: Known) -> None:
+    def add(self, found: KnownTimings) -> None:
         """Append timings."""
         if self.path is not None:
             with self.path.open("a") as file:
@@ -47,17 +47,17 @@ class Journal:
             self.path.unlink(missing_ok=True)
 
 
-def _read(text: str, heading: Mapping[str, object]) -> Known:
-    known: Known = {}
+def _read(text: str, heading: Mapping[str, object]) -> KnownTimings:
+    known: KnownTimings = {}
     first, *lines = text.splitlines() or [""]
     if first != json.dumps(heading):
         return known
     for line in lines:
         try:
-            name, round_, units, undisturbed, reference_ms = json.loads(line)
+            name, round_, units, is_clean, reference_ms = json.loads(line)
             if not (0 < float(units) < float("inf") and 0 < float(reference_ms) < float("inf")):
                 break
-            known[str(name), int(round_)] = Timing(float(units), bool(undisturbed), float(reference_ms))
+            known[str(name), int(round_)] = Timing(float(units), bool(is_clean), float(reference_ms))
         except (ValueError, TypeError):
             break
     return known
@@ -65,4 +65,4 @@ def _read(text: str, heading: Mapping[str, object]) -> Known:
 
 def _line(item: tuple[tuple[str, int], Timing]) -> str:
     key, timing = item
-    return json.dumps([*key, timing.units, timing.undisturbed, timing.reference_ms])
+    return json.dumps([*key, timing.units, timing.is_clean, timing.reference_ms])

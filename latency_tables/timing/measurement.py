@@ -11,17 +11,17 @@ class Measurement:
 
     Attributes:
         rounds: Milliseconds found in each round.
-        undisturbed: Whether the machine was undisturbed, for each round.
+        is_clean: Whether the machine was undisturbed, for each round.
     """
 
     rounds: tuple[float, ...]
-    undisturbed: tuple[bool, ...]
+    is_clean: tuple[bool, ...]
 
     @property
     def counted(self) -> tuple[float, ...]:
         """The undisturbed rounds if these are at least half; otherwise all."""
-        pairs = zip(self.rounds, self.undisturbed, strict=True)
-        return tuple(ms for ms, fine in pairs if fine) if 2 * sum(self.undisturbed) >= len(self.rounds) else self.rounds
+        pairs = zip(self.rounds, self.is_clean, strict=True)
+        return tuple(ms for ms, fine in pairs if fine) if 2 * sum(self.is_clean) >= len(self.rounds) else self.rounds
 
     @property
     def ms(self) -> float:

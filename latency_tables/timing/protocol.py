@@ -7,7 +7,7 @@ ratio. Models take turns, round after round, and the mean of the middle half of 
 which another process took the processor, or the reference changed, is repeated, on the next core, for as long as patience
 lasts; after that it is marked. See docs/decisions/0003-timing-on-shared-machines.md for what was measured.
 
-Needs NumPy only, so that it runs on a device elsewhere; see `kit.py`.
+Needs NumPy only, so that it runs on a remote device; see `latency_tables/remote`.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from latency_tables.runtimes.runtime import Runner
-from latency_tables.timing.interference import PERCENTILE, Watch, run_until_steady
+from latency_tables.timing.interference import PERCENTILE, InterferenceMonitor, run_until_steady
 from latency_tables.timing.measurement import Measurement
 from search_spaces.errors import InvalidInput
 
 WARM_UP = 0.4  # of a burst, at most
 DRIFT = 0.05  # of the reference during a burst; single checks of a quiet machine scatter by +-2.5 %
-GREATEST_WAIT = 0.03  # share of a burst in which the model waited for a processor
+MAX_CPU_WAIT = 0.03  # share of a burst in which the model waited for a processor
 IMPATIENCE = 4.0  # a timing may take this many times as much patience as an even share of what is left
 
 
@@ -36,18 +36,18 @@ class Protocol:
     Attributes:
         rounds: Rounds over all models, at least 2.
         seconds: Length of a burst; at least three runs, however long they take.
-        patience: Seconds that may be spent on repeating disturbed bursts, on average for each model and round.
+        retry_budget: Seconds that may be spent on repeating disturbed bursts, on average for each model and round.
     """
 
     rounds: int = 20
     seconds: float = 0.01
-    patience: float = 0.02
+    retry_budget: float = 0.02
 
     def __post_init__(self) -> None:
         if self.rounds < 2:
             raise InvalidInput(f"rounds must be 2 or more, or nothing is known of how well times repeat; got {self.rounds}")
-        if not (self.seconds > 0 and self.patience >= 0):
-            raise InvalidInput(f"seconds must be above 0 and patience 0 or more, got {self.seconds} and {self.patience}")
+        if not (self.seconds > 0 and self.retry_budget >= 0):
+            raise InvalidInput(f"seconds must be above 0 and patience 0 or more, got {self.seconds} and {self.retry_budget}")
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,16 @@ class Timing:
 
     Attributes:
         units: 20th percentile of the runs, in units of the reference.
-        undisturbed: Whether the machine was undisturbed.
+        is_clean: Whether the machine was undisturbed.
         reference_ms: What the reference took beside it.
     """
 
     units: float
-    undisturbed: bool
+    is_clean: bool
     reference_ms: float
 
 
-Known = dict[tuple[str, int], Timing]
+KnownTimings = dict[tuple[str, int], Timing]
 """By name of the model and round."""
 
 
@@ -86,75 +86,75 @@ class Timings:
     drift: float
 
 
-def time_model(run: Runner, watch: Watch, seconds: float, patience: float) -> tuple[Timing, float]:
+def time_model(run: Runner, monitor: InterferenceMonitor, seconds: float, retry_budget: float) -> tuple[Timing, float]:
     """Time one model once.
 
     Args:
         run: The model.
-        watch: Keeps an eye on the machine.
+        monitor: Keeps an eye on the machine.
         seconds: Length of the burst.
-        patience: Seconds that may be spent on repeating it.
+        retry_budget: Seconds that may be spent on repeating it.
 
     Returns:
         The timing, and the patience used.
     """
-    watch.next_core()
+    monitor.next_core()
     median = run_until_steady(run, WARM_UP * seconds)
     n = max(3, int(np.ceil(seconds / median)))
     lost = 0.0
     while True:
-        started, waited_before = watch.clock(), watch.waited()
-        before = watch.check()
+        started, wait_before = monitor.clock(), monitor.cpu_wait()
+        before = monitor.check()
         durations = run(n)
-        after = watch.check()
-        taken = watch.clock() - started
+        after = monitor.check()
+        taken = monitor.clock() - started
         reference_ms = (before + after) / 2
-        undisturbed = watch.waited() - waited_before <= GREATEST_WAIT * taken and abs(before - after) <= DRIFT * reference_ms
-        if undisturbed or lost + taken > patience:
+        is_clean = monitor.cpu_wait() - wait_before <= MAX_CPU_WAIT * taken and abs(before - after) <= DRIFT * reference_ms
+        if is_clean or lost + taken > retry_budget:
             units = 1e3 * float(np.percentile(durations, PERCENTILE)) / reference_ms
-            return Timing(units, undisturbed, reference_ms), lost
+            return Timing(units, is_clean, reference_ms), lost
         lost += taken
-        watch.next_core()
+        monitor.next_core()
 
 
 def time_models(
     builders: Mapping[str, Callable[[], Runner]],
-    watch: Watch,
+    monitor: InterferenceMonitor,
     protocol: Protocol,
     *,
     reference_ms: float | None = None,
-    known: Known | None = None,
-    on_timed: Callable[[Known, int, int], None] = lambda found, done, total: None,
+    known: KnownTimings | None = None,
+    on_timed: Callable[[KnownTimings, int, int], None] = lambda found, done, total: None,
 ) -> Timings:
     """Time many models by the protocol.
 
     Args:
         builders: By name of the model; built anew in each round, so that the luck of one session is averaged out.
-        watch: Keeps an eye on the machine.
+        monitor: Keeps an eye on the machine.
         protocol: Settings.
         reference_ms: What all times are scaled to; None: the 20th percentile of the reference while measuring.
         known: What an interrupted measurement already found; not measured again.
         on_timed: Called after each model with what was found, and how many of how many timings are done.
     """
-    found: Known = dict(known or {})
+    found: KnownTimings = dict(known or {})
     total = len(builders) * protocol.rounds
-    patience = protocol.patience * total
+    retry_budget = protocol.retry_budget * total
     for round_ in range(protocol.rounds):
         for name, build in builders.items():
             if (name, round_) not in found:
-                allowed = IMPATIENCE * patience / (total - len(found))
-                timing, lost = time_model(build(), watch, protocol.seconds, min(allowed, patience))
+                allowed = IMPATIENCE * retry_budget / (total - len(found))
+                timing, lost = time_model(build(), monitor, protocol.seconds, min(allowed, retry_budget))
                 found[name, round_] = timing
-                patience -= lost
+                retry_budget -= lost
                 on_timed({(name, round_): timing}, len(found), total)
     timings = {name: [found[name, round_] for round_ in range(protocol.rounds)] for name in builders}
     everything = [timing for row in timings.values() for timing in row]
     if reference_ms is None:
         reference_ms = float(np.percentile([timing.reference_ms for timing in everything], PERCENTILE))
     measurements = {
-        name: Measurement(tuple(t.units * reference_ms for t in row), tuple(t.undisturbed for t in row))
+        name: Measurement(tuple(t.units * reference_ms for t in row), tuple(t.is_clean for t in row))
         for name, row in timings.items()
     }
-    disturbed = float(np.mean([not timing.undisturbed for timing in everything]))
+    disturbed = float(np.mean([not timing.is_clean for timing in everything]))
     first, last = (np.median([row[i].reference_ms for row in timings.values()]) for i in (0, -1))
     return Timings(measurements, reference_ms, disturbed, float(last / first - 1))

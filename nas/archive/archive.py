@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, create_trial
 
-from nas.archive.storage import explained, open_study, without_password
+from nas.archive.storage import open_study, translate_errors, without_password
 from search_spaces.errors import InvalidInput
 from search_spaces.space.baselines import formats
 from search_spaces.space.space import Genomes, SearchSpace
@@ -45,7 +45,7 @@ class Archive:
         self._shown = without_password(storage)
         self._known: dict[str, FrozenTrial] = {}
         self._n_read = 0
-        with explained(self._shown):
+        with translate_errors(self._shown):
             self._study, theirs = open_study(study, storage, mine)
             differing = [key for key in mine if theirs.get(key) != mine[key]]
             if not differing:
@@ -59,7 +59,7 @@ class Archive:
 
     def lookup(self, genomes: Genomes) -> list[dict[str, float] | None]:
         """Return the measured values of each genome, or None where there are none; also what others have added meanwhile."""
-        with explained(self._shown):
+        with translate_errors(self._shown):
             self._read()
         trials = [self._known.get(self._text(genome)) for genome in genomes]
         return [self._values(trial) if trial else None for trial in trials]
@@ -85,7 +85,7 @@ class Archive:
                     **{name: float(values[name][i]) for name in self.names[1:]},
                 },
             )
-            with explained(self._shown):
+            with translate_errors(self._shown):
                 self._study.add_trial(trial)
             self._known.setdefault(self._text(genome), trial)
 

@@ -29,7 +29,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 @contextmanager
-def explained(shown: str) -> Iterator[None]:
+def translate_errors(shown: str) -> Iterator[None]:
     """Turn what a database raises into one sentence.
 
     Args:
@@ -106,7 +106,7 @@ def owner(storage: str, study: str, claimed_by: str) -> str:
     Raises:
         InvalidInput: If the database cannot be opened.
     """
-    with explained(without_password(storage)):
+    with translate_errors(without_password(storage)):
         return open_study(study, storage, {"owner": claimed_by})[1]["owner"]
 
 
@@ -116,7 +116,7 @@ def has_study(storage: str, study: str) -> bool:
     Raises:
         InvalidInput: If it cannot be opened.
     """
-    with explained(without_password(storage)):
+    with translate_errors(without_password(storage)):
         return study in optuna.study.get_all_study_names(open_storage(storage))
 
 
@@ -126,7 +126,7 @@ def drop_study(storage: str, study: str) -> None:
     Raises:
         InvalidInput: If it cannot be opened.
     """
-    with explained(without_password(storage)), suppress(KeyError):
+    with translate_errors(without_password(storage)), suppress(KeyError):
         optuna.delete_study(study_name=study, storage=open_storage(storage))
 
 

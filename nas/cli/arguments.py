@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_source(train)
     train.set_defaults(verb="train")
 
-    measure = verbs.add_parser("measure", help="measure a latency table, here or, by a kit, on a device elsewhere")
+    measure = verbs.add_parser("measure", help="measure a latency table, here or, by a benchmark bundle, on a remote device")
     _add_source(measure, optional=True)
     measure.add_argument("--space", help="measure this search space by itself, outside a run")
     text = "with --space: YAML file of a device, or the name of a runtime (default: onnxruntime, 1 thread)"
@@ -47,11 +47,11 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument(
         "--again", action="store_true", help="measure even if there is a table; with --from: put that result in its place"
     )
-    elsewhere = measure.add_mutually_exclusive_group()
-    text = "measure nothing: write one file that measures on a device elsewhere, by `python KIT`"
-    elsewhere.add_argument("--pack", metavar="KIT", help=text)
-    elsewhere.add_argument(
-        "--from", dest="result", metavar="RESULT", help="take what such a kit has measured, or a CSV file"
+    remote = measure.add_mutually_exclusive_group()
+    text = "measure nothing: write one file that measures on a remote device, by `python BUNDLE`"
+    remote.add_argument("--pack", metavar="BUNDLE", help=text)
+    remote.add_argument(
+        "--from", dest="result", metavar="RESULT", help="take what such a bundle has measured, or a CSV file"
     )
     _add_require_valid(measure)
     measure.set_defaults(verb="measure")

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _pipeline(options: argparse.Namespace) -> "Pipeline":
-    from nas.run.opening import open_pipeline
+    from nas.run.resolve import open_pipeline
 
     limits = [f"search.{key}.{limit}" for key in ("max", "min") for limit in getattr(options, key, [])]
     return open_pipeline(options.source, options.out, (*options.set, *limits))
@@ -54,10 +54,10 @@ def _locked_pipeline(options: argparse.Namespace) -> "Iterator[Pipeline]":
 
 def _run(options: argparse.Namespace) -> int:
     with _locked_pipeline(options) as pipeline:
-        pipeline.check_limits()
+        pipeline.check_constraints()
         if not _table_passes(pipeline, options):
             return 1
-        pipeline.check_limits()
+        pipeline.check_constraints()
         pipeline.train()
         _search_and_print(pipeline, options)
         _write_report(pipeline)
@@ -66,9 +66,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from nas.events import processes
+    from nas.events import distributed
 
-    with processes.joined(), _locked_pipeline(options) as pipeline:
+    with distributed.session(), _locked_pipeline(options) as pipeline:
         pipeline.train()
     return 0
 
@@ -77,23 +77,23 @@ def _measure(options: argparse.Namespace) -> int:
     if (options.space is None) == (options.source is None):
         raise InvalidInput("`hwnas measure` takes an experiment or run folder, or --space NAME; give exactly one of them")
     from nas.events.progress import console
-    from nas.report.table import print_verdict
+    from nas.report.table import print_validation
     from nas.run.experiment import TableConfig
     from nas.run.tables import table_of_space
 
     lock: AbstractContextManager[None]
     if options.space is None:
         pipeline = _pipeline(options)
-        devices, take = [latencies.device for latencies in pipeline.latencies], pipeline.take_result
+        devices, take = [latencies.device for latencies in pipeline.latencies], pipeline.import_results
         lock = pipeline.run.locked()
     else:
-        config = TableConfig(greatest_minutes=options.minutes, rounds=options.rounds)
+        config = TableConfig(time_budget_minutes=options.minutes, rounds=options.rounds)
         devices = [table_of_space(options.space, options.device, config, options.tables)]
         take, lock = devices[0].take, nullcontext()
     if options.pack:
         if options.minutes:
-            raise InvalidInput("--minutes and --pack cannot be combined: a kit times every block")
-        packed = next((device for device in devices if device.config.elsewhere), devices[0])
+            raise InvalidInput("--minutes and --pack cannot be combined: a benchmark bundle times every block")
+        packed = next((device for device in devices if device.config.remote), devices[0])
         packed.pack(Path(options.pack))
         runtime = packed.device.backend
         print(
@@ -108,7 +108,7 @@ def _measure(options: argparse.Namespace) -> int:
             else [d.measure(again=options.again) for d in devices]
         )
     for table in tables:
-        print_verdict(table, console)
+        print_validation(table, console)
     for device in devices:
         print(f"table: {device.path}")
     return 0 if all(table.report.is_valid for table in tables) or not options.require_valid_table else 1
@@ -116,14 +116,14 @@ def _measure(options: argparse.Namespace) -> int:
 
 def _table_passes(pipeline: "Pipeline", options: argparse.Namespace) -> bool:
     tables = pipeline.measure()
-    pipeline.print_verdict()
+    pipeline.print_validation()
     return all(table.report.is_valid for table in tables) or not options.require_valid_table
 
 
 def _search(options: argparse.Namespace) -> int:
     with _locked_pipeline(options) as pipeline:
         if options.require_valid_table and not all(table.report.is_valid for table in pipeline.tables()):
-            pipeline.print_verdict()
+            pipeline.print_validation()
             return 1
         _search_and_print(pipeline, options)
     return 0
@@ -141,7 +141,7 @@ def _search_and_print(pipeline: "Pipeline", options: argparse.Namespace) -> None
         measure = RunMeasure(str(pipeline.run.path.resolve()), threads) if options.workers > 1 else None
         result = pipeline.search(measure=measure, workers=options.workers)
     print_front(pipeline.run.front(), pipeline.run.baselines())
-    pipeline.print_verdict()
+    pipeline.print_validation()
     if result is not None:
         print_search(pipeline.space, result, pipeline.run.path)
 
@@ -163,8 +163,8 @@ def _front(options: argparse.Namespace) -> int:
     if options.device and options.against:
         raise InvalidInput("--device and --against cannot be combined: the other run has latencies of its own device")
     if options.device:
-        from nas.run.opening import open_run
-        from nas.run.overview import find_table, rescored
+        from nas.run.measurements import find_table, rescored
+        from nas.run.resolve import open_run
 
         pipeline = open_run(options.run)
         scores = rescored(pipeline, find_table(pipeline, options.device))
@@ -176,7 +176,7 @@ def _front(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from nas.run.opening import open_run
+    from nas.run.resolve import open_run
 
     return _write_report(open_run(options.run))
 
@@ -184,16 +184,16 @@ def _report(options: argparse.Namespace) -> int:
 def _write_report(pipeline: "Pipeline") -> int:
     from nas.events.files import write_atomically
     from nas.report.page import render
-    from nas.run.summary import summarize
+    from nas.run.content import report_content
 
-    write_atomically(pipeline.run.report, render(summarize(pipeline)).encode())
+    write_atomically(pipeline.run.report, render(report_content(pipeline)).encode())
     print(f"report: {pipeline.run.report}")
     return 0
 
 
 def _dashboard(options: argparse.Namespace) -> int:
     from nas.run.dashboard import serve
-    from nas.run.opening import open_run
+    from nas.run.resolve import open_run
 
     pipeline = open_run(options.run)
     _ = pipeline.errors  # of a run that was searched; a damaged archive is named
@@ -202,12 +202,12 @@ def _dashboard(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from nas.run.opening import open_run
+    from nas.run.resolve import open_run
 
     pipeline = open_run(options.run)
     forms = {"target": options.target, "dynamic_batch": options.dynamic_batch, "int4": options.int4}
     _export_one(pipeline, options.id, options.to, **forms)
-    pipeline.print_verdict()
+    pipeline.print_validation()
     return 0
 
 
@@ -228,14 +228,14 @@ def _bench(options: argparse.Namespace) -> int:
     from nas.run.tables import named_device
 
     config = named_device(options.device)
-    if config.elsewhere:
-        raise InvalidInput(f"the device '{config.name}' is elsewhere; `hwnas bench` times on this machine")
+    if config.remote:
+        raise InvalidInput(f"the device '{config.name}' is remote; `hwnas bench` times on this machine")
     print(bench(Path(options.folder), config.to_device(), options.rounds))
     return 0
 
 
 def _finetune(options: argparse.Namespace) -> int:
-    from nas.run.opening import open_run
+    from nas.run.resolve import open_run
 
     if not 1 <= options.epochs <= 10_000:
         raise InvalidInput(f"--epochs must be in 1..10000, got {options.epochs}")
@@ -270,17 +270,17 @@ def _print_parity(path: Path, parity: dict[str, Any], trained: str) -> None:
 
 
 def _spaces(_: argparse.Namespace) -> int:
-    from nas.report.listings import print_spaces
+    from nas.report.listings import list_spaces
 
-    print_spaces()
+    list_spaces()
     return 0
 
 
 def _devices(options: argparse.Namespace) -> int:
-    from nas.report.listings import print_devices
+    from nas.report.listings import list_devices
     from nas.run.tables import tables_folder
 
-    print_devices(tables_folder(options.tables))
+    list_devices(tables_folder(options.tables))
     return 0
 
 

@@ -18,8 +18,8 @@ def shift(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
     if pixels == 0:
         return images
     n, _, height, width = images.shape
-    least = images.amin(dim=(0, 2, 3), keepdim=True)
-    padded = least.repeat(n, 1, height + 2 * pixels, width + 2 * pixels)
+    lowest = images.amin(dim=(0, 2, 3), keepdim=True)
+    padded = lowest.repeat(n, 1, height + 2 * pixels, width + 2 * pixels)
     padded[:, :, pixels:-pixels, pixels:-pixels] = images
     offsets = torch.randint(0, 2 * pixels + 1, (2, n, 1), generator=generator)
     rows = offsets[0] + torch.arange(height)

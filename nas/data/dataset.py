@@ -69,8 +69,8 @@ class Dataset:
 def read_in_words(data: Dataset) -> list[str]:
     """Return what was read, in a line, and further lines on what is likely to be a mistake."""
     images = data.x_train
-    least, greatest = images.min(axis=(0, 2, 3)), images.max(axis=(0, 2, 3))
-    ranges = [f"{low:g} to {high:g}" for low, high in zip(least, greatest, strict=True)]
+    lowest, highest = images.min(axis=(0, 2, 3)), images.max(axis=(0, 2, 3))
+    ranges = [f"{low:g} to {high:g}" for low, high in zip(lowest, highest, strict=True)]
     values = ranges[0] if len(set(ranges)) == 1 else f"by channel {'; '.join(ranges)}"
     channels, height, width = data.image_shape
     lines = [
@@ -79,7 +79,7 @@ def read_in_words(data: Dataset) -> list[str]:
     ]
     if (images == images[0]).all():
         return [*lines, "warning: all training images are alike: nothing can be learned from them"]
-    constant = [str(i) for i, (low, high) in enumerate(zip(least, greatest, strict=True)) if low == high]
+    constant = [str(i) for i, (low, high) in enumerate(zip(lowest, highest, strict=True)) if low == high]
     if constant:
         lines.append(f"warning: channel {', '.join(constant)} is the same in every pixel of every image: it tells nothing")
     return lines

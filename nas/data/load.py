@@ -14,7 +14,7 @@ from nas.data.image_folder import read_image_folder
 from nas.data.npz import read_npz
 from search_spaces.errors import InvalidInput
 
-MOST_CLASSES = 100_000
+MAX_CLASSES = 100_000
 OWN_DATA = ("npz", "image_folder")  # data sets that lie where a user has put them
 
 
@@ -108,8 +108,8 @@ def _checked(
         raise InvalidInput(f"{split} labels must have shape ({len(x)},), one for each image; got {labels.shape}")
     if labels.dtype.kind not in "ui":
         raise InvalidInput(f"{split} labels must be integers, got {labels.dtype}")
-    if labels.min() < 0 or labels.max() >= MOST_CLASSES:
-        raise InvalidInput(f"{split} labels must be in 0..{MOST_CLASSES - 1}, got {labels.min()}..{labels.max()}")
+    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
+        raise InvalidInput(f"{split} labels must be in 0..{MAX_CLASSES - 1}, got {labels.min()}..{labels.max()}")
     return x, labels.astype(np.int64)
 
 

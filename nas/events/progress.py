@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from nas.events import processes
+from nas.events import distributed
 
 
 def terminal(*, stderr: bool = False) -> Console:
@@ -33,7 +33,7 @@ def progress_bar(label: str) -> Iterator[Update]:
     Args:
         label: What is going on.
     """
-    if not console.is_terminal and processes.is_first():
+    if not console.is_terminal and distributed.is_main():
         yield lines_of(label, lambda text: console.print(text, soft_wrap=True))
         return
     whole = Column(no_wrap=True, min_width=7)
@@ -46,7 +46,7 @@ def progress_bar(label: str) -> Iterator[Update]:
         TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
     )
     with Progress(
-        *columns, console=console, disable=not processes.is_first(), speed_estimate_period=120, expand=True
+        *columns, console=console, disable=not distributed.is_main(), speed_estimate_period=120, expand=True
     ) as progress:
         task = progress.add_task(label, total=None, note="")
 

@@ -16,10 +16,10 @@ from latency_tables.timing.measurement import Measurement
 from nas.data.augment import shift
 from nas.data.dataset import Dataset
 from nas.export.card import PREDICT, card
-from nas.export.least_runtime import check_runtime, least_onnxruntime
+from nas.export.min_runtime import check_runtime, min_onnxruntime
 from nas.export.targets.qonnx import has_qonnx
-from nas.export.targets.targets import DEFAULT, TARGETS, Shipped, Target
-from nas.export.verification.parity import Parity, answers, check_parity, is_narrow
+from nas.export.targets.targets import DEFAULT, TARGETS, Deployed, Target
+from nas.export.verification.parity import Parity, check_parity, is_sub8bit, predictions
 from nas.export.verification.verify import SUMS
 from nas.objectives.evaluator import Evaluator, predict
 from search_spaces.costs import graph_costs
@@ -31,7 +31,7 @@ from search_spaces.space.baselines import formats
 
 N_PARITY_IMAGES = 10_000
 N_SAMPLES = 8
-LEAST_AGREEMENT_OF_OPENVINO = 95.0  # percent: it rounds in its own way where it fuses operators
+MIN_AGREEMENT_OF_OPENVINO = 95.0  # percent: it rounds in its own way where it fuses operators
 
 
 class ParityFailed(CheckFailed):
@@ -68,7 +68,7 @@ def export_bundle(
             below 8 bits, where `model.onnx` cannot say how many there are, if its package is installed.
         dynamic_batch: Whether `model.onnx` takes any number of images at once.
         int4: Whether `model.onnx` stores weights of up to 4 bits two a byte; see `search_spaces.lower`.
-        time_file: Times `model.onnx` on the device of the facts; None where that is elsewhere.
+        time_file: Times `model.onnx` on the device of the facts; None where that is remote.
 
     Raises:
         InvalidInput: If the folder holds something or cannot be written, or the target is unknown or its tool missing,
@@ -112,7 +112,7 @@ def export_bundle(
             "ir_version": IR_VERSION,
             "bytes": len(content),
             "int4": int4,
-            "least_onnxruntime": least_onnxruntime(model),
+            "min_onnxruntime": min_onnxruntime(model),
         },
         "costs": graph_costs(graph),
         "measured": measured,
@@ -125,26 +125,26 @@ def export_bundle(
         raise InvalidInput(f"cannot write to '{folder}': {error.strerror}") from error
     try:
         (draft / "model.onnx").write_bytes(content)
-        shipped = Shipped(graph, weights, lower(graph, weights), images, expected)
-        agreements = {name: _agreement(write(shipped, draft), expected, parity, name) for name, write in targets.items()}
-        proof = parity.to_dict() | {"targets": agreements}
+        deployed = Deployed(graph, weights, lower(graph, weights), images, expected)
+        agreements = {name: _agreement(write(deployed, draft), expected, parity, name) for name, write in targets.items()}
+        verification = parity.to_dict() | {"targets": agreements}
         (draft / "subnet.json").write_text(json.dumps(subnet, indent=1) + "\n")
-        (draft / "parity.json").write_text(json.dumps(proof, indent=1) + "\n")
+        (draft / "parity.json").write_text(json.dumps(verification, indent=1) + "\n")
         (draft / "README.md").write_text(card(subnet, graph, parity, data, agreements))
         (draft / "predict.py").write_text(PREDICT)
-        np.savez(draft / "samples.npz", images=images[:N_SAMPLES], logits=answers(model, images[:N_SAMPLES]))
-        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(draft.iterdir())}
-        (draft / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+        np.savez(draft / "samples.npz", images=images[:N_SAMPLES], logits=predictions(model, images[:N_SAMPLES]))
+        checksums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(draft.iterdir())}
+        (draft / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in checksums.items()))
         for path in (draft, *draft.iterdir()):
             path.chmod(0o755 if path.is_dir() else 0o644)
         draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return proof
+    return verification
 
 
 def _targets(graph: Graph, asked: str) -> dict[str, Target]:
-    names = {asked} - {DEFAULT} | ({"qonnx"} if is_narrow(graph) and has_qonnx() else set())
+    names = {asked} - {DEFAULT} | ({"qonnx"} if is_sub8bit(graph) and has_qonnx() else set())
     return {name: TARGETS.get(name) for name in sorted(names)}
 
 
@@ -158,7 +158,7 @@ def _agreement(
     """
     same = logits.argmax(axis=1) == expected[: len(logits)].argmax(axis=1)
     agreement = 100 * float(same.mean())
-    required = LEAST_AGREEMENT_OF_OPENVINO if target == "openvino" else parity.required_agreement
+    required = MIN_AGREEMENT_OF_OPENVINO if target == "openvino" else parity.required_agreement
     if agreement < required and (~same).sum() > 1:
         raise ParityFailed(
             f"the subnet is not exported: of {len(same)} answers by {target} {agreement:.2f} % equal the trained network's, "

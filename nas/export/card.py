@@ -25,7 +25,7 @@ import onnxruntime
 
 folder = Path(__file__).parent
 subnet, samples = json.loads((folder / "subnet.json").read_text()), np.load(folder / "samples.npz")
-here, least = onnxruntime.__version__, subnet["onnx"]["least_onnxruntime"]
+here, least = onnxruntime.__version__, subnet["onnx"]["min_onnxruntime"]
 if list(map(int, here.split(".")[:2])) < list(map(int, least.split("."))):
     sys.exit(f"model.onnx needs onnxruntime {least} or newer, this is {here}")
 session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
@@ -105,7 +105,7 @@ def _file(subnet: Mapping[str, Any], graph: Graph) -> str:
     stored = ", weights of up to 4 bits two a byte" if narrow else ""
     return (
         f"`model.onnx` has {onnx['bytes']:,} bytes{stored} (opset {onnx['opset']}, IR version {onnx['ir_version']}); it "
-        f"needs onnxruntime {onnx['least_onnxruntime']} or newer"
+        f"needs onnxruntime {onnx['min_onnxruntime']} or newer"
     )
 
 

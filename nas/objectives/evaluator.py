@@ -9,8 +9,8 @@ from torch import Tensor
 
 from nas.data.dataset import Dataset
 from nas.supernet.calibrate import calibrate
-from nas.supernet.deploy import FoldedLayers
-from nas.supernet.executor import run
+from nas.supernet.deploy import DeployedLayers
+from nas.supernet.executor import execute
 from nas.supernet.supernet import Calibration, Supernet
 from search_spaces.graph.graph import Graph
 from search_spaces.space.space import Genomes
@@ -64,5 +64,5 @@ class Evaluator:
 @torch.no_grad()
 def predict(supernet: Supernet, graph: Graph, calibration: Calibration, images: Tensor) -> Tensor:
     """Return the logits of one subnet as it would be shipped, shape `(n, n_classes)`."""
-    layers = FoldedLayers(supernet.fold(graph, calibration))
-    return torch.cat([run(graph, batch, layers) for batch in torch.split(images, BATCH)])
+    layers = DeployedLayers(supernet.fold(graph, calibration))
+    return torch.cat([execute(graph, batch, layers) for batch in torch.split(images, BATCH)])

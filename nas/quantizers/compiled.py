@@ -38,12 +38,12 @@ def compiled_quantizer() -> tuple[FakeQuantize, ChooseScale]:
 
 
 @torch.no_grad()
-def _compiled_choose_scale(values: Tensor, high: int) -> Tensor:
+def _compiled_choose_scale(values: Tensor, qmax: int) -> Tensor:
     """`choose_scale`; see there."""
-    if high >= 127:
-        return choose_scale(values, high)
+    if qmax >= 127:
+        return choose_scale(values, qmax)
     magnitudes = values.abs().contiguous()  # never a view
-    scales: Tensor = _compiled(search_scale)(magnitudes, scale_settings(high, values.device))
+    scales: Tensor = _compiled(search_scale)(magnitudes, scale_settings(qmax, values.device))
     return scales
 
 
@@ -51,10 +51,10 @@ class _CompiledFakeQuantize(torch.autograd.Function):
     """`fake_quantize` with its gradients written out; see there for arguments and source."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+    def forward(ctx: Any, values: Tensor, scale: Tensor, qmin: int, qmax: int) -> Tensor:
         if not (values.is_contiguous() or values.is_contiguous(memory_format=torch.channels_last)):
             values = values.contiguous()
-        settings = torch.tensor((float(scale), low, high), device=values.device)
+        settings = torch.tensor((float(scale), qmin, qmax), device=values.device)
         ctx.save_for_backward(values, settings)
         rounded: Tensor = _compiled(_forward)(_flat(values), settings)
         return rounded.as_strided(values.shape, values.stride())
@@ -80,14 +80,14 @@ def _flat(tensor: Tensor) -> Tensor:
 
 
 def _forward(values: Tensor, settings: Tensor) -> Tensor:
-    scale, low, high = settings.unbind()
-    return (values / scale).round().clamp(low, high) * scale
+    scale, qmin, qmax = settings.unbind()
+    return (values / scale).round().clamp(qmin, qmax) * scale
 
 
 def _backward(values: Tensor, settings: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    scale, low, high = settings.unbind()
+    scale, qmin, qmax = settings.unbind()
     scaled = values / scale
-    clamped = scaled.clamp(low, high)
+    clamped = scaled.clamp(qmin, qmax)
     inside = scaled == clamped
     of_scale = torch.where(inside, clamped.round() - scaled, clamped)
     return torch.where(inside, gradient, 0), (gradient * of_scale).sum()

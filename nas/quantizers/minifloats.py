@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nas.quantizers.integers import LEAST_SCALE, refuse_nan
+from nas.quantizers.integers import MIN_SCALE, refuse_nan
 from search_spaces.precision.formats import NumberFormat
 
 
@@ -18,7 +18,7 @@ def choose_minifloat_scale(values: Tensor, number_format: NumberFormat) -> Tenso
     Returns:
         Shape `(rows,)`, positive, in units of `values`.
     """
-    return values.abs().amax(dim=1).clamp(min=LEAST_SCALE) / number_format.greatest
+    return values.abs().amax(dim=1).clamp(min=MIN_SCALE) / number_format.max_value
 
 
 def quantize_minifloat(values: Tensor, scale: Tensor, number_format: NumberFormat) -> Tensor:
@@ -33,14 +33,14 @@ def quantize_minifloat(values: Tensor, scale: Tensor, number_format: NumberForma
 
 def fake_quantize_minifloat(values: Tensor, scale: Tensor, number_format: NumberFormat) -> Tensor:
     """Quantize and dequantize, with gradients as those of `nas.quantizers.integers.fake_quantize`."""
-    greatest = number_format.greatest
+    greatest = number_format.max_value
     scaled = (values / scale).clamp(-greatest, greatest)
     return (scaled + (_round(scaled.detach(), number_format) - scaled).detach()) * scale
 
 
 def _round(scaled: Tensor, number_format: NumberFormat) -> Tensor:
     """Round to multiples of a step that doubles with the exponent; subnormal numbers have that of the least exponent."""
-    least_exponent = 2 - (1 << (number_format.exponent_bits - 1))
+    min_exponent = 2 - (1 << (number_format.exponent_bits - 1))
     exponents = torch.frexp(scaled).exponent - 1
-    steps = torch.ldexp(torch.ones_like(scaled), exponents.clamp(min=least_exponent) - number_format.mantissa_bits)
-    return ((scaled / steps).round() * steps).clamp(-number_format.greatest, number_format.greatest)
+    steps = torch.ldexp(torch.ones_like(scaled), exponents.clamp(min=min_exponent) - number_format.mantissa_bits)
+    return ((scaled / steps).round() * steps).clamp(-number_format.max_value, number_format.max_value)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.table import Column, Table
 
-from latency_tables.runtimes import BACKENDS
+from latency_tables.runtimes import RUNTIMES
 from latency_tables.runtimes.machine import cpu_model, has_vnni
 from latency_tables.table.latency_model import iterate_parts
 from nas.events.progress import terminal
@@ -15,7 +15,7 @@ from search_spaces.errors import InvalidInput
 from search_spaces.space.baselines import formats
 
 
-def print_spaces() -> None:
+def list_spaces() -> None:
     """Print every registered space with its size."""
     table = Table(Column("space", no_wrap=True), "networks", "choices", "parts", "formats")
     for name in SPACES:
@@ -25,13 +25,13 @@ def print_spaces() -> None:
     terminal().print(table)
 
 
-def print_devices(folder: Path) -> None:
+def list_devices(folder: Path) -> None:
     """Print the machine, the runtimes found on it, and the tables in a folder."""
     console = terminal()
     console.print(f"{cpu_model()}, {os.cpu_count()} cores, VNNI {'yes' if has_vnni() else 'no'}")
     table, missing = Table(Column("runtime", no_wrap=True), "version", "integers computed as such"), []
-    for name in BACKENDS:
-        backend = BACKENDS.get(name)
+    for name in RUNTIMES:
+        backend = RUNTIMES.get(name)
         try:
             version = backend.version()
         except InvalidInput as error:

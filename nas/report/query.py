@@ -9,7 +9,8 @@ import pandas as pd
 
 from latency_tables.table.table import LatencyTable
 from nas.events.progress import terminal
-from nas.report.table import describe, print_front, print_verdict, to_text
+from nas.events.renamed import renamed_columns
+from nas.report.table import describe, print_front, print_validation, to_text
 from nas.search.columns import numbers, select
 from nas.search.pareto import knee, non_dominated
 from search_spaces.errors import InvalidInput, NothingFound, did_you_mean
@@ -87,7 +88,7 @@ def print_query(name: str, scores: Scores, query: Query, form: str, other: Score
         print((rows.to_string(index=False) if form == "table" else to_text(rows, form)).rstrip())
     for table in tables:
         if table:
-            print_verdict(table, terminal(stderr=True))
+            print_validation(table, terminal(stderr=True))
 
 
 def _rows(scores: Scores, query: Query) -> pd.DataFrame:
@@ -133,6 +134,7 @@ def _comparison(name: str, scores: Scores, other_name: str, other: Scores, front
 
 
 def _known(names: Sequence[str], known: Sequence[str], option: str = "--columns") -> list[str]:
+    names = renamed_columns(names, f"{option} ")
     if unknown := [name for name in names if name not in known]:
         hint = did_you_mean(unknown[0], known)
         raise InvalidInput(f"{option} must be one of {', '.join(known)}; got '{unknown[0]}'{hint}")
@@ -143,6 +145,7 @@ def _limits(option: str, texts: Sequence[str]) -> dict[str, float]:
     limits: dict[str, float] = {}
     for text in texts:
         name, equals, value = text.partition("=")
+        (name,) = renamed_columns([name], f"{option} ")
         try:
             limit = float(value)
         except ValueError:

@@ -6,7 +6,7 @@ import numpy as np
 
 from nas.search import evolve, exact_front, hypervolume
 from nas.search.study import SearchResult
-from predictors import RidgePredictor, encode, judge, linear_table
+from predictors import RidgePredictor, assess, encode, linear_table
 from search_spaces.costs import cost_table
 from search_spaces.space.space import SearchSpace
 
@@ -24,10 +24,10 @@ def print_search(space: SearchSpace, result: SearchResult, run: Path) -> None:
     print(f"the search {ending}; {len(errors)} networks measured")
     if result.failed:
         print(f"{len(result.failed)} more could not be measured: {', '.join(result.failed[:5])}")
-    found = judge(space, result.genomes, errors, result.predictors.get("error"))
+    found = assess(space, result.genomes, errors, result.predictors.get("error"))
     if found is None:
         return
-    print(f"predictor of the error ({found.name}): {found.quality.words} (cross-validated); {found.curve.advice}")
+    print(f"predictor of the error ({found.name}): {found.metrics.words} (cross-validated); {found.curve.advice}")
     if more := min(found.curve.more, space.size - len(errors)):
         noise = " --set search.noise=0" if result.stopped_early else ""
         print(f"to measure {more} more: `hwnas search {run} --set search.n_measurements={len(errors) + more}{noise}`")

@@ -106,7 +106,7 @@ def describe(table: LatencyTable) -> str:
     return f"{facts['backend']} {facts['version']}, {facts['threads']} thread(s), {facts.get('cpu', table.device)}{doubt}"
 
 
-def verdict(table: LatencyTable, *, advise: bool = True) -> str:
+def validation_summary(table: LatencyTable, *, advise: bool = True) -> str:
     """Return sentences on how far a latency table can be trusted, what disturbed it, and how to get a better one or not."""
     report = table.report
     numbers = (
@@ -118,7 +118,7 @@ def verdict(table: LatencyTable, *, advise: bool = True) -> str:
     if report.is_valid:
         return numbers
     way_out = (
-        "close other programs and measure it again by `hwnas measure` with --again; of a device elsewhere, bring a new "
+        "close other programs and measure it again by `hwnas measure` with --again; of a remote device, bring a new "
         "result by --from and --again"
     )
     return f"{numbers}. NOT VALID: {'; '.join([*report.reasons, way_out] if advise else report.reasons)}"
@@ -126,13 +126,13 @@ def verdict(table: LatencyTable, *, advise: bool = True) -> str:
 
 def print_plan(n_parts: int, n_networks: int, minutes: float) -> None:
     """Say what is about to be measured and how long that takes, on the error output, before it begins."""
-    text = f"timing {n_parts} blocks and joins and {n_networks} whole networks, about {minutes:.1f} minutes"
+    text = f"timing {n_parts} blocks and transitions and {n_networks} whole networks, about {minutes:.1f} minutes"
     terminal(stderr=True).print(text)
 
 
-def print_verdict(table: LatencyTable, console: Console) -> None:
+def print_validation(table: LatencyTable, console: Console) -> None:
     """Print how far a latency table can be trusted, loudly if it cannot."""
-    console.print(verdict(table), style="" if table.report.is_valid else "bold red")
+    console.print(validation_summary(table), style="" if table.report.is_valid else "bold red")
 
 
 def _cells(row: "pd.Series[Any]", shown: Mapping[str, tuple[str, str]]) -> list[str]:

@@ -6,7 +6,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from nas.archive.storage import explained, open_storage, without_password
+from nas.archive.storage import open_storage, translate_errors, without_password
 from nas.events.progress import console
 from search_spaces.errors import InvalidInput
 
@@ -54,7 +54,7 @@ def serve(url: str, port: int) -> None:
         way_out = "install it with `pip install 'hwnas[dashboard]'`"
         raise InvalidInput(f"optuna-dashboard is not installed; {way_out}") from error
     try:
-        with explained(without_password(url)):
+        with translate_errors(without_password(url)):
             application = dashboard.wsgi(open_storage(url))
         server = make_server(LOOPBACK, port, application, server_class=_Server, handler_class=_Local)
     except OSError as error:

@@ -12,13 +12,14 @@ from typing import Any
 
 from latency_tables.analytical import Accelerator
 from latency_tables.device import Device
+from nas.events.renamed import renamed_experiment, renamed_keys
 from nas.run.yaml import build, override, read_yaml
 from nas.training.schedule import Schedule
 from search_spaces.errors import InvalidInput
 
-OBJECTIVES = ("error", "latency_ms", "size_bytes", "macs", "modelled_ms", "modelled_mj")
-MODELLED = OBJECTIVES[4:]
-ELSEWHERE = "latency_ms@"  # followed by the name of one of `more_devices`
+OBJECTIVES = ("error", "latency_ms", "size_bytes", "macs", "estimated_ms", "estimated_mj")
+ESTIMATED = OBJECTIVES[4:]
+OTHER_DEVICE = "latency_ms@"  # followed by the name of one of `more_devices`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class DataConfig:
     """Validation images taken from the training images; 0 means a sixth."""
 
     def __post_init__(self) -> None:
-        _between("data.n_val", self.n_val, 0, 10**9)
+        _check_range("data.n_val", self.n_val, 0, 10**9)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,19 +63,19 @@ class TrainingConfig:
     """Of the loss on labels."""
     clip_norm: float = 5.0
     """Greatest norm of the gradient."""
-    shift_pixels: int = 1
+    random_translate: int = 1
     """Training images are moved by up to so many pixels."""
     distillation: float = 0.0
     """Share of the other networks' loss that the answers of the largest give instead of the labels, 0 to 1."""
-    shrink_after: float = 0.0
+    shrink_start: float = 0.0
     """Share of the float stage in which the largest network is trained alone."""
-    lower_bits: bool = True
+    progressive_bits: bool = True
     """Formats join one by one over the first half of the quantized stage; without, all at its start."""
     uniform_share: float = 0.0
     """Share of the random networks that have one format throughout."""
     kurtosis: float = 0.0
     """Weight of a regularizer that spreads weights evenly for few bits; EQ-Net has 0.015."""
-    start_from: str = ""
+    init_from: str = ""
     """File of trained weights, as another run's supernet.safetensors, to begin with."""
     compile: bool = True
     """Compile the quantizer: several times faster, once some seconds, needs a C++ compiler."""
@@ -83,26 +84,28 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("float_epochs", "quantized_epochs", "warmup_epochs"):
-            _between(f"training.{name}", getattr(self, name), 0, 100_000)
-        _between("training.distillation", self.distillation, 0, 1)
-        _between("training.n_random", self.n_random, 0, 64)
-        _between("training.shift_pixels", self.shift_pixels, 0, 64)
-        _between("training.batch_size", self.batch_size, 2, 65_536)
-        _between("training.momentum", self.momentum, 0, 0.999)
-        _between("training.weight_decay", self.weight_decay, 0, 1)
-        _between("training.label_smoothing", self.label_smoothing, 0, 0.99)
+            _check_range(f"training.{name}", getattr(self, name), 0, 100_000)
+        _check_range("training.distillation", self.distillation, 0, 1)
+        _check_range("training.n_random", self.n_random, 0, 64)
+        _check_range("training.random_translate", self.random_translate, 0, 64)
+        _check_range("training.batch_size", self.batch_size, 2, 65_536)
+        _check_range("training.momentum", self.momentum, 0, 0.999)
+        _check_range("training.weight_decay", self.weight_decay, 0, 1)
+        _check_range("training.label_smoothing", self.label_smoothing, 0, 0.99)
         for name in ("learning_rate", "quantized_learning_rate"):
-            _between(f"training.{name}", getattr(self, name), 1e-9, 10)
-        _between("training.shrink_after", self.shrink_after, 0, 1)
-        _between("training.uniform_share", self.uniform_share, 0, 1)
-        _between("training.kurtosis", self.kurtosis, 0, 1e3)
-        _between("training.clip_norm", self.clip_norm, 1e-9, 1e9)
-        _between("training.float_epochs + training.quantized_epochs", self.float_epochs + self.quantized_epochs, 1, 200_000)
+            _check_range(f"training.{name}", getattr(self, name), 1e-9, 10)
+        _check_range("training.shrink_start", self.shrink_start, 0, 1)
+        _check_range("training.uniform_share", self.uniform_share, 0, 1)
+        _check_range("training.kurtosis", self.kurtosis, 0, 1e3)
+        _check_range("training.clip_norm", self.clip_norm, 1e-9, 1e9)
+        _check_range(
+            "training.float_epochs + training.quantized_epochs", self.float_epochs + self.quantized_epochs, 1, 200_000
+        )
 
     def to_schedule(self) -> Schedule:
         """Return what the trainer takes: all of this but the weights to start from."""
         settings = asdict(self)
-        del settings["start_from"]
+        del settings["init_from"]
         return Schedule(**settings)
 
 
@@ -112,8 +115,8 @@ class DeviceConfig:
 
     label: str = ""
     """Name of the device in file names; empty: made of runtime and threads."""
-    elsewhere: bool = False
-    """The device is not this machine: kits measure there, see docs/own-device.md; needs a label."""
+    remote: bool = False
+    """The device is not this machine: benchmark bundles measure there, see docs/own-device.md; needs a label."""
     backend: str = "onnxruntime"
     """Runtime; `hwnas devices` lists them."""
     threads: int = 1
@@ -124,10 +127,10 @@ class DeviceConfig:
     """Further settings of the runtime."""
 
     def __post_init__(self) -> None:
-        if self.elsewhere and not self.label:
-            raise InvalidInput("a device elsewhere needs a label, as `label: raspberry-pi-5`")
-        _between("device.threads", self.threads, 1, 1024)
-        _between("device.batch", self.batch, 1, 65_536)
+        if self.remote and not self.label:
+            raise InvalidInput("a remote device needs a label, as `label: raspberry-pi-5`")
+        _check_range("device.threads", self.threads, 1, 1024)
+        _check_range("device.batch", self.batch, 1, 65_536)
 
     @property
     def name(self) -> str:
@@ -137,7 +140,7 @@ class DeviceConfig:
     def to_device(self) -> Device:
         """Return the device that this describes."""
         settings = asdict(self)
-        del settings["elsewhere"]
+        del settings["remote"]
         return Device(**settings)
 
     @classmethod
@@ -147,7 +150,7 @@ class DeviceConfig:
         Raises:
             InvalidInput: If the file is missing or not YAML, or its content is wrong.
         """
-        device = build(cls, read_yaml(path, "device"), str(path))
+        device = build(cls, renamed_keys("device", read_yaml(path, "device"), str(path)), str(path))
         assert isinstance(device, cls)
         return device
 
@@ -164,18 +167,18 @@ class TableConfig:
     """Rounds over everything that is measured."""
     seconds: float = 0.01
     """Length of a burst of runs of one model in a round."""
-    patience: float = 0.02
+    retry_budget: float = 0.02
     """Seconds to repeat disturbed bursts, on average for each model and round."""
-    greatest_minutes: float = 0
+    time_budget_minutes: float = 0
     """Blocks that cannot be timed within so many minutes are estimated; 0: all are timed."""
 
     def __post_init__(self) -> None:
-        _between("table.n_fit", self.n_fit, 10, 10_000)
-        _between("table.n_held_out", self.n_held_out, 10, 10_000)
-        _between("table.rounds", self.rounds, 2, 1000)
-        _between("table.patience", self.patience, 0, 3600)
-        _between("table.seconds", self.seconds, 1e-4, 60)
-        _between("table.greatest_minutes", self.greatest_minutes, 0, 100_000)
+        _check_range("table.n_fit", self.n_fit, 10, 10_000)
+        _check_range("table.n_held_out", self.n_held_out, 10, 10_000)
+        _check_range("table.rounds", self.rounds, 2, 1000)
+        _check_range("table.retry_budget", self.retry_budget, 0, 3600)
+        _check_range("table.seconds", self.seconds, 1e-4, 60)
+        _check_range("table.time_budget_minutes", self.time_budget_minutes, 0, 100_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +186,7 @@ class SearchConfig:
     """Search for the front."""
 
     objectives: tuple[str, ...] = ("error", "latency_ms", "size_bytes")
-    """Any of error, latency_ms, size_bytes, macs, latency_ms@NAME of a further device, and modelled_ms or modelled_mj."""
+    """Any of error, latency_ms, size_bytes, macs, latency_ms@NAME of a further device, and estimated_ms or estimated_mj."""
     n_measurements: int = 150
     """Networks whose error is measured."""
     strategy: str = "predictor"
@@ -204,22 +207,22 @@ class SearchConfig:
     """The same from below."""
 
     def __post_init__(self) -> None:
-        if unknown := [name for name in self.objectives if name not in OBJECTIVES and not name.startswith(ELSEWHERE)]:
+        if unknown := [name for name in self.objectives if name not in OBJECTIVES and not name.startswith(OTHER_DEVICE)]:
             raise InvalidInput(f"search.objectives must be among {list(OBJECTIVES)}, got {unknown}")
         if not self.objectives or len(set(self.objectives)) != len(self.objectives):
             raise InvalidInput(f"search.objectives must name each objective once, got {list(self.objectives)}")
         for key, limits in (("max", self.max), ("min", self.min)):
-            if unknown := [name for name in limits if name not in OBJECTIVES[1:] and not name.startswith(ELSEWHERE)]:
+            if unknown := [name for name in limits if name not in OBJECTIVES[1:] and not name.startswith(OTHER_DEVICE)]:
                 raise InvalidInput(f"search.{key} limits any of {list(OBJECTIVES[1:])}, got {unknown}")
             if bad := {name: limit for name, limit in limits.items() if not 0 < limit < math.inf}:
                 raise InvalidInput(f"search.{key} must be above 0 and finite, got {bad}")
         if crossed := [name for name in self.max if self.min.get(name, 0) > self.max[name]]:
             raise InvalidInput(f"search.min must not exceed search.max, but does for {crossed}")
-        _between("search.tuning_trials", self.tuning_trials, 0, 10_000)
-        _between("search.batch", self.batch, 0, 100_000)
-        _between("search.noise", self.noise, 0, 100)
-        _between("search.n_measurements", self.n_measurements, 4, 1_000_000)
-        _between("search.n_calibration", self.n_calibration, 2, 1_000_000)
+        _check_range("search.tuning_trials", self.tuning_trials, 0, 10_000)
+        _check_range("search.batch", self.batch, 0, 100_000)
+        _check_range("search.noise", self.noise, 0, 100)
+        _check_range("search.n_measurements", self.n_measurements, 4, 1_000_000)
+        _check_range("search.n_calibration", self.n_calibration, 2, 1_000_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,17 +258,17 @@ class Experiment:
             )
         if self.accelerator:
             Accelerator.from_dict(self.accelerator, "accelerator")
-        elif wanted := [name for name in MODELLED if name in {*self.search.objectives, *self.search.max, *self.search.min}]:
+        elif wanted := [name for name in ESTIMATED if name in {*self.search.objectives, *self.search.max, *self.search.min}]:
             raise InvalidInput(f"search names {wanted}, which an accelerator gives, but the experiment has no `accelerator`")
         names = [device.name for device in (self.device, *self.more_devices)]
         if len(set(names)) != len(names):
             raise InvalidInput(f"each device needs a name of its own, got {names}; give them labels")
-        known = {f"{ELSEWHERE}{name}" for name in names[1:]}
+        known = {f"{OTHER_DEVICE}{name}" for name in names[1:]}
         named = {*self.search.objectives, *self.search.max, *self.search.min}
-        if unknown := sorted(name for name in named if name.startswith(ELSEWHERE) and name not in known):
+        if unknown := sorted(name for name in named if name.startswith(OTHER_DEVICE) and name not in known):
             raise InvalidInput(f"search names {unknown}, but more_devices gives {sorted(known)}")
-        _between("seed", self.seed, 0, 2**32 - 1)
-        _between("threads", self.threads, 1, 1024)
+        _check_range("seed", self.seed, 0, 2**32 - 1)
+        _check_range("threads", self.threads, 1, 1024)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, as YAML and JSON hold them."""
@@ -286,7 +289,7 @@ class Experiment:
         Raises:
             InvalidInput: If a key is unknown, a type is wrong or a value is out of range.
         """
-        experiment = build(cls, content, origin)
+        experiment = build(cls, renamed_experiment(content, origin), origin)
         assert isinstance(experiment, cls)
         return experiment
 
@@ -307,6 +310,6 @@ class Experiment:
         return cls.from_dict(content, str(path))
 
 
-def _between(name: str, value: float, least: float, greatest: float) -> None:
-    if not least <= value <= greatest:
-        raise InvalidInput(f"{name} must be in {least:g}..{greatest:g}, got {value:g}")
+def _check_range(name: str, value: float, lower: float, upper: float) -> None:
+    if not lower <= value <= upper:
+        raise InvalidInput(f"{name} must be in {lower:g}..{upper:g}, got {value:g}")

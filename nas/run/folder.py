@@ -16,8 +16,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from nas.archive.storage import sqlite_url
-from nas.events import processes
+from nas.events import distributed
 from nas.events.files import write_atomically
+from nas.events.renamed import COLUMNS, renamed_columns
 from nas.objectives.table_files import read_table
 from nas.report.query import Scores
 from nas.run.experiment import Experiment
@@ -45,7 +46,7 @@ class RunFolder:
         self.archive = path / "archive.db"
         self.front_csv = path / "front.csv"
         self.baselines_csv = path / "baselines.csv"
-        self.front_sums = path / "front.sha256"
+        self.front_checksums = path / "front.sha256"
         self.front_png = path / "front.png"
         self.report = path / "report.html"
 
@@ -140,7 +141,7 @@ class RunFolder:
         Raises:
             InvalidInput: If another command is changing it.
         """
-        if not processes.is_first():
+        if not distributed.is_main():
             yield
             return
         lock = FileLock(self.path / ".lock", timeout=0)  # the system frees it when a process dies
@@ -188,7 +189,8 @@ class RunFolder:
         Raises:
             InvalidInput: If there is no front yet, it is damaged, or a column does not exist or holds no numbers.
         """
-        return select(self._read_csv(self.front_csv), max or {}, min or {})
+        upper, lower = (dict(zip(renamed_columns(x, ""), x.values(), strict=True)) for x in (max or {}, min or {}))
+        return select(self._read_csv(self.front_csv), upper, lower)
 
     def scores(self) -> Scores:
         """Return the measured front with what it is compared with.
@@ -215,14 +217,14 @@ class RunFolder:
         """
         files = {self.baselines_csv: baselines, self.front_csv: front}
         content = {path: table.to_csv(index=False).encode() for path, table in files.items()}
-        sums = [f"{hashlib.sha256(text).hexdigest()}  {path.name}\n" for path, text in content.items()]
-        write_atomically(self.front_sums, (self._known_sums() + "".join(sums)).encode())
+        checksums = [f"{hashlib.sha256(text).hexdigest()}  {path.name}\n" for path, text in content.items()]
+        write_atomically(self.front_checksums, (self._known_checksums() + "".join(checksums)).encode())
         for path, text in content.items():
             write_atomically(path, text)
-        write_atomically(self.front_sums, "".join(sums).encode())
+        write_atomically(self.front_checksums, "".join(checksums).encode())
 
-    def _known_sums(self) -> str:
-        return self.front_sums.read_text(errors="replace") if self.front_sums.exists() else ""
+    def _known_checksums(self) -> str:
+        return self.front_checksums.read_text(errors="replace") if self.front_checksums.exists() else ""
 
     def _read_csv(self, path: Path) -> pd.DataFrame:
         if not path.exists():
@@ -230,7 +232,7 @@ class RunFolder:
         remedy = f"make it anew with `hwnas search {self.path}`"
         try:
             text = path.read_text()
-            table = pd.read_csv(io.StringIO(text), dtype={"id": str, "baseline": str})
+            table = pd.read_csv(io.StringIO(text), dtype={"id": str, "baseline": str}).rename(columns=COLUMNS)
         except (OSError, ValueError) as error:
             raise InvalidInput(f"'{path}' is damaged ({' '.join(str(error).split())}); {remedy}") from error
         needed = ["id", "baseline"] if path.name == "baselines.csv" else ["id"]
@@ -240,8 +242,8 @@ class RunFolder:
         broken += [name for name in needed if name not in table or table[name].isna().any()]
         if broken or not text.endswith("\n"):
             raise InvalidInput(f"'{path}' is damaged: it is cut off, or {broken} are not whole; {remedy}")
-        if f"{hashlib.sha256(text.encode()).hexdigest()}  {path.name}\n" not in self._known_sums():
-            raise InvalidInput(f"'{path}' is not what was written, by '{self.front_sums.name}'; {remedy}")
+        if f"{hashlib.sha256(text.encode()).hexdigest()}  {path.name}\n" not in self._known_checksums():
+            raise InvalidInput(f"'{path}' is not what was written, by '{self.front_checksums.name}'; {remedy}")
         choices = table.columns.difference([*numbers(table), *needed, "tied"])
         return table.astype({name: "Int64" for name in choices if table[name].dtype.kind == "f"})
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from latency_tables.remote.kit import measured_device, measured_names
+from latency_tables.remote.bundle import measured_device, measured_names
 from latency_tables.table.table import LatencyTable
 from latency_tables.timing.measurement import Measurement
 from nas.archive.archive import Archive
@@ -61,13 +61,13 @@ class Latencies:
             heading: What an interrupted timing must agree with to be gone on from.
 
         Raises:
-            InvalidInput: If the device is elsewhere and networks must be timed there; says how.
+            InvalidInput: If the device is remote and networks must be timed there; says how.
         """
         due = self._due(genomes)
         if due:
             graphs = self._graphs(due)
-            if self.device.config.elsewhere:
-                self.device.ask_elsewhere(graphs)
+            if self.device.config.remote:
+                self.device.request_remote(graphs)
             self._keep(due, list(self.device.time_here(graphs, self.device.read(), dict(heading)).values()))
         return self.known(genomes)
 
@@ -82,7 +82,7 @@ class Latencies:
         return [genome for genome in self._due(genomes) if space.architecture(genome).id in names]
 
     def take_networks(self, genomes: Genomes, file: Path) -> LatencyTable:
-        """Take the times of networks that a kit has measured elsewhere, and return the table.
+        """Take the times of networks that a benchmark bundle has measured, and return the table.
 
         Args:
             genomes: Networks that may be in it, shape `(n, n_genes)`.
@@ -120,7 +120,7 @@ class Latencies:
         self._archive.add(np.array(genomes), values)
 
 
-def take_result(
+def import_results(
     among: Sequence[Latencies],
     file: Path,
     *,
@@ -128,23 +128,23 @@ def take_result(
     measured: Callable[[], Genomes],
     forget: Callable[[str], None],
 ) -> LatencyTable:
-    """Take what a kit has measured elsewhere: a table that is missing, otherwise networks near the front.
+    """Take what a benchmark bundle has measured: a table that is missing, otherwise networks near the front.
 
     Args:
         among: All devices of a run.
-        file: The result; of several devices elsewhere it is of the one that it names, or of the first that lacks it.
+        file: The result; of several remote devices it is of the one that it names, or of the first that lacks it.
         again: It is a table, and takes the place of the one that is there.
         measured: Gives the networks whose error was measured, shape `(n, n_genes)`.
         forget: Drops what was timed of networks on a device: it is in the units of the table that was there.
 
     Raises:
-        InvalidInput: If no device is elsewhere, the file is no such result, or it does not say whose table it replaces.
+        InvalidInput: If no device is remote, the file is no such result, or it does not say whose table it replaces.
     """
-    elsewhere = [each for each in among if each.device.config.elsewhere]
-    if not elsewhere:
-        raise InvalidInput(f"'{among[0].device.owner}' has no device elsewhere: `hwnas measure` measures here")
+    remote = [each for each in among if each.device.config.remote]
+    if not remote:
+        raise InvalidInput(f"'{among[0].device.owner}' has no remote device: `hwnas measure` measures here")
     named = measured_device(file)
-    devices = [each for each in elsewhere if each.device.config.name == named] or elsewhere
+    devices = [each for each in remote if each.device.config.name == named] or remote
     if again and len(devices) > 1:
         raise InvalidInput(f"'{file}' does not say whose table it is; move away the one that it replaces, without --again")
     if missing := [each for each in devices if again or not each.device.is_readable]:

@@ -15,20 +15,20 @@ from nas.archive.archive import Archive
 from nas.archive.storage import drop_study
 from nas.data.dataset import Dataset, read_in_words
 from nas.data.load import expanded, load_dataset
-from nas.events import processes
+from nas.events import distributed
 from nas.events.files import file_digest, write_atomically
 from nas.events.progress import Update, console, progress_bar, working
 from nas.export.bundle import check_folder, export_bundle
 from nas.objectives.evaluator import Evaluator
 from nas.objectives.table_files import read_table
 from nas.report.plots import front_png
-from nas.report.table import describe, print_verdict
+from nas.report.table import describe, print_validation
 from nas.run.folder import RunFolder
-from nas.run.latencies import Latencies, take_result
+from nas.run.latencies import Latencies, import_results
 from nas.run.provenance import provenance, recorded
 from nas.run.stages.finetune import finetune
 from nas.run.tables import DeviceTable
-from nas.search.evolution.evolve import Objective, at_least, at_most, evolve
+from nas.search.evolution.evolve import Objective, evolve, lower_bound, upper_bound
 from nas.search.feasibility import check_feasible
 from nas.search.front import measured_front
 from nas.search.state import Measure
@@ -36,7 +36,7 @@ from nas.search.study import SearchResult, search
 from nas.supernet.supernet import Supernet
 from nas.training.checkpoint import load_tensors, save_tensors
 from nas.training.tensorboard import tensorboard_log
-from nas.training.trainer import check_identity, load_supernet, start_from, train
+from nas.training.trainer import check_identity, init_from, load_supernet, train
 from search_spaces import SPACES, Architecture, InvalidInput, SearchSpace, cost_table
 from search_spaces.costs import FactorTable
 from search_spaces.space.baselines import baselines, formats
@@ -94,13 +94,13 @@ class Pipeline:
             self._trained()
             return
         config = self.experiment.training
-        if processes.is_first():
+        if distributed.is_main():
             console.print("\n".join(read_in_words(self.data)), soft_wrap=True)
         supernet = self.new_supernet()
-        if config.start_from and not self.run.checkpoint.exists():
-            start_from(supernet, expanded(config.start_from))
+        if config.init_from and not self.run.checkpoint.exists():
+            init_from(supernet, expanded(config.init_from))
         supernet.to("cuda" if torch.cuda.is_available() else "cpu")
-        torch.set_num_threads(max(1, self.experiment.threads // processes.count()))
+        torch.set_num_threads(max(1, self.experiment.threads // distributed.world_size()))
         with progress_bar("training") as update, tensorboard_log(self.run.tensorboard) as log:
             records = train(
                 supernet,
@@ -112,7 +112,7 @@ class Pipeline:
                 progress=update,
                 log=log,
             )
-        if processes.is_first():
+        if distributed.is_main():
             save_tensors(self.run.supernet, supernet.state_dict(), {**self._identity(), "records": records})
 
     def measure(self, *, again: bool = False) -> list[LatencyTable]:
@@ -135,12 +135,12 @@ class Pipeline:
         """
         return [latencies.device.read() for latencies in self.latencies]
 
-    def take_result(self, file: Path, *, again: bool = False) -> LatencyTable:
-        """Take what a kit has measured elsewhere: a table that is missing, otherwise networks near the front.
+    def import_results(self, file: Path, *, again: bool = False) -> LatencyTable:
+        """Take what a benchmark bundle has measured: a table that is missing, otherwise networks near the front.
 
         See `nas.run.latencies.take_result`.
         """
-        return take_result(
+        return import_results(
             self.latencies,
             file,
             again=again,
@@ -148,7 +148,7 @@ class Pipeline:
             forget=lambda device: drop_study(self.storage, self._study(f"latency {device}")),
         )
 
-    def check_limits(self, *, measured: bool = True) -> None:
+    def check_constraints(self, *, measured: bool = True) -> None:
         """Make sure that some network keeps the limits, as far as that is known without training.
 
         Args:
@@ -177,8 +177,8 @@ class Pipeline:
         exact = self.costs()
         check_feasible(self.space, exact, config.max, config.min)
         cheap = {name: exact[name] for name in config.objectives if name != "error"}
-        constraints: dict[str, Objective] = {f"max {name}": at_most(exact[name], x) for name, x in config.max.items()}
-        constraints |= {f"min {name}": at_least(exact[name], x) for name, x in config.min.items()}
+        constraints: dict[str, Objective] = {f"max {name}": upper_bound(exact[name], x) for name, x in config.max.items()}
+        constraints |= {f"min {name}": lower_bound(exact[name], x) for name, x in config.min.items()}
         rng = np.random.default_rng(self.experiment.seed)
         result = None
         with progress_bar("searching") as update:
@@ -263,11 +263,11 @@ class Pipeline:
                 time_file=self.latency.time_file if self.latency.times_files else None,
             )
 
-    def print_verdict(self) -> None:
+    def print_validation(self) -> None:
         """Say how far the latency tables can be trusted, loudly if they cannot."""
         for latencies in self.latencies:
             if latencies.device.path.exists():
-                print_verdict(read_table(latencies.device.path), console)
+                print_validation(read_table(latencies.device.path), console)
 
     def _identity(self) -> dict[str, Any]:
         config = self.experiment

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from latency_tables.table.table import LatencyTable
-from nas.report.table import verdict
+from nas.report.table import validation_summary
 from nas.run.experiment import Experiment
 from nas.run.folder import VERSIONED, RunFolder
 from search_spaces.space.space import SearchSpace
@@ -45,6 +45,6 @@ def provenance(
         "n_measured": n_measured,
         "seed": experiment.seed,
         "epochs": {"float": training.float_epochs, "quantized": training.quantized_epochs, "alone": finetuned},
-        "latency_table": verdict(table, advise=False),
+        "latency_table": validation_summary(table, advise=False),
         "packages": {name: importlib.metadata.version(name) for name in VERSIONED},
     }

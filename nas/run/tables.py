@@ -1,4 +1,4 @@
-"""The latency table of a space on a device, in a run or in a folder of tables: measured here, or by kits elsewhere."""
+"""The latency table of a space on a device, in a run or in a folder of tables: measured here or by benchmark bundles."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,8 +9,8 @@ import numpy as np
 import platformdirs
 
 from latency_tables.device import Device
-from latency_tables.remote.kit import FOREIGN, Result, pack_kit, read_result
-from latency_tables.runtimes import BACKENDS
+from latency_tables.remote.bundle import FOREIGN, Result, read_results, write_bundle
+from latency_tables.runtimes import RUNTIMES
 from latency_tables.table.build import assemble, build_table
 from latency_tables.table.measure import measure_graphs, measure_model
 from latency_tables.table.plan import Plan, plan_table, reference_graph
@@ -21,7 +21,7 @@ from nas.events.files import write_atomically
 from nas.events.progress import console, progress_bar
 from nas.objectives.table_files import read_table, write_table
 from nas.report.plots import table_png
-from nas.report.table import print_plan, verdict
+from nas.report.table import print_plan, validation_summary
 from nas.run.experiment import DeviceConfig, TableConfig
 from search_spaces import SPACES, InvalidInput, SearchSpace
 from search_spaces.graph.graph import Graph
@@ -60,7 +60,7 @@ class DeviceTable:
     def protocol(self) -> Protocol:
         """How each model is timed."""
         config = self.measurement
-        return Protocol(rounds=config.rounds, seconds=config.seconds, patience=config.patience)
+        return Protocol(rounds=config.rounds, seconds=config.seconds, retry_budget=config.retry_budget)
 
     def plan(self) -> Plan:
         """Return what is measured for the table.
@@ -83,7 +83,7 @@ class DeviceTable:
         if not self.path.exists():
             raise InvalidInput(f"'{self.owner}' has no latency table; make it with `hwnas measure {self.owner}`")
         table = read_table(self.path)
-        if not self.config.elsewhere:
+        if not self.config.remote:
             table.check_device(self.device.fingerprint())
         table.factor_table(self.space)
         return table
@@ -95,13 +95,14 @@ class DeviceTable:
             again: Measure even if there is a table.
 
         Raises:
-            InvalidInput: If there is none and the device is elsewhere.
+            InvalidInput: If there is none and the device is remote.
         """
         if self.path.exists() and not again:
             return self.read()
-        if self.config.elsewhere:
+        if self.config.remote:
             raise InvalidInput(
-                f"the device '{self.device.name}' is elsewhere: make a kit with `hwnas measure {self.owner} --pack kit.zip`"
+                f"the device '{self.device.name}' is remote: make a benchmark bundle with `hwnas measure "
+                f"{self.owner} --pack bundle.zip`"
                 f", run it there, and bring its result back with `hwnas measure {self.owner} --from result.json`"
             )
         journal, config = self.path.with_suffix(".journal"), self.measurement
@@ -111,7 +112,7 @@ class DeviceTable:
                 self.device,
                 self.protocol,
                 journal=journal,
-                greatest_minutes=config.greatest_minutes or None,
+                time_budget_minutes=config.time_budget_minutes or None,
                 announce=print_plan,
                 progress=update,
             )
@@ -120,17 +121,17 @@ class DeviceTable:
         return table
 
     def pack(self, file: Path) -> None:
-        """Write the kit that measures the table on a device elsewhere.
+        """Write the bundle that measures the table on a remote device.
 
         Raises:
             InvalidInput: If the file is there already.
         """
         if file.exists():
             raise InvalidInput(f"'{file}' exists already; choose another file, or remove it first")
-        pack_kit(self.plan(), self.device, self.protocol, file)
+        write_bundle(self.plan(), self.device, self.protocol, file)
 
     def take(self, file: Path, *, again: bool = False) -> LatencyTable:
-        """Make and keep the table of what a kit has measured elsewhere.
+        """Make and keep the table of what a benchmark bundle has measured.
 
         Args:
             file: The result.
@@ -142,7 +143,7 @@ class DeviceTable:
         if self.is_readable and not again:
             raise InvalidInput(f"'{self.path}' holds a table of this device; --again replaces it, another label keeps both")
         plan = self.plan()
-        result = read_result(file, plan, self.device)
+        result = read_results(file, plan, self.device)
         self._doubt_units(result, plan)
         table = assemble(plan, result.timings, self.device.name, result.fingerprint, result.minutes)
         self._keep(table)
@@ -174,30 +175,30 @@ class DeviceTable:
     @property
     def times_files(self) -> bool:
         """Whether an exported file, which takes one image a call, can be timed on this device now."""
-        return not self.config.elsewhere and self.device.batch == 1
+        return not self.config.remote and self.device.batch == 1
 
     def time_file(self, model: bytes) -> Measurement:
         """Time an exported file on this machine, in milliseconds of this moment."""
         return measure_model(model, self.device, self.protocol)
 
-    def ask_elsewhere(self, graphs: dict[str, Graph]) -> None:
-        """Write the kit that times whole networks on a device elsewhere, and raise `InvalidInput` that says what to do."""
-        kit = self.path.with_name(f"{self.device.name}.front.zip")
-        pack_kit(self._networks(graphs), self.device, self.protocol, kit)
+    def request_remote(self, graphs: dict[str, Graph]) -> None:
+        """Write the bundle that times whole networks on a remote device, and raise `InvalidInput` that says what to do."""
+        bundle = self.path.with_name(f"{self.device.name}.front.zip")
+        write_bundle(self._networks(graphs), self.device, self.protocol, bundle)
         raise InvalidInput(
-            f"{len(graphs)} networks near the front must be timed on the device '{self.device.name}', which is elsewhere: "
-            f"run `python {kit.name}` there (it is '{kit}'), then `hwnas measure {self.owner} --from result.json` and "
+            f"{len(graphs)} networks near the front must be timed on the device '{self.device.name}', which is remote: "
+            f"run `python {bundle.name}` there (it is '{bundle}'), then `hwnas measure {self.owner} --from result.json` and "
             f"`hwnas search {self.owner}` again"
         )
 
     def take_networks(self, graphs: dict[str, Graph], table: LatencyTable, file: Path) -> dict[str, Measurement]:
-        """Return what a kit of whole networks has measured elsewhere, in the table's units of time.
+        """Return what a benchmark bundle of whole networks has measured, in the table's units of time.
 
         Raises:
             InvalidInput: If the file is no such result, or is of another machine or runtime than the table.
         """
         plan = self._networks(graphs)
-        result = read_result(file, plan, self.device)
+        result = read_results(file, plan, self.device)
         foreign = result.is_foreign or table.fingerprint.get("version") == FOREIGN
         theirs, mine = result.fingerprint, table.fingerprint
         compared = [key for key in theirs if key in mine and not (foreign and key == "version")]
@@ -224,11 +225,11 @@ class DeviceTable:
             return False
 
     def _doubt_units(self, result: Result, plan: Plan) -> None:
-        """Say so if times that no kit has measured are far from what this machine takes, as microseconds would be."""
+        """Say so if times of other means than a benchmark bundle are far from this machine's, as microseconds would be."""
         if not result.is_foreign:
             return
         name, graph = next(iter(plan.networks.items()))
-        quick = Protocol(rounds=2, seconds=0.002, patience=0)
+        quick = Protocol(rounds=2, seconds=0.002, retry_budget=0)
         here = (
             measure_graphs({name: graph}, plan.reference, Device(batch=self.device.batch), quick, {}).measurements[name].ms
         )
@@ -245,7 +246,7 @@ class DeviceTable:
     def _keep(self, table: LatencyTable) -> None:
         """Write the table, and beside it the picture of its verdict."""
         write_table(table, self.path)
-        write_atomically(self.path.with_suffix(".png"), table_png(table, verdict(table)))
+        write_atomically(self.path.with_suffix(".png"), table_png(table, validation_summary(table)))
 
 
 def tables_folder(folder: str | None = None) -> Path:
@@ -257,10 +258,10 @@ def named_device(device: str | None) -> DeviceConfig:
     """Return what a user names: a YAML file of a device, or a runtime for its defaults; None is the default device."""
     if device is None:
         return DeviceConfig()
-    if device in BACKENDS and not Path(device).exists():
+    if device in RUNTIMES and not Path(device).exists():
         return DeviceConfig(backend=device)
     if not Path(device).exists():
-        raise InvalidInput(f"there is no device file '{device}', and no runtime of that name: {', '.join(BACKENDS)}")
+        raise InvalidInput(f"there is no device file '{device}', and no runtime of that name: {', '.join(RUNTIMES)}")
     return DeviceConfig.from_yaml(Path(device))
 
 

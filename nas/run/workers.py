@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from nas.objectives.evaluator import Evaluator
-from nas.run.opening import open_pipeline
+from nas.run.resolve import open_pipeline
 from search_spaces.errors import InvalidInput
 from search_spaces.space.space import Genomes
 

@@ -1,6 +1,6 @@
 """Multi-objective search over genomes."""
 
-from nas.search.evolution.evolve import at_least, at_most, evolve
+from nas.search.evolution.evolve import evolve, lower_bound, upper_bound
 from nas.search.exact import exact_front
 from nas.search.milp import best_within
 from nas.search.pareto import Front, hypervolume, non_dominated
@@ -9,12 +9,12 @@ from nas.search.study import SearchResult, search
 __all__ = [
     "Front",
     "SearchResult",
-    "at_least",
-    "at_most",
     "best_within",
     "evolve",
     "exact_front",
     "hypervolume",
+    "lower_bound",
     "non_dominated",
     "search",
+    "upper_bound",
 ]

@@ -35,8 +35,8 @@ class Scale:
     @classmethod
     def of(cls, y: Floats) -> "Scale":
         """Return the scale for measured values of shape `(n,)`; its ends hold faulty measurements near the others."""
-        least = float(y.min())
-        shift = 0.0 if least > 0 else 0.05 * max(float(np.ptp(y)), 1.0) - least
+        smallest = float(y.min())
+        shift = 0.0 if smallest > 0 else 0.05 * max(float(np.ptp(y)), 1.0) - smallest
         if len(y) < ENOUGH:
             return cls(shift)
         low, high = fences(np.log(y + shift), FAULTY)

@@ -7,23 +7,23 @@ import pandas as pd
 from search_spaces.errors import InvalidInput
 
 NUMBERS = ("error_val", "error_test", "latency_ms", "latency_spread", "latency_ms_predicted", "size_bytes", "macs")
-MODELLED = ("modelled_ms", "modelled_mj")  # where the experiment has an accelerator
+ESTIMATED = ("estimated_ms", "estimated_mj")  # where the experiment has an accelerator
 
 
 def numbers(table: pd.DataFrame) -> list[str]:
     """Return the columns that hold numbers of networks, not choices."""
     of_devices = [str(name) for name in table if "@" in str(name)]
-    return [*(name for name in NUMBERS + MODELLED if name in table), *of_devices]
+    return [*(name for name in NUMBERS + ESTIMATED if name in table), *of_devices]
 
 
-def select(table: pd.DataFrame, greatest: Mapping[str, float], least: Mapping[str, float]) -> pd.DataFrame:
+def select(table: pd.DataFrame, upper: Mapping[str, float], lower: Mapping[str, float]) -> pd.DataFrame:
     """Return the rows that keep every limit."""
-    for name in [*greatest, *least]:
+    for name in [*upper, *lower]:
         if name not in numbers(table):
             known = ", ".join(numbers(table))
             raise InvalidInput(f"cannot limit '{name}'; the columns of numbers are {known}")
-    for name, limit in greatest.items():
+    for name, limit in upper.items():
         table = table[table[name] <= limit]
-    for name, limit in least.items():
+    for name, limit in lower.items():
         table = table[table[name] >= limit]
     return table.reset_index(drop=True)

@@ -62,8 +62,8 @@ def exact_front(space: SearchSpace, tables: Mapping[str, FactorTable], *, tolera
     """
     if not tables:
         raise InvalidInput("an exact front needs at least one objective, got none")
-    if largest := [name for name, table in tables.items() if table.largest]:
-        raise InvalidInput(f"an exact front needs sums, but {largest} are maxima")
+    if takes_max := [name for name, table in tables.items() if table.takes_max]:
+        raise InvalidInput(f"an exact front needs sums, but {takes_max} are maxima")
     if not 0 <= tolerance < 1:
         raise InvalidInput(f"tolerance must be in 0..1, got {tolerance}")
     n_genes = len(space.choices)
@@ -103,9 +103,9 @@ def _inactive(space: SearchSpace, n_objectives: int) -> list[Factor]:
     forbidding = []
     for name in space.conditions:
         child = space.gene[name]
-        parent, matters = space.activation(name)
-        values = np.zeros((len(matters), len(space.choices[child].options), n_objectives))
-        values[~matters, 1:] = np.inf
+        parent, active_for = space.activation(name)
+        values = np.zeros((len(active_for), len(space.choices[child].options), n_objectives))
+        values[~active_for, 1:] = np.inf
         if parent > child:
             values = values.swapaxes(0, 1)
         forbidding.append(Factor(tuple(sorted((child, parent))), values))
@@ -132,11 +132,11 @@ def _eliminate(space: SearchSpace, gene: int, factors: Sequence[Factor], tables:
     for factor in factors:
         missing = [axis for axis, g in enumerate(genes) if g not in factor.genes]
         dense += np.expand_dims(factor.values, missing)
-    place = genes.index(gene)
-    rest = genes[:place] + genes[place + 1 :]
-    dense = np.moveaxis(dense, place, -2)
-    options = np.zeros((shape[place], len(space.choices)), np.int16)
-    options[:, gene] = np.arange(shape[place])
+    axis_of_gene = genes.index(gene)
+    rest = genes[:axis_of_gene] + genes[axis_of_gene + 1 :]
+    dense = np.moveaxis(dense, axis_of_gene, -2)
+    options = np.zeros((shape[axis_of_gene], len(space.choices)), np.int16)
+    options[:, gene] = np.arange(shape[axis_of_gene])
     sets = np.empty(dense.shape[:-2], dtype=object)
     for index in np.ndindex(sets.shape):
         chosen = dict(zip(rest, index, strict=True))

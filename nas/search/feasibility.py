@@ -19,8 +19,8 @@ TOLERANCE = 1e-3  # of each cost's range, for three limits and more
 def check_feasible(
     space: SearchSpace,
     tables: Mapping[str, FactorTable],
-    greatest: Mapping[str, float],
-    least: Mapping[str, float] | None = None,
+    upper: Mapping[str, float],
+    lower: Mapping[str, float] | None = None,
 ) -> None:
     """Make sure that some network keeps all limits at once.
 
@@ -30,27 +30,27 @@ def check_feasible(
     Args:
         space: The space.
         tables: Additive costs by name; limits on others are not looked at.
-        greatest: Upper limits by name.
-        least: Lower limits by name.
+        upper: Upper limits by name.
+        lower: Lower limits by name.
 
     Raises:
         InvalidInput: If none does: with the limits that cannot be kept even alone and the nearest value of each; or else the
             network that comes nearest to keeping all of them.
     """
-    limits = [_Bound(name, tables[name], limit, 1) for name, limit in greatest.items() if name in tables]
-    limits += [_Bound(name, tables[name], limit, -1) for name, limit in (least or {}).items() if name in tables]
-    alone = [text for limit in limits if (text := limit.out_of_reach(space))]
+    limits = [_Bound(name, tables[name], bound, 1) for name, bound in upper.items() if name in tables]
+    limits += [_Bound(name, tables[name], bound, -1) for name, bound in (lower or {}).items() if name in tables]
+    alone = [text for bound in limits if (text := bound.out_of_reach(space))]
     if alone:
         raise InvalidInput(f"no network keeps the limits: {'; '.join(alone)}")
     if len(limits) < 2:
         return
     if len(limits) > 2:
-        bounds = {f"{limit.sign} {limit.name}": (limit.signed, limit.sign * limit.limit) for limit in limits}
+        bounds = {f"{bound.sign} {bound.name}": (bound.signed, bound.sign * bound.bound) for bound in limits}
         if best_within(space, limits[0].signed, bounds) is not None:
             return
-    signed = {f"{limit.sign} {limit.name}": limit.signed for limit in limits}
+    signed = {f"{bound.sign} {bound.name}": bound.signed for bound in limits}
     front = exact_front(space, signed, tolerance=TOLERANCE if len(limits) > 2 else 0.0)
-    broken = [limit.excess(values) for limit, values in zip(limits, front.values.T, strict=True)]
+    broken = [bound.excess(values) for bound, values in zip(limits, front.values.T, strict=True)]
     excess = np.column_stack(broken).max(axis=1)
     nearest = int(excess.argmin())
     if excess[nearest] > 0:
@@ -68,21 +68,21 @@ class _Bound:
 
     name: str
     table: FactorTable
-    limit: float
+    bound: float
     sign: int
 
     def __str__(self) -> str:
-        return f"{self.name} {'at least ' if self.sign < 0 else ''}{self.limit:g}"
+        return f"{self.name} {'at least ' if self.sign < 0 else ''}{self.bound:g}"
 
     @property
     def signed(self) -> FactorTable:
         """The cost with the sign that makes the limit an upper one."""
         factors = tuple(Factor(factor.genes, self.sign * factor.values) for factor in self.table.factors)
-        return FactorTable(factors, self.sign * self.table.constant, self.table.largest)
+        return FactorTable(factors, self.sign * self.table.constant, self.table.takes_max)
 
     def excess(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return by what share of the limit signed values break it, 0 or less if they do not."""
-        return (values - self.sign * self.limit) / max(abs(self.limit), 1e-12)
+        return (values - self.sign * self.bound) / max(abs(self.bound), 1e-12)
 
     def out_of_reach(self, space: SearchSpace) -> str:
         """Say what can be reached, if the limit cannot be kept even alone; otherwise nothing."""
@@ -91,4 +91,4 @@ class _Bound:
             return ""
         reached, network = self.sign * front.values[0, 0], space.architecture(front.genomes[0]).id
         end = "least" if self.sign > 0 else "most"
-        return f"{self.name} is at {end} {reached:.6g}, by network {network}, not {self.limit:g}"
+        return f"{self.name} is at {end} {reached:.6g}, by network {network}, not {self.bound:g}"

@@ -21,8 +21,8 @@ def measured_front(
     errors: Archive,
     exact: Mapping[str, Objective],
     objectives: Sequence[str],
-    greatest: Mapping[str, float],
-    least: Mapping[str, float],
+    upper: Mapping[str, float],
+    lower: Mapping[str, float],
     *,
     noise: float = 0.0,
     measure_latency: Callable[[Genomes], dict[str, NDArray[np.float64]]],
@@ -35,8 +35,8 @@ def measured_front(
         errors: Archive of the networks whose error was measured.
         exact: Costs by table; `latency_ms` among them is the prediction.
         objectives: Names of what is minimised, `error` or names of `exact`.
-        greatest: Upper limits by name.
-        least: Lower limits by name.
+        upper: Upper limits by name.
+        lower: Lower limits by name.
         noise: Points of error that mean nothing: column `tied` marks networks that another one would beat if errors moved by
             so much and latencies by their spread.
         measure_latency: From genomes `(n, g)` to columns of shape `(n,)`, `latency_ms` among them.
@@ -50,7 +50,7 @@ def measured_front(
     """
     genomes = errors.genomes()
     known = {"error": errors.frame()["error"].to_numpy(), **{n: function(genomes) for n, function in exact.items()}}
-    feasible = keeps(known, greatest, least)
+    feasible = satisfies(known, upper, lower)
     near = np.flatnonzero(feasible)
     near = near[layers(columns({name: known[name][near] for name in objectives}), N_LAYERS)]
     seeds = rows_of_baselines(space, genomes)
@@ -58,9 +58,9 @@ def measured_front(
     networks = describe_networks(space, genomes[timed], known["error"][timed], measure_latency(genomes[timed]), exact)
 
     names = ["error_val" if name == "error" else name for name in objectives]
-    kept = np.flatnonzero(feasible[timed] & keeps(networks, greatest, least))
+    kept = np.flatnonzero(feasible[timed] & satisfies(networks, upper, lower))
     if not len(kept):
-        limits = {**{f"max {n}": v for n, v in greatest.items()}, **{f"min {n}": v for n, v in least.items()}}
+        limits = {**{f"max {n}": v for n, v in upper.items()}, **{f"min {n}": v for n, v in lower.items()}}
         raise InvalidInput(f"no measured network keeps the limits {limits}; move a limit or measure more networks")
     values = networks.iloc[kept][names].to_numpy(float)
     best = kept[non_dominated(values)]
@@ -75,14 +75,14 @@ def measured_front(
     return networks, front, named(networks.drop(columns="tied"), dict(zip(seeds, of_seed, strict=True)))
 
 
-def keeps(
-    values: Mapping[str, NDArray[np.float64]] | pd.DataFrame, greatest: Mapping[str, float], least: Mapping[str, float]
+def satisfies(
+    values: Mapping[str, NDArray[np.float64]] | pd.DataFrame, upper: Mapping[str, float], lower: Mapping[str, float]
 ) -> NDArray[np.bool_]:
     """Return which networks keep upper and lower limits, shape `(n,)`; `values` holds a column for every limit."""
     mask = np.ones(len(next(iter(values.values()))) if isinstance(values, Mapping) else len(values), dtype=bool)
-    for name, limit in greatest.items():
+    for name, limit in upper.items():
         mask &= np.asarray(values[name]) <= limit
-    for name, limit in least.items():
+    for name, limit in lower.items():
         mask &= np.asarray(values[name]) >= limit
     return mask
 

@@ -15,7 +15,7 @@ from search_spaces.space.space import Genomes, SearchSpace
 
 
 def best_within(
-    space: SearchSpace, objective: FactorTable, limits: Mapping[str, tuple[FactorTable, float]]
+    space: SearchSpace, objective: FactorTable, constraints: Mapping[str, tuple[FactorTable, float]]
 ) -> Genomes | None:
     """Return the network with the least objective that keeps all upper limits, or None if none keeps them.
 
@@ -24,7 +24,7 @@ def best_within(
     Args:
         space: The space.
         objective: A sum of tables, minimised.
-        limits: By name a sum of tables and the greatest value that it may have.
+        constraints: By name a sum of tables and the greatest value that it may have.
 
     Returns:
         Canonical genome, shape `(n_genes,)`.
@@ -36,9 +36,9 @@ def best_within(
         The local polytope of a factor graph: a variable for each option of a gene and each entry of a table, whose marginals
         agree; solved by HiGHS through `scipy.optimize.milp`.
     """
-    tables = {"the objective": objective, **{name: table for name, (table, _) in limits.items()}}
-    if largest := [name for name, table in tables.items() if table.largest]:
-        raise InvalidInput(f"a budget needs sums, but {largest} are maxima")
+    tables = {"the objective": objective, **{name: table for name, (table, _) in constraints.items()}}
+    if takes_max := [name for name, table in tables.items() if table.takes_max]:
+        raise InvalidInput(f"a budget needs sums, but {takes_max} are maxima")
     starts = np.concatenate([[0], np.cumsum(space.cardinalities)])
     scopes = sorted({factor.genes for table in tables.values() for factor in table.factors if len(factor.genes) > 1})
     entry_starts: dict[tuple[int, ...], int] = {}
@@ -46,19 +46,19 @@ def best_within(
     for genes in scopes:
         entry_starts[genes] = n
         n += int(np.prod(space.cardinalities[list(genes)]))
-    rows, low, high = _structure(space, starts, scopes, entry_starts)
-    for table, bound in limits.values():
+    rows, lower, upper = _structure(space, starts, scopes, entry_starts)
+    for table, bound in constraints.values():
         costs, constant = _costs(table, n, starts, entry_starts)
         rows.append(dict(enumerate(costs)))
-        low.append(-np.inf)
-        high.append(bound - constant)
-    places = [(i, column, value) for i, row in enumerate(rows) for column, value in row.items() if value]
-    at_row, at_column, values = zip(*places, strict=True)
+        lower.append(-np.inf)
+        upper.append(bound - constant)
+    entries = [(i, column, value) for i, row in enumerate(rows) for column, value in row.items() if value]
+    at_row, at_column, values = zip(*entries, strict=True)
     matrix = csr_array((values, (at_row, at_column)), shape=(len(rows), n))
     integral = np.zeros(n)
     integral[: starts[-1]] = 1  # entries of tables follow from the options
     costs, _ = _costs(objective, n, starts, entry_starts)
-    found = milp(costs, integrality=integral, bounds=Bounds(0, 1), constraints=LinearConstraint(matrix, low, high))
+    found = milp(costs, integrality=integral, bounds=Bounds(0, 1), constraints=LinearConstraint(matrix, lower, upper))
     if found.x is None:
         return None
     chosen = [int(np.argmax(found.x[a:b])) for a, b in itertools.pairwise(starts)]
@@ -74,25 +74,25 @@ def _structure(
 ) -> tuple[list[dict[int, float]], list[float], list[float]]:
     """Return rows that make every solution a network: one option a gene, entries that agree, inactive genes at 0."""
     rows = [dict.fromkeys(range(int(a), int(b)), 1.0) for a, b in itertools.pairwise(starts)]
-    low, high = [1.0] * len(rows), [1.0] * len(rows)
+    lower, upper = [1.0] * len(rows), [1.0] * len(rows)
     for genes in scopes:
         shape = tuple(int(space.cardinalities[gene]) for gene in genes)
         entries = entry_starts[genes] + np.arange(np.prod(shape)).reshape(shape)
         for axis, gene in enumerate(genes):
-            for place in range(shape[axis]):
-                row = dict.fromkeys(entries.take(place, axis=axis).ravel().tolist(), 1.0)
-                rows.append({**row, int(starts[gene]) + place: -1.0})
-                low.append(0.0)
-                high.append(0.0)
+            for index in range(shape[axis]):
+                row = dict.fromkeys(entries.take(index, axis=axis).ravel().tolist(), 1.0)
+                rows.append({**row, int(starts[gene]) + index: -1.0})
+                lower.append(0.0)
+                upper.append(0.0)
     for name in space.conditions:
-        parent, matters = space.activation(name)
+        parent, active_for = space.activation(name)
         child = space.gene[name]
-        for option in np.flatnonzero(~matters):
+        for option in np.flatnonzero(~active_for):
             others = range(int(starts[child]) + 1, int(starts[child + 1]))
             rows.append({**dict.fromkeys(others, 1.0), int(starts[parent] + option): 1.0})
-            low.append(0.0)
-            high.append(1.0)
-    return rows, low, high
+            lower.append(0.0)
+            upper.append(1.0)
+    return rows, lower, upper
 
 
 def _costs(

@@ -21,7 +21,7 @@ ENUMERABLE = 20_000  # spaces up to this many combinations are looked at whole
 FAILURES = 10  # so many failed measurements end a search if they are at least half of all
 
 
-class Memory(Protocol):
+class MeasurementStore(Protocol):
     """Where measured networks are kept beyond the search, see `nas.archive.archive.Archive`."""
 
     def lookup(self, genomes: Genomes) -> list[dict[str, float] | None]:
@@ -31,7 +31,7 @@ class Memory(Protocol):
         """Keep what was measured."""
 
 
-class Known:
+class SearchState:
     """Everything that a search has measured, in the order in which it was asked for.
 
     Args:
@@ -39,7 +39,7 @@ class Known:
         measure: The expensive truth.
         cheap: Exact objectives by name.
         constraints: By name: genomes to values that must be 0 or less.
-        memory: Where measurements are kept; None: here only.
+        store: Where measurements are kept; None: here only.
         budget: Networks that may be measured.
         workers: Networks to measure at once, by joblib's backend in force.
         progress: Called with measurements done, in all, and the best value of the first objective as a text.
@@ -57,7 +57,7 @@ class Known:
         measure: Measure,
         cheap: Mapping[str, Objective],
         constraints: Mapping[str, Objective],
-        memory: Memory | None,
+        store: MeasurementStore | None,
         budget: int,
         workers: int,
         progress: Callable[[int, int, str], None],
@@ -71,7 +71,7 @@ class Known:
         self._names: set[str] = set()
         self.expensive: dict[str, Floats] = {}
         self._measure = measure
-        self._memory = memory
+        self._store = store
         self.workers = workers
         self._progress = progress
 
@@ -91,15 +91,15 @@ class Known:
                 kept.
         """
         due = self.unmeasured(genomes)[: self.left]
-        found: list[dict[str, float] | None] = self._memory.lookup(due) if self._memory else [None] * len(due)
+        found: list[dict[str, float] | None] = self._store.lookup(due) if self._store else [None] * len(due)
         missing = [i for i, values in enumerate(found) if values is None]
         done = self.budget - self.left + len(due) - len(missing)
         self._progress(done, self.budget, self._best(found))
         for i, values in self._measure_each(due, missing):
             self._check(values)
             if np.isfinite(list(values.values())).all():
-                if self._memory:
-                    self._memory.add(due[i : i + 1], {name: np.array([y]) for name, y in values.items()})
+                if self._store:
+                    self._store.add(due[i : i + 1], {name: np.array([y]) for name, y in values.items()})
                 found[i] = values
             else:
                 self._note_failure(due[i : i + 1], len(self) + sum(values is not None for values in found))
@@ -198,7 +198,7 @@ class Known:
             raise InvalidInput(f"every network must be measured alike: once {sorted(self._names)}, now {sorted(values)}")
 
 
-def _measure_one(measure: Measure, row: Genomes, place: int, name: str) -> tuple[int, dict[str, float]]:
+def _measure_one(measure: Measure, row: Genomes, index: int, name: str) -> tuple[int, dict[str, float]]:
     """Measure one network and return its place and values; what `measure` raises names the network in a note."""
     try:
         values = measure(row)
@@ -207,7 +207,7 @@ def _measure_one(measure: Measure, row: Genomes, place: int, name: str) -> tuple
         raise
     if not isinstance(values, Mapping) or not values:
         raise InvalidInput(f"`measure` must return values by name, each of shape (1,) for one network; got {values!r:.80}")
-    return place, {objective: _number(objective, value) for objective, value in values.items()}
+    return index, {objective: _number(objective, value) for objective, value in values.items()}
 
 
 def _number(objective: str, value: object) -> float:

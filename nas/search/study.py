@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nas.search.evolution.evolve import Objective
 from nas.search.pareto import non_dominated, tied
-from nas.search.state import Known, Measure, Memory
+from nas.search.state import Measure, MeasurementStore, SearchState
 from nas.search.strategies import STRATEGIES
 from nas.search.strategies.predictor import PredictorStrategy
 from search_spaces.errors import InvalidInput
@@ -57,7 +57,7 @@ def search(
     noise: Mapping[str, float] | None = None,
     workers: int = 1,
     rng: np.random.Generator,
-    archive: Memory | None = None,
+    archive: MeasurementStore | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, note: None,
 ) -> SearchResult:
     """Find the front with few expensive measurements.
@@ -70,7 +70,7 @@ def search(
         measure: Genomes `(n, n_genes)` to expensive objectives by name, each `(n,)`, minimised. It is asked for one network
             at a time; NaN says that its measurement failed: the search goes on without it, until most fail.
         cheap: Objectives that are exact and free, such as those of a table, minimised.
-        constraints: By name: genomes to values that must be 0 or less, see `at_most`; cheap.
+        constraints: By name: genomes to values that must be 0 or less, see `upper_bound`; cheap.
         n_measurements: Distinct networks to measure, at least 4; fewer if the space is smaller.
         strategy: Name of a registered strategy.
         predictors: For the strategy `predictor`: name of a registered predictor, or `auto`, which chooses the one that
@@ -96,24 +96,24 @@ def search(
         if value is not None and value < 1:
             raise InvalidInput(f"{name} must be 1 or more, got {value}")
     chooser = PredictorStrategy(predictors, tuning_trials) if strategy == "predictor" else STRATEGIES.get(strategy)()
-    known = Known(space, measure, cheap or {}, constraints or {}, archive, n_measurements, workers, progress)
-    known.measure(chooser.propose(known, batch or workers, rng))
-    if not len(known):
-        failed = ", ".join(space.architecture(genome).id for genome in known.failed)
+    state = SearchState(space, measure, cheap or {}, constraints or {}, archive, n_measurements, workers, progress)
+    state.measure(chooser.propose(state, batch or workers, rng))
+    if not len(state):
+        failed = ", ".join(space.architecture(genome).id for genome in state.failed)
         raise InvalidInput(f"the first measurements all failed, of the networks {failed}: they gave no finite numbers")
     if batch is None:
-        small = known.everything is not None
-        batch = max(workers, 1 if small else -(-known.left // N_ROUNDS))
+        small = state.everything is not None
+        batch = max(workers, 1 if small else -(-state.left // N_ROUNDS))
     idle = 0
-    while known.left > 0 and (noise is None or idle < PATIENCE):
-        before = known.usable_values()
-        chosen = chooser.propose(known, min(batch, known.left), rng)
+    while state.left > 0 and (noise is None or idle < PATIENCE):
+        before = state.usable_values()
+        chosen = chooser.propose(state, min(batch, state.left), rng)
         if not len(chosen):
             break
-        known.measure(chosen)
-        idle = 0 if gained(before, known.usable_values(), _margins(known, noise)) else idle + len(chosen)
+        state.measure(chosen)
+        idle = 0 if gained(before, state.usable_values(), _margins(state, noise)) else idle + len(chosen)
     names = chooser.names if isinstance(chooser, PredictorStrategy) else {}
-    return _result(known, names, noise, stopped_early=idle >= PATIENCE and noise is not None)
+    return _result(state, names, noise, stopped_early=idle >= PATIENCE and noise is not None)
 
 
 def gained(before: Floats, after: Floats, margins: Floats) -> bool:
@@ -123,23 +123,23 @@ def gained(before: Floats, after: Floats, margins: Floats) -> bool:
     return not bool(np.all(beaten))
 
 
-def _margins(known: Known, noise: Mapping[str, float] | None) -> Floats:
-    return np.array([(noise or {}).get(name, 0.0) for name in [*known.expensive, *known.cheap]])
+def _margins(state: SearchState, noise: Mapping[str, float] | None) -> Floats:
+    return np.array([(noise or {}).get(name, 0.0) for name in [*state.expensive, *state.cheap]])
 
 
 def _result(
-    known: Known, predictors: Mapping[str, str], noise: Mapping[str, float] | None, *, stopped_early: bool
+    state: SearchState, predictors: Mapping[str, str], noise: Mapping[str, float] | None, *, stopped_early: bool
 ) -> SearchResult:
-    names = [*known.expensive, *known.cheap]
-    options = [known.space.architecture(genome).options for genome in known.genomes]
-    table = pd.DataFrame([{c.name: o.get(c.name) for c in known.space.choices} for o in options], dtype=object)
-    values = known.values()
+    names = [*state.expensive, *state.cheap]
+    options = [state.space.architecture(genome).options for genome in state.genomes]
+    table = pd.DataFrame([{c.name: o.get(c.name) for c in state.space.choices} for o in options], dtype=object)
+    values = state.values()
     table[names] = values
-    feasible = np.flatnonzero(known.feasible(known.genomes))
+    feasible = np.flatnonzero(state.feasible(state.genomes))
     best = feasible[non_dominated(values[feasible])]
     front = table.iloc[best].copy()
     if noise is not None:
-        front["tied"] = tied(values[best], values[feasible], _margins(known, noise))
+        front["tied"] = tied(values[best], values[feasible], _margins(state, noise))
     front = front.sort_values(names, ignore_index=True)
-    failed = tuple(known.space.architecture(genome).id for genome in known.failed)
-    return SearchResult(table, front, known.genomes, predictors, stopped_early, failed)
+    failed = tuple(state.space.architecture(genome).id for genome in state.failed)
+    return SearchResult(table, front, state.genomes, predictors, stopped_early, failed)

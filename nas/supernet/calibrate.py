@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nas.supernet.executor import run
+from nas.supernet.executor import execute
 from nas.supernet.supernet import Calibration, SharedLayers, Supernet
 from search_spaces.graph.graph import Graph
 
@@ -29,7 +29,7 @@ def calibrate(supernet: Supernet, graph: Graph, images: Tensor) -> Calibration:
     mean: dict[str, Tensor] = {}
     var: dict[str, Tensor] = {}
     for batch in torch.split(images, BATCH):
-        run(graph, batch, SharedLayers(supernet, calibration))
+        execute(graph, batch, SharedLayers(supernet, calibration))
         share = len(batch) / len(images)
         for name, (batch_mean, batch_var) in calibration.statistics.items():
             mean[name] = mean.get(name, 0) + share * batch_mean

@@ -15,7 +15,7 @@ from search_spaces.operators.norm import Normalize
 from search_spaces.operators.quantize import Quantize
 
 
-class FoldedLayers:
+class DeployedLayers:
     """Layers of one network as shipped.
 
     Args:
@@ -26,21 +26,21 @@ class FoldedLayers:
         self.weights = weights
 
     def normalize(self, node: Normalize, x: Tensor) -> Tensor:
-        """See `Layers`."""
+        """See `ParameterSource`."""
         mean, std = self.weights[f"{node.name}/mean"], self.weights[f"{node.name}/std"]
         return (x - mean.reshape(-1, 1, 1)) / std.reshape(-1, 1, 1)
 
     def conv(self, node: Conv, x: Tensor) -> Tensor:
-        """See `Layers`."""
+        """See `ParameterSource`."""
         x = x.contiguous(memory_format=torch.channels_last)
         return convolve(node, x, *self._weight_and_bias(node))
 
     def linear(self, node: Linear, x: Tensor) -> Tensor:
-        """See `Layers`."""
+        """See `ParameterSource`."""
         return functional.linear(x, *self._weight_and_bias(node))
 
     def quantize(self, node: Quantize, x: Tensor) -> Tensor:
-        """See `Layers`."""
+        """See `ParameterSource`."""
         scale = self.weights[f"{node.name}/scale"]
         if node.format.is_minifloat:
             return dequantize(quantize_minifloat(x, scale, node.format), scale)

@@ -1,6 +1,6 @@
 """One executor for every graph: what each operator of `search_spaces.graph.graph` does to torch tensors.
 
-Whatever has weights or scales is asked of `Layers`: shared and trained, being calibrated, or folded and fixed.
+Whatever has weights or scales is asked of `ParameterSource`: shared and trained, being calibrated, or folded and fixed.
 """
 
 from functools import singledispatch
@@ -22,7 +22,7 @@ from search_spaces.operators.quantize import Quantize
 from search_spaces.operators.resize import Resize
 
 
-class Layers(Protocol):
+class ParameterSource(Protocol):
     """The operators that have weights, statistics or scales."""
 
     def normalize(self, node: Normalize, x: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ class Layers(Protocol):
         """Return `x` fake-quantized."""
 
 
-def run(graph: Graph, images: Tensor, layers: Layers) -> Tensor:
+def execute(graph: Graph, images: Tensor, layers: ParameterSource) -> Tensor:
     """Compute a network.
 
     Args:
@@ -54,7 +54,7 @@ def run(graph: Graph, images: Tensor, layers: Layers) -> Tensor:
     tensors = {graph.nodes[0].name: images}
     for node in graph.nodes[1:]:
         inputs = [tensors[name] for name in node.inputs]
-        tensors[node.name] = inputs[0] if node.name in passed_over else apply(node, inputs, layers)
+        tensors[node.name] = inputs[0] if node.name in passed_over else apply_operator(node, inputs, layers)
         for name in node.inputs:
             if last_use[name] == node.name:
                 tensors.pop(name, None)
@@ -66,9 +66,13 @@ def _relus_of_quantizers(graph: Graph) -> set[str]:
 
     Values are the same, and gradients but at exactly 0; a pass over the tensor is saved.
     """
-    takers = consumers(graph.nodes)
-    relus = [node.name for node in graph.nodes if isinstance(node, Relu) and takers[node.name]]
-    return {name for name in relus if all(isinstance(taker, Quantize) and _starts_at_zero(taker) for taker in takers[name])}
+    consumers_of = consumers(graph.nodes)
+    relus = [node.name for node in graph.nodes if isinstance(node, Relu) and consumers_of[node.name]]
+    return {
+        name
+        for name in relus
+        if all(isinstance(consumer, Quantize) and _starts_at_zero(consumer) for consumer in consumers_of[name])
+    }
 
 
 def _starts_at_zero(quantizer: Quantize) -> bool:
@@ -76,85 +80,85 @@ def _starts_at_zero(quantizer: Quantize) -> bool:
 
 
 @singledispatch
-def apply(node: Node, inputs: list[Tensor], layers: Layers) -> Tensor:
+def apply_operator(node: Node, inputs: list[Tensor], layers: ParameterSource) -> Tensor:
     """Compute one operator."""
     raise TypeError(f"no executor for {type(node).__name__}")
 
 
-@apply.register
-def _(node: Normalize, inputs: list[Tensor], layers: Layers) -> Tensor:
+@apply_operator.register
+def _(node: Normalize, inputs: list[Tensor], layers: ParameterSource) -> Tensor:
     return layers.normalize(node, inputs[0])
 
 
-@apply.register
-def _(node: Conv, inputs: list[Tensor], layers: Layers) -> Tensor:
+@apply_operator.register
+def _(node: Conv, inputs: list[Tensor], layers: ParameterSource) -> Tensor:
     return layers.conv(node, inputs[0])
 
 
-@apply.register
-def _(node: Linear, inputs: list[Tensor], layers: Layers) -> Tensor:
+@apply_operator.register
+def _(node: Linear, inputs: list[Tensor], layers: ParameterSource) -> Tensor:
     return layers.linear(node, inputs[0].flatten(1))
 
 
-@apply.register
-def _(node: Quantize, inputs: list[Tensor], layers: Layers) -> Tensor:
+@apply_operator.register
+def _(node: Quantize, inputs: list[Tensor], layers: ParameterSource) -> Tensor:
     return layers.quantize(node, inputs[0])
 
 
-@apply.register
-def _(node: Relu, inputs: list[Tensor], layers: Layers) -> Tensor:
+@apply_operator.register
+def _(node: Relu, inputs: list[Tensor], layers: ParameterSource) -> Tensor:
     return inputs[0].relu()
 
 
-@apply.register
-def _(node: Add, inputs: list[Tensor], layers: Layers) -> Tensor:
+@apply_operator.register
+def _(node: Add, inputs: list[Tensor], layers: ParameterSource) -> Tensor:
     return inputs[0] + inputs[1]
 
 
-@apply.register
-def _(node: GlobalAveragePool, inputs: list[Tensor], layers: Layers) -> Tensor:
+@apply_operator.register
+def _(node: GlobalAveragePool, inputs: list[Tensor], layers: ParameterSource) -> Tensor:
     return inputs[0].mean(dim=(2, 3), keepdim=True)
 
 
-@apply.register
-def _(node: HardSwish, inputs: list[Tensor], layers: Layers) -> Tensor:
+@apply_operator.register
+def _(node: HardSwish, inputs: list[Tensor], layers: ParameterSource) -> Tensor:
     return functional.hardswish(inputs[0])
 
 
-@apply.register
-def _(node: HardSigmoid, inputs: list[Tensor], layers: Layers) -> Tensor:
+@apply_operator.register
+def _(node: HardSigmoid, inputs: list[Tensor], layers: ParameterSource) -> Tensor:
     return functional.hardsigmoid(inputs[0])
 
 
-@apply.register
-def _(node: Multiply, inputs: list[Tensor], layers: Layers) -> Tensor:
+@apply_operator.register
+def _(node: Multiply, inputs: list[Tensor], layers: ParameterSource) -> Tensor:
     return inputs[0] * inputs[1]
 
 
-@apply.register
-def _(node: AttentionScores, inputs: list[Tensor], layers: Layers) -> Tensor:
+@apply_operator.register
+def _(node: AttentionScores, inputs: list[Tensor], layers: ParameterSource) -> Tensor:
     queries, keys = (x.reshape(len(x), node.shape[0], node.depth, -1) for x in inputs)
     return queries.mT @ keys
 
 
-@apply.register
-def _(node: Softmax, inputs: list[Tensor], layers: Layers) -> Tensor:
+@apply_operator.register
+def _(node: Softmax, inputs: list[Tensor], layers: ParameterSource) -> Tensor:
     return (inputs[0] * node.factor).softmax(dim=-1)
 
 
-@apply.register
-def _(node: AttentionValues, inputs: list[Tensor], layers: Layers) -> Tensor:
+@apply_operator.register
+def _(node: AttentionValues, inputs: list[Tensor], layers: ParameterSource) -> Tensor:
     weights, values = inputs
     split = values.reshape(len(values), weights.shape[1], -1, weights.shape[-1])
     return (split @ weights.mT).reshape(values.shape)
 
 
-@apply.register
-def _(node: Resize, inputs: list[Tensor], layers: Layers) -> Tensor:
+@apply_operator.register
+def _(node: Resize, inputs: list[Tensor], layers: ParameterSource) -> Tensor:
     return functional.interpolate(inputs[0], node.shape[1:], mode="bilinear")
 
 
-@apply.register(Output)
-@apply.register(Input)
-def _(node: Node, inputs: list[Tensor], layers: Layers) -> Tensor:
+@apply_operator.register(Output)
+@apply_operator.register(Input)
+def _(node: Node, inputs: list[Tensor], layers: ParameterSource) -> Tensor:
     return inputs[0]

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 BATCH_NORM_EPS = 1e-5
-GREATEST_BIAS = 2.0**30  # of an int32; the sum over a kernel is added to it
+MAX_BIAS = 2.0**30  # of an int32; the sum over a kernel is added to it
 STAND_IN_BIAS = 2.0**20  # exact in float32
-LEAST_CHANNEL_SCALE = 1e-20
+MIN_CHANNEL_SCALE = 1e-20
 CLEAR_OF_TIES = 1e-5  # of a sum: some dozen times what float32 loses on the way to it
 HAIR = 1e-4  # of a scale
 N_HAIRS = 16
@@ -41,16 +41,16 @@ def fold_integers(
     )
     # What is shipped is float32: divide by the very numbers that the runtime multiplies with.
     folded = (scale * slope.abs()).float().double()
-    vanishes = (intercept.abs() > GREATEST_BIAS * input_scale * folded) | (folded < LEAST_CHANNEL_SCALE)
+    vanishes = (intercept.abs() > MAX_BIAS * input_scale * folded) | (folded < MIN_CHANNEL_SCALE)
     stand_in = (intercept.abs() / (STAND_IN_BIAS * input_scale)).float().double()
-    stand_in = torch.where(stand_in < LEAST_CHANNEL_SCALE, torch.ones_like(stand_in), stand_in)
+    stand_in = torch.where(stand_in < MIN_CHANNEL_SCALE, torch.ones_like(stand_in), stand_in)
     folded = torch.where(vanishes, stand_in, folded)
     sign = torch.where(vanishes, torch.zeros_like(slope), slope.sign())
     bias = (intercept / (input_scale * folded)).round()
     return integers * sign.reshape(-1, *[1] * (integers.ndim - 1)), folded, bias
 
 
-def away_from_ties(scale: Tensor, input_scale: Tensor, output_scale: Tensor, greatest: int) -> Tensor:
+def nudge_scales(scale: Tensor, input_scale: Tensor, output_scale: Tensor, max_integer: int) -> Tensor:
     """Widen weight scales by a hair where an integer sum would lie halfway between two output integers.
 
     There the rounding of float32 decides, in each runtime and in the supernet in its own way. Few bits have few sums, so
@@ -60,12 +60,12 @@ def away_from_ties(scale: Tensor, input_scale: Tensor, output_scale: Tensor, gre
         scale: Shape `(out,)`, of the weights.
         input_scale: Shape `()`, of the activations that the weights meet.
         output_scale: Shape `()`, of the activations that they give.
-        greatest: Output integer, with either sign.
+        max_integer: Output integer, with either sign.
 
     Returns:
         Float32, shape `(out,)`, larger by up to 0.15 %; where no sum is free of ties, the scale that is farthest from them.
     """
-    halves = torch.arange(greatest, device=scale.device) + 0.5
+    halves = torch.arange(max_integer, device=scale.device) + 0.5
 
     def margin(scale: Tensor) -> Tensor:
         multipliers = (input_scale * scale / output_scale).double()[:, None]

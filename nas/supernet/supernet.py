@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nas.events import processes
+from nas.events import distributed
 from nas.quantizers.integers import (
     ChooseScale,
     FakeQuantize,
@@ -22,13 +22,13 @@ from nas.quantizers.integers import (
     choose_scale_and_zero_point,
     fake_quantize,
     quantize,
-    round_through,
+    round_ste,
     scale_gradient,
 )
 from nas.quantizers.minifloats import choose_minifloat_scale, fake_quantize_minifloat
-from nas.supernet.deploy import FoldedLayers, convolve, per_row
-from nas.supernet.executor import run
-from nas.supernet.folding import BATCH_NORM_EPS, GREATEST_BIAS, away_from_ties, batch_norm_line, fold_integers
+from nas.supernet.deploy import DeployedLayers, convolve, per_row
+from nas.supernet.executor import execute
+from nas.supernet.folding import BATCH_NORM_EPS, MAX_BIAS, batch_norm_line, fold_integers, nudge_scales
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node
 from search_spaces.operators.conv import Conv
@@ -43,8 +43,8 @@ from search_spaces.space.space import SearchSpace
 
 WeightedNode = Conv | Linear
 
-N_IMAGES_OF_FIRST_STEP = 16
-N_VALUES_OF_FIRST_STEP = 200_000
+N_IMAGES_OF_INITIAL_SCALE = 16
+N_VALUES_OF_INITIAL_SCALE = 200_000
 
 
 @dataclass(eq=False)
@@ -53,12 +53,12 @@ class Calibration:
 
     Attributes:
         statistics: By name of a `Conv`: mean and variance of each channel before its batch norm, shapes `(channels,)`.
-        steps: By name of a `Quantize`: its scale, shape `()`.
+        scales: By name of a `Quantize`: its scale, shape `()`.
         zero_points: By name of an asymmetric `Quantize`: what stands for zero, shape `()`.
     """
 
     statistics: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    steps: dict[str, Tensor] = field(default_factory=dict)
+    scales: dict[str, Tensor] = field(default_factory=dict)
     zero_points: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -74,7 +74,7 @@ class Supernet(nn.Module):
         choose_scale: Chooses scales, of weights anew for every slice; also there.
     """
 
-    step_is_set: Tensor
+    scale_is_set: Tensor
     pixel_mean: Tensor
     pixel_std: Tensor
 
@@ -84,7 +84,7 @@ class Supernet(nn.Module):
         self.space = space
         self.fake_quantize: FakeQuantize = fake_quantize
         self.choose_scale: ChooseScale = choose_scale
-        shapes, normalized, steps, multipliers = _inventory(space)
+        shapes, normalized, scales, multipliers = _inventory(space)
         self.shared = nn.ParameterDict()
         for name, shape in shapes.items():
             weight = torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:]))
@@ -92,20 +92,20 @@ class Supernet(nn.Module):
             self.shared[f"{name}/bias"] = nn.Parameter(torch.zeros(shape[0]))
             if name in normalized:
                 self.shared[f"{name}/gamma"] = nn.Parameter(torch.ones(shape[0]))
-        self.step_index = {key: i for i, key in enumerate(steps)}
+        self.scale_index = {key: i for i, key in enumerate(scales)}
         self.multiplier_index = {key: i for i, key in enumerate(multipliers)}
-        self.log_steps = nn.Parameter(torch.zeros(len(steps)))
+        self.log_scales = nn.Parameter(torch.zeros(len(scales)))
         self.log_multipliers = nn.Parameter(torch.zeros(len(multipliers)))
-        if any(number_format.asymmetric for _, number_format in steps):
-            self.zero_shares = nn.Parameter(torch.full((len(steps),), 0.5))  # zero points over the greatest integer
-        self.register_buffer("step_is_set", torch.zeros(len(steps), dtype=torch.bool))
+        if any(number_format.asymmetric for _, number_format in scales):
+            self.zero_shares = nn.Parameter(torch.full((len(scales),), 0.5))  # zero points over the greatest integer
+        self.register_buffer("scale_is_set", torch.zeros(len(scales), dtype=torch.bool))
         self.register_buffer("pixel_mean", torch.zeros(1))
         self.register_buffer("pixel_std", torch.ones(1))
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.log_steps.device
+        return self.log_scales.device
 
     def set_pixel_statistics(self, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
         """Store mean and standard deviation of raw pixels, each of shape `(channels,)`."""
@@ -124,8 +124,8 @@ class Supernet(nn.Module):
             Logits, shape `(n, n_classes)`.
         """
         if calibration is None:
-            return run(graph, images, SharedLayers(self))
-        return run(graph, images, FoldedLayers(self.fold(graph, calibration)))
+            return execute(graph, images, SharedLayers(self))
+        return execute(graph, images, DeployedLayers(self.fold(graph, calibration)))
 
     def extract(self, architecture: Architecture, calibration: Calibration) -> dict[str, NDArray[Any]]:
         """Cut a network out: return the weights that `search_spaces.lower` takes, integers as int8 and int32."""
@@ -152,7 +152,7 @@ class Supernet(nn.Module):
             if isinstance(node, Conv | Linear):
                 folded |= self._fold_layer(node, calibration, quantizers.get(node.name))
             elif isinstance(node, Quantize):
-                folded[f"{node.name}/scale"] = calibration.steps[node.name]
+                folded[f"{node.name}/scale"] = calibration.scales[node.name]
                 if node.format.asymmetric:
                     folded[f"{node.name}/zero_point"] = calibration.zero_points[node.name]
             elif isinstance(node, Normalize):
@@ -167,19 +167,19 @@ class Supernet(nn.Module):
         if not node.precision.is_integer:
             weight = self.rounded(node, weight) * per_row(slope, weight)
             return {f"{node.name}/weight": weight, f"{node.name}/bias": intercept}
-        input_scale = calibration.steps[node.inputs[0]]
+        input_scale = calibration.scales[node.inputs[0]]
         if not node.precision.per_channel:
             weight, slope = weight * per_row(slope, weight), torch.ones_like(slope)
         scale = self.weight_scale(node, weight)
         if not node.precision.per_channel:
-            scale = scale.clamp(min=float(intercept.abs().max() / (GREATEST_BIAS / 2 * input_scale)))
-        high = node.precision.weights.high
+            scale = scale.clamp(min=float(intercept.abs().max() / (MAX_BIAS / 2 * input_scale)))
+        high = node.precision.weights.qmax
         integers = quantize(weight, per_row(scale, weight), -high, high)
         integers, scale, bias = fold_integers(integers, scale, slope, intercept, input_scale)
-        if quantizer and quantizer.format.is_integer and node.precision.is_narrow:
+        if quantizer and quantizer.format.is_integer and node.precision.is_sub8bit:
             output = quantizer.format
-            greatest = output.levels if output.asymmetric else max(output.high, -output.low)
-            scale = away_from_ties(scale, input_scale, calibration.steps[quantizer.name], greatest)
+            max_integer = output.n_levels - 1 if output.asymmetric else max(output.qmax, -output.qmin)
+            scale = nudge_scales(scale, input_scale, calibration.scales[quantizer.name], max_integer)
         return {
             f"{node.name}/weight": integers.float(),
             f"{node.name}/weight_scale": scale.float(),
@@ -214,7 +214,7 @@ class Supernet(nn.Module):
         rows = weight.flatten(1) if node.precision.per_channel else weight.reshape(1, -1)
         scale = self._best_scale(rows, number_format)
         index = self.multiplier_index[node.name, number_format, node.precision.per_channel]
-        dampening = 1 / math.sqrt(weight.numel() * number_format.greatest)
+        dampening = 1 / math.sqrt(weight.numel() * number_format.max_value)
         return (scale * scale_gradient(self.log_multipliers[index].exp(), dampening)).expand(len(weight))
 
     def rounded(self, node: WeightedNode, weight: Tensor) -> Tensor:
@@ -225,9 +225,9 @@ class Supernet(nn.Module):
         scale = per_row(self.weight_scale(node, weight), weight)
         if number_format.is_minifloat:
             return fake_quantize_minifloat(weight, scale, number_format)
-        return fake_quantize(weight, scale, -number_format.high, number_format.high)
+        return fake_quantize(weight, scale, -number_format.qmax, number_format.qmax)
 
-    def step(self, node: Quantize, values: Tensor, *, remember: bool) -> tuple[Tensor, Tensor | None]:
+    def activation_scale(self, node: Quantize, values: Tensor, *, remember: bool) -> tuple[Tensor, Tensor | None]:
         """Return the learned scale of an activation and, if it is asymmetric, its zero point, both of shape `()`.
 
         What was never used before is taken from `values`.
@@ -237,29 +237,29 @@ class Supernet(nn.Module):
             values: What it is about to quantize, shape `(n, ...)`.
             remember: Whether a new scale is stored, to be learned from there.
         """
-        index = self.step_index[node.name, node.format]
-        if not self.step_is_set[index]:
-            first = self._first_step(node, values.detach()[:N_IMAGES_OF_FIRST_STEP])
-            first = processes.total(first) / processes.count()
+        index = self.scale_index[node.name, node.format]
+        if not self.scale_is_set[index]:
+            first = self._initial_scale(node, values.detach()[:N_IMAGES_OF_INITIAL_SCALE])
+            first = distributed.all_reduce(first) / distributed.world_size()
             if not remember:
                 return first[0], first[1].round() if node.format.asymmetric else None
             with torch.no_grad():
-                self.log_steps[index] = first[0].log()
-                self.step_is_set[index] = True
+                self.log_scales[index] = first[0].log()
+                self.scale_is_set[index] = True
                 if node.format.asymmetric:
-                    self.zero_shares[index] = first[1] / node.format.levels
-        dampening = 1 / math.sqrt(values[0].numel() * node.format.greatest)
-        scale = scale_gradient(self.log_steps[index].exp(), dampening)
+                    self.zero_shares[index] = first[1] / (node.format.n_levels - 1)
+        dampening = 1 / math.sqrt(values[0].numel() * node.format.max_value)
+        scale = scale_gradient(self.log_scales[index].exp(), dampening)
         if not node.format.asymmetric:
             return scale, None
-        zero_point = scale_gradient(self.zero_shares[index], dampening) * node.format.levels
-        return scale, round_through(zero_point, 0, node.format.levels)
+        zero_point = scale_gradient(self.zero_shares[index], dampening) * (node.format.n_levels - 1)
+        return scale, round_ste(zero_point, 0, node.format.n_levels - 1)
 
-    def _first_step(self, node: Quantize, values: Tensor) -> Tensor:
+    def _initial_scale(self, node: Quantize, values: Tensor) -> Tensor:
         """Return the best scale and zero point for some values, or evenly taken ones where they are many; shape `(2,)`."""
-        values = values.flatten()[:: 1 + values.numel() // N_VALUES_OF_FIRST_STEP]
+        values = values.flatten()[:: 1 + values.numel() // N_VALUES_OF_INITIAL_SCALE]
         if node.format.asymmetric:
-            return torch.stack(choose_scale_and_zero_point(values, node.format.levels))
+            return torch.stack(choose_scale_and_zero_point(values, node.format.n_levels - 1))
         rows = values[None] if node.format.signed else values[None].relu()
         scale = self._best_scale(rows, node.format)
         return torch.cat([scale, torch.zeros_like(scale)])
@@ -268,7 +268,7 @@ class Supernet(nn.Module):
         """Return a scale for each row of shape `(rows, n)`."""
         if number_format.is_minifloat:
             return choose_minifloat_scale(rows, number_format)
-        return self.choose_scale(rows, number_format.high)
+        return self.choose_scale(rows, number_format.qmax)
 
 
 class SharedLayers:
@@ -284,11 +284,11 @@ class SharedLayers:
         self.calibration = calibration
 
     def normalize(self, node: Normalize, x: Tensor) -> Tensor:  # noqa: ARG002
-        """See `Layers`."""
+        """See `ParameterSource`."""
         return (x - self.supernet.pixel_mean.reshape(-1, 1, 1)) / self.supernet.pixel_std.reshape(-1, 1, 1)
 
     def conv(self, node: Conv, x: Tensor) -> Tensor:
-        """See `Layers`. Channels last: depthwise gradients are three times faster so on a CPU."""
+        """See `ParameterSource`. Channels last: depthwise gradients are three times faster so on a CPU."""
         x = x.contiguous(memory_format=torch.channels_last)
         weight, bias = self.supernet.weight(node), self.supernet.bias(node)
         if not node.batch_norm:
@@ -304,22 +304,22 @@ class SharedLayers:
         return functional.batch_norm(y, *self._statistics(node, y), gamma, bias, eps=BATCH_NORM_EPS)
 
     def linear(self, node: Linear, x: Tensor) -> Tensor:
-        """See `Layers`."""
+        """See `ParameterSource`."""
         weight = self.supernet.rounded(node, self.supernet.weight(node))
         return functional.linear(x, weight, self.supernet.bias(node)).float()
 
     def quantize(self, node: Quantize, x: Tensor) -> Tensor:
-        """See `Layers`."""
-        scale, zero_point = self.supernet.step(node, x, remember=self.calibration is None)
+        """See `ParameterSource`."""
+        scale, zero_point = self.supernet.activation_scale(node, x, remember=self.calibration is None)
         if self.calibration is not None:
-            scale = self.calibration.steps.setdefault(node.name, scale.detach())
+            scale = self.calibration.scales.setdefault(node.name, scale.detach())
             if zero_point is not None:
                 zero_point = self.calibration.zero_points.setdefault(node.name, zero_point.detach().round())
         if zero_point is not None:
-            return fake_quantize(x, scale, -zero_point, node.format.levels - zero_point)
+            return fake_quantize(x, scale, -zero_point, node.format.n_levels - 1 - zero_point)
         if node.format.is_minifloat:
             return fake_quantize_minifloat(x, scale, node.format)
-        return self.supernet.fake_quantize(x, scale, node.format.low, node.format.high)
+        return self.supernet.fake_quantize(x, scale, node.format.qmin, node.format.qmax)
 
     def _statistics(self, node: Conv, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and variance of each channel of a batch, and record them while calibrating.
@@ -347,14 +347,14 @@ class _Inventory(NamedTuple):
 
     shapes: dict[str, tuple[int, ...]]
     normalized: set[str]
-    steps: list[tuple[str, NumberFormat]]
+    scales: list[tuple[str, NumberFormat]]
     multipliers: list[tuple[str, NumberFormat, bool]]
 
 
 def _inventory(space: SearchSpace) -> _Inventory:
     shapes: dict[str, tuple[int, ...]] = {}
     normalized = set()
-    steps: dict[tuple[str, NumberFormat], None] = {}
+    scales: dict[tuple[str, NumberFormat], None] = {}
     multipliers: dict[tuple[str, NumberFormat, bool], None] = {}
     nodes: list[Node] = [
         node for block in space.distinct_blocks() for source in (FLOAT32, INT8) for node in place_quantizers(block, source)
@@ -368,5 +368,5 @@ def _inventory(space: SearchSpace) -> _Inventory:
             if not node.precision.is_float32:
                 multipliers[node.name, node.precision.weights, node.precision.per_channel] = None
         elif isinstance(node, Quantize):
-            steps[node.name, node.format] = None
-    return _Inventory(shapes, normalized, list(steps), list(multipliers))
+            scales[node.name, node.format] = None
+    return _Inventory(shapes, normalized, list(scales), list(multipliers))

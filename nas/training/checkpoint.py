@@ -11,6 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from nas.events.files import write_atomically
+from nas.events.renamed import renamed_tensors, renamed_training
 from search_spaces.errors import InvalidInput
 
 
@@ -35,7 +36,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
         if metadata["digest"] != _digest(tensors, metadata["hwnas"]):
             raise ValueError("its content is not what was written")
-        return tensors, json.loads(metadata["hwnas"])
+        return renamed_tensors(tensors), renamed_training(json.loads(metadata["hwnas"]))
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise InvalidInput(
             f"'{path}' is damaged or not of hwnas ({error}); if a run made it, delete it to start that stage anew"

@@ -6,10 +6,10 @@ from torch import Tensor
 from nas.supernet.supernet import Supernet
 
 KURTOSIS = 1.8  # of a uniform distribution
-LEAST_ELEMENTS = 256
+MIN_ELEMENTS = 256
 
 
-def weight_shape_loss(supernet: Supernet) -> Tensor:
+def kurtosis_loss(supernet: Supernet) -> Tensor:
     """Return the mean squared distance of the weights' kurtosis from 1.8 and of their skewness from 0, shape `()`.
 
     It is taken over the convolutions of at least 256 weights, each whole.
@@ -19,7 +19,7 @@ def weight_shape_loss(supernet: Supernet) -> Tensor:
     """
     losses = []
     for name, weight in supernet.shared.items():
-        if name.endswith("/weight") and weight.ndim == 4 and weight.numel() >= LEAST_ELEMENTS:
+        if name.endswith("/weight") and weight.ndim == 4 and weight.numel() >= MIN_ELEMENTS:
             standard = (weight - weight.mean()) / weight.std()
             skewness, kurtosis = standard.pow(3).mean(), standard.pow(4).mean()
             losses.append((kurtosis - KURTOSIS).square() + skewness.square())

@@ -20,10 +20,10 @@ class Schedule:
     n_random: int
     label_smoothing: float
     clip_norm: float
-    shift_pixels: int
+    random_translate: int
     distillation: float
-    shrink_after: float
-    lower_bits: bool
+    shrink_start: float
+    progressive_bits: bool
     uniform_share: float
     kurtosis: float
     compile: bool
@@ -40,12 +40,12 @@ class Schedule:
 
     def shrinks(self, epoch: float) -> bool:
         """Whether smaller networks than the largest are trained at a moment, in epochs from 0."""
-        return epoch >= self.shrink_after * self.float_epochs
+        return epoch >= self.shrink_start * self.float_epochs
 
     def formats(self, offered: Sequence[str], epoch: float) -> Sequence[str]:
         """Return the number formats that are trained at a moment.
 
-        In the float stage it is the first that is offered. With `lower_bits` the others join in their order, at equal
+        In the float stage it is the first that is offered. With `progressive_bits` the others join in their order, at equal
         distances over the first half of the quantized stage; without, all at its start.
 
         Args:
@@ -54,12 +54,12 @@ class Schedule:
         """
         if not self.is_quantized(epoch):
             return offered[:1]
-        if not self.lower_bits:
+        if not self.progressive_bits:
             return offered
         done = (epoch - self.float_epochs) / self.quantized_epochs
         return offered[: 2 + math.floor(2 * done * max(len(offered) - 1, 0))]
 
-    def rate(self, epoch: float) -> float:
+    def learning_rate_at(self, epoch: float) -> float:
         """Return the learning rate: linear warm-up, then a cosine to zero; one cosine for each stage."""
         warmup = min(self.warmup_epochs, self.float_epochs)
         if epoch < warmup:

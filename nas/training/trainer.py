@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nas.data.augment import shift
 from nas.data.dataset import Dataset
-from nas.events import processes
+from nas.events import distributed
 from nas.events.progress import console
 from nas.quantizers.compiled import compiled_quantizer
 from nas.supernet.supernet import Supernet
@@ -26,7 +26,7 @@ from search_spaces.graph.graph import Graph
 Record = dict[str, float]
 Sample = Callable[[float, np.random.Generator], list[Graph]]
 
-MOST_ROLLBACKS = 3
+MAX_ROLLBACKS = 3
 SLOWER = 0.5  # what the learning rate is multiplied by after a roll-back
 
 
@@ -86,16 +86,16 @@ def train(
         if not _has_collapsed(record, best, data.n_classes):
             records.append(record)
             log(record)
-            if processes.is_first():
+            if distributed.is_main():
                 _save(supernet, optimizer, checkpoint, {**identity, "records": records})
                 if not console.is_terminal:  # nobody sees the bar
                     console.print(_in_words(record, schedule), soft_wrap=True)
-            processes.wait()
+            distributed.barrier()
             continue
         rollbacks += 1
-        if rollbacks > MOST_ROLLBACKS:
+        if rollbacks > MAX_ROLLBACKS:
             raise InvalidInput(
-                f"training collapses in epoch {len(records) + 1} even at {SLOWER**MOST_ROLLBACKS:g} of the learning rate; "
+                f"training collapses in epoch {len(records) + 1} even at {SLOWER**MAX_ROLLBACKS:g} of the learning rate; "
                 "train anew with a lower one"
             )
         optimizer = _optimizer(supernet, schedule)
@@ -103,7 +103,7 @@ def train(
             _resume(supernet, optimizer, checkpoint, identity)
         else:
             supernet.load_state_dict(begin)
-        if processes.is_first():
+        if distributed.is_main():
             console.print(
                 f"epoch {len(records) + 1} collapsed (loss {record['loss']:.3g}, error of the largest "
                 f"{record['error_at_end']:.1f} %); it is repeated at {SLOWER**rollbacks:g} of the learning rate",
@@ -134,11 +134,11 @@ def _epoch(job: _Job, optimizer: torch.optim.Optimizer, epoch: int, rollbacks: i
     steps: list[tuple[float, float, float]] = []
     seen, start = 0, time.perf_counter()
     for position, (x, y) in _batches(images, labels, schedule, rng):
-        moment = epoch + position
+        fractional_epoch = epoch + position
         for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(moment) * SLOWER**rollbacks
+            group["lr"] = schedule.learning_rate_at(fractional_epoch) * SLOWER**rollbacks
         x, y = x.to(supernet.device), y.to(supernet.device)
-        graphs = job.sample(moment, rng)
+        graphs = job.sample(fractional_epoch, rng)
         loss, errors = sandwich_step(supernet, optimizer, x, y, graphs, schedule, in_bfloat16=in_bfloat16)
         steps.append((loss, errors[0], errors[-1]))
         if not np.isfinite(loss):
@@ -159,7 +159,7 @@ def _epoch(job: _Job, optimizer: torch.optim.Optimizer, epoch: int, rollbacks: i
         "error_largest": round(float(largest), 3),
         "error_smallest": round(float(smallest), 3),
         "error_at_end": round(float(at_end), 3),
-        "learning_rate": round(schedule.rate(epoch) * SLOWER**rollbacks, 6),
+        "learning_rate": round(schedule.learning_rate_at(epoch) * SLOWER**rollbacks, 6),
         "images_per_second": round(seen / (time.perf_counter() - start), 1),
         "rollbacks": rollbacks,
     }
@@ -196,7 +196,7 @@ def _batches(
         index = order[start : start + schedule.batch_size]
         if start and len(index) < schedule.batch_size / 2:
             break
-        yield start / len(order), (shift(images[index], schedule.shift_pixels, generator), labels[index])
+        yield start / len(order), (shift(images[index], schedule.random_translate, generator), labels[index])
 
 
 def _optimizer(supernet: Supernet, schedule: Schedule) -> torch.optim.Optimizer:
@@ -236,14 +236,14 @@ def check_identity(facts: dict[str, Any], identity: dict[str, Any], path: Path) 
             )
 
 
-def start_from(supernet: Supernet, path: Path) -> None:
+def init_from(supernet: Supernet, path: Path) -> None:
     """Begin with the weights of another training of the same space: convolutions, linear layers and batch norms.
 
     Raises:
         InvalidInput: If the file is missing or damaged, or holds a weight that is not finite or of another space.
     """
     if not path.is_file():
-        raise InvalidInput(f"training.start_from: there is no file '{path}'")
+        raise InvalidInput(f"training.init_from: there is no file '{path}'")
     tensors, _ = load_tensors(path)
     shared = {name: tensor for name, tensor in tensors.items() if name.startswith("shared.")}
     load_supernet(supernet, {**supernet.state_dict(), **shared}, path)

@@ -51,23 +51,23 @@ def _option_features(space: SearchSpace) -> csr_array:
     for choice in space.choices:
         n = len(choice.options)
         alike.setdefault(_kind(choice), []).append(row)
-        places = np.arange(n)
-        rows.append(row + places)
-        columns.append(column + places)
+        positions = np.arange(n)
+        rows.append(row + positions)
+        columns.append(column + positions)
         values.append(np.ones(n))
         column += n
         if _has_order(choice):
-            rows.append(row + places)
+            rows.append(row + positions)
             columns.append(np.full(n, column))
             values.append(np.linspace(0, 1, n))
             column += 1
         row += n
     for (_, *options), starts in alike.items():
         if len(starts) > 1:
-            places = np.arange(len(options))
+            positions = np.arange(len(options))
             for start in starts:
-                rows.append(start + places)
-                columns.append(column + places)
+                rows.append(start + positions)
+                columns.append(column + positions)
                 values.append(np.full(len(options), 1 / np.sqrt(len(starts))))
             column += len(options)
     entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))

@@ -34,6 +34,6 @@ def _where_it_matters(space: SearchSpace, gene: int, values: np.ndarray) -> Fact
     name = space.choices[gene].name
     if name not in space.conditions:
         return Factor((gene,), values)
-    parent, matters = space.activation(name)
-    table = np.outer(matters, values)
+    parent, active_for = space.activation(name)
+    table = np.outer(active_for, values)
     return Factor((parent, gene), table) if parent < gene else Factor((gene, parent), table.T)

@@ -52,8 +52,8 @@ class Graph:
 
 def consumers(nodes: Sequence[Node]) -> dict[str, list[Node]]:
     """Return, for every tensor, the nodes that take it, in order."""
-    takers: dict[str, list[Node]] = {node.name: [] for node in nodes}
+    found: dict[str, list[Node]] = {node.name: [] for node in nodes}
     for node in nodes:
         for name in node.inputs:
-            takers[name].append(node)
-    return takers
+            found[name].append(node)
+    return found

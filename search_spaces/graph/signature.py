@@ -16,7 +16,7 @@ def signature(nodes: Sequence[Node]) -> str:
     Returns:
         One line such as `input 16x8x8 | conv 32x8x8 k1 s1 g1 int8 (0) | ...`; numbers in brackets are inputs.
     """
-    place = {node.name: str(i) for i, node in enumerate(nodes)}
+    index = {node.name: str(i) for i, node in enumerate(nodes)}
     lines = []
     for node in nodes:
         words = [type(node).__name__.lower(), "x".join(map(str, node.shape))]
@@ -31,6 +31,6 @@ def signature(nodes: Sequence[Node]) -> str:
             words.append(f"uint8 zero {'free' if node.format.asymmetric else node.format.zero_point}")
             words += ["clip"] if node.format.bits < 8 else []
         if node.inputs:
-            words.append(f"({' '.join(place[name] for name in node.inputs)})")
+            words.append(f"({' '.join(index[name] for name in node.inputs)})")
         lines.append(" ".join(words))
     return " | ".join(lines)

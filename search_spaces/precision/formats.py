@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from search_spaces.errors import InvalidInput
 
-GREATEST_MINIFLOAT = {(4, 3): 448.0, (5, 2): 57344.0, (3, 2): 28.0, (2, 3): 7.5, (2, 1): 6.0}
+MAX_OF_MINIFLOAT = {(4, 3): 448.0, (5, 2): 57344.0, (3, 2): 28.0, (2, 3): 7.5, (2, 1): 6.0}
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class NumberFormat:
 
     def __post_init__(self) -> None:
         if self.exponent_bits:
-            if (self.exponent_bits, self.mantissa_bits) not in GREATEST_MINIFLOAT:
+            if (self.exponent_bits, self.mantissa_bits) not in MAX_OF_MINIFLOAT:
                 raise InvalidInput(f"there is no minifloat of {self.bits} bits with {self.exponent_bits} bits of exponent")
         elif self.bits != 32 and not 2 <= self.bits <= 8:
             raise InvalidInput(f"bits must be one of 2..8 or 32, got {self.bits}")
@@ -56,24 +56,24 @@ class NumberFormat:
         return self.bits - 1 - self.exponent_bits
 
     @property
-    def low(self) -> int:
+    def qmin(self) -> int:
         """Least integer of a symmetric activation."""
         return -(1 << (self.bits - 1)) if self.signed else 0
 
     @property
-    def high(self) -> int:
+    def qmax(self) -> int:
         """Greatest integer of a symmetric activation, and of a weight (whose range is narrow: `-high..high`)."""
-        return (1 << (self.bits - 1)) - 1 if self.signed else self.levels
+        return (1 << (self.bits - 1)) - 1 if self.signed else self.n_levels - 1
 
     @property
-    def levels(self) -> int:
-        """Greatest integer above the zero point that an asymmetric activation can have: one less than there are integers."""
-        return (1 << self.bits) - 1
+    def n_levels(self) -> int:
+        """Number of integers; an asymmetric activation has those from 0 to one less, its zero point among them."""
+        return 1 << self.bits
 
     @property
-    def greatest(self) -> float:
-        """Greatest number before the scale: of a minifloat, or `high`."""
-        return GREATEST_MINIFLOAT[self.exponent_bits, self.mantissa_bits] if self.is_minifloat else float(self.high)
+    def max_value(self) -> float:
+        """Greatest number before the scale: of a minifloat, or `qmax`."""
+        return MAX_OF_MINIFLOAT[self.exponent_bits, self.mantissa_bits] if self.is_minifloat else float(self.qmax)
 
     @property
     def zero_point(self) -> int:
@@ -95,7 +95,7 @@ class NumberFormat:
 
 FLOAT32 = NumberFormat(32)
 INT8 = NumberFormat(8)
-MINIFLOATS = {f"e{e}m{m}": NumberFormat(1 + e + m, exponent_bits=e) for e, m in GREATEST_MINIFLOAT}
+MINIFLOATS = {f"e{e}m{m}": NumberFormat(1 + e + m, exponent_bits=e) for e, m in MAX_OF_MINIFLOAT}
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Precision:
         return self.weights.is_integer
 
     @property
-    def is_narrow(self) -> bool:
+    def is_sub8bit(self) -> bool:
         """Whether weights or activations have fewer than 8 bits."""
         return min(self.weights.bits, self.activations.bits) < 8
 

@@ -48,7 +48,7 @@ def place_quantizers(block: Sequence[Node], source: NumberFormat) -> tuple[Node,
     precision = block[0].precision
     if precision.is_float32:
         return tuple(block)
-    takers = consumers(block)
+    consumers_of = consumers(block)
     quantized: dict[str, str] = {}
     never_negative: set[str] = set()
     placed: list[Node] = []
@@ -57,14 +57,14 @@ def place_quantizers(block: Sequence[Node], source: NumberFormat) -> tuple[Node,
         placed.append(replace(node, inputs=tuple(quantized.get(n, n) for n in node.inputs)) if takes_rounded else node)
         if _is_never_negative(node, never_negative):
             never_negative.add(node.name)
-        if not _is_quantized(node, takers[node.name], source):
+        if not _is_quantized(node, consumers_of[node.name], source):
             continue
         quantizer = Quantize(
             name=quantizer_name(node),
             inputs=(node.name,),
             shape=node.shape,
             precision=precision,
-            format=_tensor_format(node, takers[node.name], signed=node.name not in never_negative),
+            format=_tensor_format(node, consumers_of[node.name], signed=node.name not in never_negative),
         )
         placed.append(quantizer)
         quantized[node.name] = quantizer.name
@@ -76,12 +76,12 @@ def quantizer_name(node: Node) -> str:
     return f"{node.name}/quantize"
 
 
-def _is_quantized(node: Node, takers: Sequence[Node], source: NumberFormat) -> bool:
+def _is_quantized(node: Node, consumers_of: Sequence[Node], source: NumberFormat) -> bool:
     if node.precision.is_minifloat:
-        return any(isinstance(taker, MULTIPLIES) for taker in takers)
+        return any(isinstance(consumer, MULTIPLIES) for consumer in consumers_of)
     if isinstance(node, Output) or (isinstance(node, Input) and not source.is_float32):
         return False
-    return not any(isinstance(taker, Relu | Output | Normalize | Resize) for taker in takers)
+    return not any(isinstance(consumer, Relu | Output | Normalize | Resize) for consumer in consumers_of)
 
 
 def _is_never_negative(node: Node, known: set[str]) -> bool:
@@ -91,10 +91,14 @@ def _is_never_negative(node: Node, known: set[str]) -> bool:
     return isinstance(node, Relu | HardSigmoid | Softmax)
 
 
-def _tensor_format(node: Node, takers: Sequence[Node], *, signed: bool) -> NumberFormat:
+def _tensor_format(node: Node, consumers_of: Sequence[Node], *, signed: bool) -> NumberFormat:
     inside = node.precision.activations
     if inside.is_minifloat:
         return inside
-    if not takers or any(isinstance(taker, Add) for taker in takers) or isinstance(node, Input | Normalize):
+    if (
+        not consumers_of
+        or any(isinstance(consumer, Add) for consumer in consumers_of)
+        or isinstance(node, Input | Normalize)
+    ):
         return NumberFormat(8, signed)
     return NumberFormat(inside.bits, signed, asymmetric=signed and inside.asymmetric)

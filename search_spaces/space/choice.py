@@ -8,7 +8,7 @@ from search_spaces.errors import InvalidInput
 
 Option = int | float | str
 
-MOST_OPTIONS = np.iinfo(np.int16).max + 1  # a gene has 16 bits
+MAX_OPTIONS = np.iinfo(np.int16).max + 1  # a gene has 16 bits
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Choice:
     def __post_init__(self) -> None:
         if not len(self.options):
             raise InvalidInput(f"choice '{self.name}' needs at least one option, got none")
-        if len(self.options) > MOST_OPTIONS:
-            raise InvalidInput(f"choice '{self.name}' may have {MOST_OPTIONS:,} options, got {len(self.options):,}")
+        if len(self.options) > MAX_OPTIONS:
+            raise InvalidInput(f"choice '{self.name}' may have {MAX_OPTIONS:,} options, got {len(self.options):,}")
         plain = tuple(option.item() if isinstance(option, np.generic) else option for option in self.options)
         object.__setattr__(self, "options", plain)
         if len(set(self.options)) != len(self.options):

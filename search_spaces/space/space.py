@@ -93,8 +93,8 @@ class SearchSpace:
         """Return which genes matter, same shape as `genomes`."""
         active = np.ones(genomes.shape, dtype=bool)
         for name in self.conditions:
-            parent, matters = self.activation(name)
-            active[:, self.gene[name]] = matters[genomes[:, parent]]
+            parent, active_for = self.activation(name)
+            active[:, self.gene[name]] = active_for[genomes[:, parent]]
         return active
 
     def activation(self, name: str) -> tuple[int, NDArray[np.bool_]]:
@@ -136,7 +136,7 @@ class SearchSpace:
         row = self.canonicalize(np.asarray(genome)[None])
         active = self.mask(row)[0]
         pairs = zip(self.choices, row[0], active, strict=True)
-        return Architecture(self.name, tuple((c.name, c.options[gene]) for c, gene, matters in pairs if matters))
+        return Architecture(self.name, tuple((c.name, c.options[gene]) for c, gene, active_for in pairs if active_for))
 
     def genome(self, architecture: Architecture) -> Genomes:
         """Return the genome of an architecture, shape `(n_genes,)`.
@@ -159,8 +159,8 @@ class SearchSpace:
                     )
                 row[0, i] = choice.options.index(options[choice.name])
         row = self.canonicalize(row)
-        if missing := [c.name for c, matters in zip(self.choices, self.mask(row)[0], strict=True)
-                       if matters and c.name not in options]:  # fmt: skip
+        if missing := [c.name for c, active_for in zip(self.choices, self.mask(row)[0], strict=True)
+                       if active_for and c.name not in options]:  # fmt: skip
             raise InvalidInput(f"the architecture lacks the choices {missing}")
         genome: Genomes = row[0]
         return genome
@@ -229,9 +229,9 @@ class SearchSpace:
         the two do not follow each other. In every network each active slot stands in exactly one entry that is not None.
         """
         first = [combine(lambda block: (FLOAT32, block), self.blocks[:1])] if self.blocks else []
-        return (*first, *self.joins(lambda block: block[0].precision.border, lambda block: block))
+        return (*first, *self.transitions(lambda block: block[0].precision.border, lambda block: block))
 
-    def joins(self, give: Callable[[Block], Hashable], take: Callable[[Block], Hashable]) -> tuple[Factor, ...]:
+    def transitions(self, give: Callable[[Block], Hashable], take: Callable[[Block], Hashable]) -> tuple[Factor, ...]:
         """For every two slots that can follow each other, `(give(first), take(second))`, or None where they do not.
 
         Args:
@@ -246,7 +246,7 @@ class SearchSpace:
             between = active[i + 1 : j]
             if any(not factor.genes and factor.values.item() for factor in between):
                 continue
-            factor = combine(_join, [given[i], taken[j], *between])
+            factor = combine(_transition, [given[i], taken[j], *between])
             if any(value is not None for value in factor.values.flat):
                 found.append(factor)
         return tuple(found)
@@ -282,5 +282,5 @@ def _follow(previous: Node, block: Block) -> list[Node]:
     ]
 
 
-def _join(given: Hashable, taken: Hashable, *between: bool) -> tuple[Hashable, Hashable] | None:
+def _transition(given: Hashable, taken: Hashable, *between: bool) -> tuple[Hashable, Hashable] | None:
     return None if given is None or taken is None or any(between) else (given, taken)

@@ -53,14 +53,16 @@ def layer(name):
 def test_compute_bound_layers_by_hand(name, nanoseconds, picojoules):
     source = FLOAT.border if name == "float32" else Precision.from_name(name).border
     costs = accelerator().costs(layer(name), source)
-    assert costs["modelled_ms"] == pytest.approx(nanoseconds / 1e6)
-    assert costs["modelled_mj"] == pytest.approx(picojoules / 1e9)
+    assert costs["estimated_ms"] == pytest.approx(nanoseconds / 1e6)
+    assert costs["estimated_mj"] == pytest.approx(picojoules / 1e9)
 
 
 def test_memory_bound_layers_by_hand():
     small = accelerator(buffer_bytes=100, bandwidth_gb_s=0.01)
     moved = 72 + 128 + 256  # weights, input and output of a byte each
-    assert small.costs(layer("w8a8"), Precision.from_name("w8a8").border)["modelled_ms"] == pytest.approx(moved / 0.01 / 1e6)
+    assert small.costs(layer("w8a8"), Precision.from_name("w8a8").border)["estimated_ms"] == pytest.approx(
+        moved / 0.01 / 1e6
+    )
 
 
 def test_tables_agree_with_graphs(tiny_space):
@@ -77,8 +79,8 @@ def test_fewer_bits_cost_less(make_tiny_space):
     space = make_tiny_space(("w8a8", "w4a4"))
     tables = model.tables(space)
     eight, four = (uniform_genome(space, "largest", name)[None] for name in ("w8a8", "w4a4"))
-    assert tables["modelled_ms"](four) < tables["modelled_ms"](eight)
-    assert tables["modelled_mj"](four) < tables["modelled_mj"](eight)
+    assert tables["estimated_ms"](four) < tables["estimated_ms"](eight)
+    assert tables["estimated_mj"](four) < tables["estimated_mj"](eight)
 
 
 def test_a_space_is_narrowed_to_what_has_kernels(tiny_space, make_tiny_space):

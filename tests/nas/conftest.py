@@ -20,7 +20,7 @@ QUICK = [
     "table.n_held_out=12",
     "table.rounds=2",
     "table.seconds=0.002",
-    "table.patience=0",
+    "table.retry_budget=0",
     "search.n_measurements=16",
 ]
 

@@ -7,22 +7,22 @@ from sklearn.base import clone
 from predictors import (
     PREDICTORS,
     LearningCurve,
-    Quality,
+    RankingMetrics,
     ResidualPredictor,
+    assess,
     build_predictor,
     choose_predictor,
     column_groups,
     cross_validate,
     encode,
-    judge,
     learning_curve,
     linear_table,
-    ranking_quality,
+    ranking_metrics,
     tune_predictor,
     with_prior,
 )
 from predictors.models.gaussian_process import GaussianProcessPredictor
-from predictors.selection import merit
+from predictors.selection import score
 from search_spaces import Choice, InvalidInput, TabularSpace
 from search_spaces.space.baselines import uniform_genome
 
@@ -42,7 +42,7 @@ class TestContract:
         assert mean.shape == std.shape == (100,)
         assert (std >= 0).all()
         assert (predictor.predict(x[200:]) == mean).all()
-        assert ranking_quality(mean, y[200:]).tau > 0.8
+        assert ranking_metrics(mean, y[200:]).tau > 0.8
 
     def test_can_be_cloned_and_fitted_again(self, name, tiny_space, rng):
         x, y = data(tiny_space, 60, rng, noise=0.1)
@@ -89,17 +89,17 @@ def test_quality_by_hand():
     true = np.arange(40.0)
     swapped = true.copy()
     swapped[[0, 1]] = swapped[[1, 0]]
-    quality = ranking_quality(swapped, true)
-    assert quality.n == 40
-    assert quality.tau == pytest.approx(1 - 2 / (40 * 39 / 2))
-    assert quality.tau_top == pytest.approx(1 - 2 / 45)
-    assert np.isnan(ranking_quality(np.zeros(20), true[:20]).tau)
+    metrics = ranking_metrics(swapped, true)
+    assert metrics.n == 40
+    assert metrics.tau == pytest.approx(1 - 2 / (40 * 39 / 2))
+    assert metrics.tau_top == pytest.approx(1 - 2 / 45)
+    assert np.isnan(ranking_metrics(np.zeros(20), true[:20]).tau)
 
 
 def test_cross_validation_predicts_only_unseen_networks(tiny_space, rng):
     x, _ = data(tiny_space, 100, rng)
-    quality = cross_validate(partial(build_predictor, "ridge"), x, rng.normal(size=100))
-    assert abs(quality.tau) < 0.25
+    metrics = cross_validate(partial(build_predictor, "ridge"), x, rng.normal(size=100))
+    assert abs(metrics.tau) < 0.25
 
 
 def test_a_fitted_line_is_a_table(tiny_space, rng):
@@ -116,9 +116,9 @@ def test_a_fitted_line_is_a_table(tiny_space, rng):
 
 def test_the_better_predictor_is_chosen(tiny_space, rng):
     x, y = data(tiny_space, 80, rng)
-    name, qualities = choose_predictor(tiny_space, x, y, ["trees", "ridge"])
+    name, all_metrics = choose_predictor(tiny_space, x, y, ["trees", "ridge"])
     assert name == "ridge"
-    assert qualities["ridge"].tau > qualities["trees"].tau
+    assert all_metrics["ridge"].tau > all_metrics["trees"].tau
     assert choose_predictor(tiny_space, x[:10], y[:10]) == ("gaussian_process", {})
 
 
@@ -132,7 +132,7 @@ def test_learning_curves_advise(tiny_space, rng):
     assert LearningCurve((10, 20), (0.5, 0.7)).advice == "measure 20 more: the last doubling raised tau by 0.20"
     assert LearningCurve((10, 20), (0.5, 0.7)).more == 20
     assert not flat.more
-    assert Quality(0.5, np.nan, 30).words == "Kendall tau 0.50 on 30 networks, undefined (ties) among the best tenth"
+    assert RankingMetrics(0.5, np.nan, 30).words == "Kendall tau 0.50 on 30 networks, undefined (ties) among the best tenth"
     assert "too few networks" in LearningCurve((10, 20), (np.nan, 0.7)).advice
 
 
@@ -150,7 +150,7 @@ def test_a_float_predictor_saves_quantized_measurements(tiny_space, rng):
     corrected = ResidualPredictor(build_predictor("ridge")).fit(both[few], error[few])
     mean, std = corrected.predict(both[rest], return_std=True)
     assert (std >= 0).all()
-    assert ranking_quality(mean, error[rest]).tau > ranking_quality(alone, error[rest]).tau + 0.05
+    assert ranking_metrics(mean, error[rest]).tau > ranking_metrics(alone, error[rest]).tau + 0.05
 
 
 def test_the_gradient_of_the_gaussian_process(tiny_space, rng):
@@ -179,7 +179,7 @@ def test_a_gaussian_process_is_sure_only_near_what_it_has_seen(tiny_space, rng):
 def test_tuning_never_ranks_worse_than_no_tuning(name, tiny_space, rng):
     x, y = data(tiny_space, 40, rng, noise=0.5)
     tuned = tune_predictor(name, tiny_space, x, y, n_trials=3, rng=rng)
-    assert merit(cross_validate(lambda: clone(tuned), x, y)) >= merit(
+    assert score(cross_validate(lambda: clone(tuned), x, y)) >= score(
         cross_validate(partial(build_predictor, name, tiny_space), x, y)
     )
 
@@ -193,8 +193,8 @@ def test_what_finds_its_own_parameters_is_not_tuned(tiny_space, rng):
 def test_a_judgement_names_predictor_quality_and_advice(tiny_space, rng):
     genomes = np.unique(tiny_space.sample(80, rng), axis=0)
     y = encode(tiny_space, genomes) @ np.random.default_rng(7).normal(size=len(column_groups(tiny_space)))
-    found = judge(tiny_space, genomes, y, "ridge")
+    found = assess(tiny_space, genomes, y, "ridge")
     assert found.name == "ridge"
-    assert found.quality.tau > 0.8
+    assert found.metrics.tau > 0.8
     assert "more" in found.curve.advice
-    assert judge(tiny_space, genomes[:19], y[:19]) is None
+    assert assess(tiny_space, genomes[:19], y[:19]) is None

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from latency_tables.runtimes import BACKENDS
+from latency_tables.runtimes import RUNTIMES
 from nas.export.targets.qonnx import run_qonnx, to_qonnx
 from nas.export.targets.torch_module import module_source
 from search_spaces.graph.graph import Graph
@@ -23,7 +23,7 @@ N_QONNX_IMAGES = 512  # its executor holds all tensors of all of them
 
 
 @dataclass(frozen=True)
-class Shipped:
+class Deployed:
     """The network that a target writes.
 
     Attributes:
@@ -41,7 +41,7 @@ class Shipped:
     expected: NDArray[np.float32]
 
 
-Target = Callable[[Shipped, Path], NDArray[np.float32]]
+Target = Callable[[Deployed, Path], NDArray[np.float32]]
 """Writes files into a folder and returns the logits that its own tool computes from them on the first images."""
 
 TARGETS: Registry[Target] = Registry("export target")
@@ -49,11 +49,11 @@ DEFAULT = "onnxruntime"  # nothing more is written: model.onnx is in every folde
 
 
 @TARGETS.register("torch")
-def write_torch(shipped: Shipped, folder: Path) -> NDArray[np.float32]:
+def write_torch(deployed: Deployed, folder: Path) -> NDArray[np.float32]:
     """Write `model.py`, a torch module that needs torch and safetensors alone, and `model.safetensors`."""
-    (folder / "model.py").write_text(module_source(shipped.graph))
-    images = torch.from_numpy(shipped.images)
-    save_file({name: np.ascontiguousarray(array) for name, array in shipped.weights.items()}, folder / "model.safetensors")
+    (folder / "model.py").write_text(module_source(deployed.graph))
+    images = torch.from_numpy(deployed.images)
+    save_file({name: np.ascontiguousarray(array) for name, array in deployed.weights.items()}, folder / "model.safetensors")
     source = folder / "model.py"
     names = {"__file__": str(source), "__name__": "hwnas_exported_model"}  # not imported: that would leave a __pycache__
     exec(compile(source.read_text(), str(source), "exec"), names)
@@ -64,20 +64,20 @@ def write_torch(shipped: Shipped, folder: Path) -> NDArray[np.float32]:
 
 
 @TARGETS.register("qonnx")
-def write_qonnx(shipped: Shipped, folder: Path) -> NDArray[np.float32]:
+def write_qonnx(deployed: Deployed, folder: Path) -> NDArray[np.float32]:
     """Write `model.qonnx.onnx` with Quant operators that say how many bits a tensor has, for FPGA flows."""
-    model = to_qonnx(shipped.model, shipped.graph, shipped.weights)
+    model = to_qonnx(deployed.model, deployed.graph, deployed.weights)
     onnx.save(model, folder / "model.qonnx.onnx")
-    return run_qonnx(model, shipped.images[:N_QONNX_IMAGES])
+    return run_qonnx(model, deployed.images[:N_QONNX_IMAGES])
 
 
 @TARGETS.register("openvino")
-def write_openvino(shipped: Shipped, folder: Path) -> NDArray[np.float32]:
+def write_openvino(deployed: Deployed, folder: Path) -> NDArray[np.float32]:
     """Write OpenVINO's own form, `model.xml` and `model.bin`."""
-    BACKENDS.get("openvino").version()  # says how to install it where it is missing
+    RUNTIMES.get("openvino").version()  # says how to install it where it is missing
     openvino: Any = importlib.import_module("openvino")
     core = openvino.Core()
-    openvino.save_model(core.read_model(shipped.model.SerializeToString()), folder / "model.xml", compress_to_fp16=False)
+    openvino.save_model(core.read_model(deployed.model.SerializeToString()), folder / "model.xml", compress_to_fp16=False)
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     compiled = core.compile_model(folder / "model.xml", "CPU", settings)
-    return np.concatenate([np.asarray(compiled(image[None])[0], np.float32) for image in shipped.images])
+    return np.concatenate([np.asarray(compiled(image[None])[0], np.float32) for image in deployed.images])

@@ -141,10 +141,10 @@ def _(node: Linear) -> str:
 @_expression.register
 def _(node: Quantize) -> str:
     scale = f"s[{_key(f'{node.name}/scale')!r}]"
-    low, high = str(node.format.low), str(node.format.high)
+    low, high = str(node.format.qmin), str(node.format.qmax)
     if node.format.asymmetric:
         zero = f"s[{_key(f'{node.name}/zero_point')!r}]"
-        low, high = f"-{zero}", f"{node.format.levels} - {zero}"
+        low, high = f"-{zero}", f"{node.format.n_levels - 1} - {zero}"
     return f"quantize({_inputs(node)[0]}, {scale}, {low}, {high})"
 
 

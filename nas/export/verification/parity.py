@@ -31,7 +31,7 @@ from search_spaces.operators.quantize import Quantize
 N_REFERENCE_IMAGES = 16
 FLOAT_TOLERANCE = 1e-4  # of the greatest logit
 TIE = 1e-4  # of a step
-LEAST_AGREEMENT = {"w8a8": 99.9, "below 8 bits": 99.5}  # percent
+MIN_AGREEMENT = {"w8a8": 99.9, "below 8 bits": 99.5}  # percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +84,8 @@ def check_parity(
         expected: The supernet's logits on them, shape `(n, n_classes)`.
     """
     step_one = _StepOne(graph, weights, _run_with_integers(model, graph, images[:N_REFERENCE_IMAGES]))
-    agreement = 100 * float(np.mean(answers(model, images).argmax(axis=1) == expected.argmax(axis=1)))
-    required = LEAST_AGREEMENT["below 8 bits" if is_narrow(graph) else "w8a8"]
+    agreement = 100 * float(np.mean(predictions(model, images).argmax(axis=1) == expected.argmax(axis=1)))
+    required = MIN_AGREEMENT["below 8 bits" if is_sub8bit(graph) else "w8a8"]
     operators = optimized_operators(model)
     n_integer_conv = sum(isinstance(node, Conv) and not node.precision.is_float32 for node in graph.nodes)
     float_conv = n_integer_conv - operators.get("QLinearConv", 0)
@@ -117,12 +117,12 @@ def check_parity(
     )
 
 
-def is_narrow(graph: Graph) -> bool:
+def is_sub8bit(graph: Graph) -> bool:
     """Return whether some weight or activation has fewer than 8 bits."""
-    return any(node.precision.is_narrow for node in graph.nodes)
+    return any(node.precision.is_sub8bit for node in graph.nodes)
 
 
-def answers(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def predictions(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return what onnxruntime answers to each image, shape `(n, n_classes)`."""
     session = open_session(model.SerializeToString())
     name = session.get_inputs()[0].name

@@ -42,16 +42,16 @@ def weighted_sums(node: Conv | Linear, x: NDArray[Any], weights: Weights) -> Dou
     """
     weight, bias = (weights[f"{node.name}/{kind}"].astype(np.float64) for kind in ("weight", "bias"))
     if isinstance(node, Linear):
-        answers: Doubles = x.reshape(len(x), -1).astype(np.float64) @ weight.T + bias
-        return answers
+        predictions: Doubles = x.reshape(len(x), -1).astype(np.float64) @ weight.T + bias
+        return predictions
     margin = node.kernel // 2
     padded = np.pad(x.astype(np.float64), [(0, 0), (0, 0), (margin, margin), (margin, margin)])
     windows = sliding_window_view(padded, (node.kernel, node.kernel), axis=(2, 3))[:, :, :: node.stride, :: node.stride]
     n, channels, height, width = windows.shape[:4]
     grouped = windows.reshape(n, node.groups, channels // node.groups, height, width, node.kernel, node.kernel)
     filters = weight.reshape(node.groups, -1, *weight.shape[1:])
-    sums = np.einsum("ngchwkl,gockl->ngohw", grouped, filters, optimize=True)
-    result: Doubles = sums.reshape(n, -1, height, width) + bias[:, None, None]
+    checksums = np.einsum("ngchwkl,gockl->ngohw", grouped, filters, optimize=True)
+    result: Doubles = checksums.reshape(n, -1, height, width) + bias[:, None, None]
     return result
 
 
@@ -193,9 +193,9 @@ def _(node: Resize, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
     resized = inputs[0]
     for axis, length in ((2, node.shape[1]), (3, node.shape[2])):
         last = resized.shape[axis] - 1
-        place = np.clip((np.arange(length) + 0.5) * ((last + 1) / length) - 0.5, 0, last)
-        low = np.floor(place).astype(int)
-        share = (place - low).reshape(-1, *[1] * (3 - axis))
+        position = np.clip((np.arange(length) + 0.5) * ((last + 1) / length) - 0.5, 0, last)
+        low = np.floor(position).astype(int)
+        share = (position - low).reshape(-1, *[1] * (3 - axis))
         resized = resized.take(low, axis) * (1 - share) + resized.take(np.minimum(low + 1, last), axis) * share
     return resized
 

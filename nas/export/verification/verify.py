@@ -16,8 +16,8 @@ from onnx import numpy_helper
 
 from latency_tables.runtimes.onnxruntime import open_session
 from nas.data.load import OWN_DATA, load_dataset
-from nas.export.least_runtime import check_runtime
-from nas.export.verification.parity import answers, check_parity
+from nas.export.min_runtime import check_runtime
+from nas.export.verification.parity import check_parity, predictions
 from search_spaces import SPACES
 from search_spaces.errors import InvalidInput
 from search_spaces.graph.graph import Graph
@@ -110,9 +110,9 @@ def verify(folder: Path, data_path: str | None = None) -> Verification:
         raise InvalidInput(f"onnxruntime cannot run '{folder / 'model.onnx'}'; export the subnet again") from error
     parity = check_parity(model, graph, weights, images, logits)
     reasons = list(parity.reasons)
-    if not np.allclose(answers(model, images), logits, atol=1e-3 * np.abs(logits).max()):
+    if not np.allclose(predictions(model, images), logits, atol=1e-3 * np.abs(logits).max()):
         reasons.append("the logits of the samples differ from those that were recorded")
-    measured = 100 * float(np.mean(answers(model, data.x_test).argmax(axis=1) != data.y_test))
+    measured = 100 * float(np.mean(predictions(model, data.x_test).argmax(axis=1) != data.y_test))
     recorded = subnet["measured"].get("error_test")
     if recorded is not None and abs(measured - recorded) > ERROR_TOLERANCE:
         reasons.append(f"the test error is {measured:.2f} %, but {recorded:.2f} % was recorded")
@@ -127,13 +127,17 @@ def changed_files(folder: Path) -> list[str]:
     """
     try:
         lines = [line.split("  ", 1) for line in (folder / SUMS).read_text().splitlines()]
-        sums = {name: digest for digest, name in lines}
+        checksums = {name: digest for digest, name in lines}
     except (OSError, ValueError) as error:
         raise InvalidInput(f"'{folder}' lacks {SUMS} or holds a damaged one; export the subnet again") from error
-    if not {"model.onnx", "subnet.json", "samples.npz"} <= set(sums) or any(Path(name).name != name for name in sums):
+    if not {"model.onnx", "subnet.json", "samples.npz"} <= set(checksums) or any(
+        Path(name).name != name for name in checksums
+    ):
         raise InvalidInput(f"'{folder / SUMS}' is damaged: it does not name every file; export the subnet again")
-    files = {name: folder / name for name in sums}
-    return [n for n, file in files.items() if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != sums[n]]
+    files = {name: folder / name for name in checksums}
+    return [
+        n for n, file in files.items() if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != checksums[n]
+    ]
 
 
 def weights_of(model: onnx.ModelProto, graph: Graph) -> dict[str, NDArray[Any]]:

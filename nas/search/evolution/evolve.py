@@ -25,7 +25,7 @@ KEPT = 20_000  # networks evaluated since the front was last made
 
 
 @dataclass(frozen=True)
-class Limit:
+class Bound:
     """A constraint in the form that `evolve` takes: called, it gives by how much genomes break it, 0 or less if they do not.
 
     Attributes:
@@ -43,14 +43,14 @@ class Limit:
         return self.sign * (self.function(genomes) - self.bound)
 
 
-def at_most(function: Objective, bound: float) -> Limit:
+def upper_bound(function: Objective, bound: float) -> Bound:
     """Return the constraint `function(genomes) <= bound`."""
-    return Limit(function, bound)
+    return Bound(function, bound)
 
 
-def at_least(function: Objective, bound: float) -> Limit:
+def lower_bound(function: Objective, bound: float) -> Bound:
     """Return the constraint `function(genomes) >= bound`."""
-    return Limit(function, bound, -1)
+    return Bound(function, bound, -1)
 
 
 def evolve(
@@ -69,7 +69,7 @@ def evolve(
     Args:
         space: The space.
         objectives: By name: genomes `(n, n_genes)` to values `(n,)`, minimised.
-        constraints: By name: genomes to values that must be 0 or less, see `at_most` and `at_least`.
+        constraints: By name: genomes to values that must be 0 or less, see `upper_bound` and `lower_bound`.
         population: Networks in a generation, at least 2.
         generations: At least 1, the first one counted.
         rng: Source of everything random: the same generator state gives the same front.

@@ -36,12 +36,12 @@ class GenomeMating(InfillCriterion):  # type: ignore[misc]
         """Return up to `n_offsprings` new networks; fewer, or none, when hardly any is left to be found."""
         genomes = np.asarray(pop.get("X"), dtype=np.int16)
         self.seen.update(row.tobytes() for row in genomes)
-        values, places = pop.get("F"), _places(pop, random_state)
+        values, ranks = pop.get("F"), _ranks(pop, random_state)
         children: list[Genomes] = []
         for attempt in range(N_ATTEMPTS):
             # Some will have been drawn before, the more the nearer the search is to its end.
             n = 4 + (5 * 2**attempt * (n_offsprings - len(children))) // 4
-            for row in draw_children(self.space, genomes, values, places, n, random_state):
+            for row in draw_children(self.space, genomes, values, ranks, n, random_state):
                 key = row.tobytes()
                 if key not in self.seen and len(children) < n_offsprings:
                     self.seen.add(key)
@@ -55,7 +55,7 @@ def draw_children(
     space: SearchSpace,
     genomes: Genomes,
     values: NDArray[np.float64],
-    places: NDArray[np.int64],
+    ranks: NDArray[np.int64],
     n: int,
     rng: np.random.Generator,
 ) -> Genomes:
@@ -65,7 +65,7 @@ def draw_children(
         space: The space.
         genomes: The parents, shape `(p, n_genes)`.
         values: Their objectives, shape `(p, m)`.
-        places: Their places in the order of merit, 0 the best, shape `(p,)`.
+        ranks: Their places in the order of merit, 0 the best, shape `(p,)`.
         n: Number of children.
         rng: Source of everything random.
 
@@ -73,15 +73,15 @@ def draw_children(
         Canonical, shape `(n, n_genes)`; repeats are possible.
     """
     rivals = rng.integers(0, len(genomes), (2, n))
-    mothers = np.where(places[rivals[0]] < places[rivals[1]], *rivals)
+    mothers = np.where(ranks[rivals[0]] < ranks[rivals[1]], *rivals)
     order = np.argsort(values[:, rng.integers(0, values.shape[1])], kind="stable")
     along = np.empty(len(order), np.int64)
     along[order] = np.arange(len(order))
-    steps = rng.integers(1, NEAREST + 1, n) * rng.choice([-1, 1], n)
-    fathers = order[np.clip(along[mothers] + steps, 0, len(order) - 1)]
+    offsets = rng.integers(1, NEAREST + 1, n) * rng.choice([-1, 1], n)
+    fathers = order[np.clip(along[mothers] + offsets, 0, len(order) - 1)]
     from_father = (rng.random((n, genomes.shape[1])) < 0.5) & (rng.random((n, 1)) < MATING_SHARE)
     crossed = np.where(from_father, genomes[fathers], genomes[mothers])
-    crossed = np.where(_woken(space, genomes[mothers], crossed), genomes[fathers], crossed)  # a block comes whole
+    crossed = np.where(_newly_active(space, genomes[mothers], crossed), genomes[fathers], crossed)  # a block comes whole
     return space.canonicalize(reset_genes(space, crossed, rng))
 
 
@@ -99,14 +99,14 @@ def reset_genes(space: SearchSpace, genomes: Genomes, rng: np.random.Generator) 
     unchanged = np.flatnonzero(~drawn.any(axis=1))
     drawn[unchanged, rng.integers(0, len(free), len(unchanged))] = True
     options = space.cardinalities[free]
-    steps = 1 + rng.integers(0, options - 1, size=drawn.shape)
+    offsets = 1 + rng.integers(0, options - 1, size=drawn.shape)
     changed = genomes.copy()
-    changed[:, free] = np.where(drawn, (genomes[:, free] + steps) % options, genomes[:, free])
+    changed[:, free] = np.where(drawn, (genomes[:, free] + offsets) % options, genomes[:, free])
     anything = rng.integers(0, space.cardinalities, size=changed.shape).astype(np.int16)
-    return np.where(_woken(space, genomes, changed), anything, changed)
+    return np.where(_newly_active(space, genomes, changed), anything, changed)
 
 
-def _woken(space: SearchSpace, before: Genomes, after: Genomes) -> NDArray[np.bool_]:
+def _newly_active(space: SearchSpace, before: Genomes, after: Genomes) -> NDArray[np.bool_]:
     """Return which genes matter only after a change, as those of a block that greater depth adds: canonical ones are all 0.
 
     Left so, a deeper network would begin with the first option of everything, and be beaten before it was changed again.
@@ -114,13 +114,13 @@ def _woken(space: SearchSpace, before: Genomes, after: Genomes) -> NDArray[np.bo
     return space.mask(after) & ~space.mask(before)
 
 
-def _places(pop: Population, rng: np.random.Generator) -> NDArray[np.int64]:
+def _ranks(pop: Population, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return each individual's place in the order of merit: violation of constraints, rank, crowding, chance."""
     rank, crowding = (np.array(pop.get(name), dtype=np.float64) for name in ("rank", "crowding"))
     order = np.lexsort((rng.random(len(pop)), -crowding, rank, pop.get("CV")[:, 0]))
-    places = np.empty(len(pop), np.int64)
-    places[order] = np.arange(len(pop))
-    return places
+    ranks = np.empty(len(pop), np.int64)
+    ranks[order] = np.arange(len(pop))
+    return ranks
 
 
 def first_generation(space: SearchSpace, initial: Genomes, n: int, rng: np.random.Generator) -> Genomes:

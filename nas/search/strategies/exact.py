@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nas.search.evolution.evolve import Limit, Objective
+from nas.search.evolution.evolve import Bound, Objective
 from nas.search.evolution.variation import reset_genes
 from nas.search.exact import exact_front
-from nas.search.state import Known
-from nas.search.strategies.predictor import Learned, first_networks, most_promising
+from nas.search.state import SearchState
+from nas.search.strategies.predictor import Surrogate, initial_design, most_promising
 from nas.search.strategies.strategy import STRATEGIES, random_networks
 from predictors import RidgePredictor, encode, linear_table
 from search_spaces.costs import FactorTable
@@ -22,27 +22,27 @@ TOLERANCE = 0.02  # of each objective's range, with three objectives and more
 class ExactStrategy:
     """Ridge regressions of the measured objectives, and the exact front of these and the cheap ones."""
 
-    def propose(self, known: Known, n: int, rng: np.random.Generator) -> Genomes:
+    def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
         """See `Strategy`.
 
         Raises:
             InvalidInput: If a cheap objective is no sum of tables, or a constraint is no upper limit on one.
         """
-        tables = additive(known.cheap, known.constraints)
-        if not len(known):
-            return first_networks(known, n, rng)
-        features = encode(known.space, known.genomes)
-        learned = {}
-        for name, y in known.expensive.items():
+        tables = additive(state.cheap, state.constraints)
+        if not len(state):
+            return initial_design(state, n, rng)
+        features = encode(state.space, state.genomes)
+        surrogates = {}
+        for name, y in state.expensive.items():
             ridge = RidgePredictor()
-            learned[name] = Learned(known.space, ridge, features, y)
-            tables = {name: linear_table(known.space, ridge), **tables}
-        front = exact_front(known.space, tables, tolerance=TOLERANCE if len(tables) > 2 else 0.0)
-        near = known.space.canonicalize(reset_genes(known.space, front.genomes, rng))
-        candidates = known.open(np.concatenate([front.genomes, near]))
+            surrogates[name] = Surrogate(state.space, ridge, features, y)
+            tables = {name: linear_table(state.space, ridge), **tables}
+        front = exact_front(state.space, tables, tolerance=TOLERANCE if len(tables) > 2 else 0.0)
+        near = state.space.canonicalize(reset_genes(state.space, front.genomes, rng))
+        candidates = state.open(np.concatenate([front.genomes, near]))
         if not len(candidates):
-            return random_networks(known, n, rng)
-        return candidates[most_promising(known, learned, candidates, n)]
+            return random_networks(state, n, rng)
+        return candidates[most_promising(state, surrogates, candidates, n)]
 
 
 def additive(cheap: Mapping[str, Objective], constraints: Mapping[str, Objective]) -> dict[str, FactorTable]:
@@ -55,12 +55,12 @@ def additive(cheap: Mapping[str, Objective], constraints: Mapping[str, Objective
     """
     tables: dict[str, FactorTable] = {}
     for name, objective in cheap.items():
-        if not isinstance(objective, FactorTable) or objective.largest:
+        if not isinstance(objective, FactorTable) or objective.takes_max:
             raise InvalidInput(f"strategy 'exact' needs cheap objectives that are sums of tables; '{name}' is none")
         tables[name] = objective
-    for name, limit in constraints.items():
-        if not isinstance(limit, Limit) or limit.sign < 0 or not isinstance(limit.function, FactorTable):
+    for name, bound in constraints.items():
+        if not isinstance(bound, Bound) or bound.sign < 0 or not isinstance(bound.function, FactorTable):
             raise InvalidInput(f"strategy 'exact' takes upper limits on sums of tables only; '{name}' is none")
-        if not any(limit.function is table for table in tables.values()):
-            tables[f"limit of {name}"] = limit.function
+        if not any(bound.function is table for table in tables.values()):
+            tables[f"limit of {name}"] = bound.function
     return tables

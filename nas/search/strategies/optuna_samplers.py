@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState, create_trial
 
-from nas.search.state import Known
+from nas.search.state import SearchState
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
 from search_spaces.space.space import Genomes
 
@@ -36,28 +36,28 @@ class OptunaStrategy:
         self._told: dict[bytes, list[float]] = {}
         self._asked: dict[bytes, Trial] = {}
 
-    def propose(self, known: Known, n: int, rng: np.random.Generator) -> Genomes:
+    def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
         """See `Strategy`."""
-        if not len(known):
-            return seeds(known)
-        choices, n = known.space.choices, min(n, known.workers)
+        if not len(state):
+            return seeds(state)
+        choices, n = state.space.choices, min(n, state.workers)
         # Places of options instead of options: these may be of any type.
         distributions = {c.name: CategoricalDistribution(tuple(range(len(c.options)))) for c in choices}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             if self.study is None:
-                directions = [StudyDirection.MINIMIZE] * known.values().shape[1]
+                directions = [StudyDirection.MINIMIZE] * state.values().shape[1]
                 self.study = optuna.create_study(sampler=self.build(int(rng.integers(2**31))), directions=directions)
-            self._tell(self.study, known, distributions)
-            failed = {row.tobytes() for row in known.failed}
-            found = np.empty((0, len(choices)), known.genomes.dtype)
+            self._tell(self.study, state, distributions)
+            failed = {row.tobytes() for row in state.failed}
+            found = np.empty((0, len(choices)), state.genomes.dtype)
             for _ in range(n + N_WASTED):
                 trial = self.study.ask(dict(distributions))
-                genome = known.space.canonicalize(np.array([[trial.params[choice.name] for choice in choices]]))
+                genome = state.space.canonicalize(np.array([[trial.params[choice.name] for choice in choices]]))
                 if (values := self._told.get(genome.tobytes())) is not None:
                     self.study.tell(trial, values)
-                elif genome.tobytes() in failed or not known.feasible(genome).all():
-                    self.study.tell(trial, known.values().max(axis=0).tolist())
+                elif genome.tobytes() in failed or not state.feasible(genome).all():
+                    self.study.tell(trial, state.values().max(axis=0).tolist())
                 elif genome.tobytes() in self._asked:  # nothing is known of it yet
                     self.study.tell(trial, state=TrialState.FAIL)
                 else:
@@ -65,11 +65,11 @@ class OptunaStrategy:
                     self._asked[genome.tobytes()] = trial
                     if len(found) == n:
                         return found
-        rest = known.unmeasured(np.concatenate([found, random_networks(known, n, rng)]))
+        rest = state.unmeasured(np.concatenate([found, random_networks(state, n, rng)]))
         return rest[:n]
 
-    def _tell(self, study: optuna.Study, known: Known, distributions: dict[str, CategoricalDistribution]) -> None:
-        for genome, row in list(zip(known.genomes, known.values().tolist(), strict=True))[len(self._told) :]:
+    def _tell(self, study: optuna.Study, state: SearchState, distributions: dict[str, CategoricalDistribution]) -> None:
+        for genome, row in list(zip(state.genomes, state.values().tolist(), strict=True))[len(self._told) :]:
             trial = self._asked.pop(genome.tobytes(), None)
             if trial is not None:
                 study.tell(trial, row)
@@ -77,9 +77,9 @@ class OptunaStrategy:
                 params = dict(zip(distributions, genome.tolist(), strict=True))
                 study.add_trial(create_trial(params=params, distributions=dict(distributions), values=row))
             self._told[genome.tobytes()] = row
-        for genome in known.failed:
+        for genome in state.failed:
             if (trial := self._asked.pop(genome.tobytes(), None)) is not None:
-                study.tell(trial, known.values().max(axis=0).tolist())
+                study.tell(trial, state.values().max(axis=0).tolist())
 
 
 STRATEGIES.register("tpe")(lambda: OptunaStrategy(lambda seed: TPESampler(seed=seed)))

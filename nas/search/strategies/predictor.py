@@ -10,7 +10,7 @@ from nas.search.acquisition import Scale, choose_by_expected_gain
 from nas.search.evolution.evolve import evolve
 from nas.search.evolution.variation import balanced_sample, reset_genes
 from nas.search.pareto import columns
-from nas.search.state import Known
+from nas.search.state import SearchState
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
 from predictors import PREDICTORS, Predictor, choose_predictor, encode, tune_predictor
 from search_spaces.space.space import Genomes, SearchSpace
@@ -43,29 +43,29 @@ class PredictorStrategy:
         self._models: dict[str, Predictor] = {}
         self._chosen_at = 0
 
-    def propose(self, known: Known, n: int, rng: np.random.Generator) -> Genomes:
+    def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
         """See `Strategy`."""
-        if not len(known):
-            return first_networks(known, n, rng)
-        learned = self.learn(known, rng)
-        candidates = _candidates(known, learned, rng)
-        return candidates[most_promising(known, learned, candidates, n)]
+        if not len(state):
+            return initial_design(state, n, rng)
+        surrogates = self.learn(state, rng)
+        candidates = _candidates(state, surrogates, rng)
+        return candidates[most_promising(state, surrogates, candidates, n)]
 
-    def learn(self, known: Known, rng: np.random.Generator) -> dict[str, "Learned"]:
+    def learn(self, state: SearchState, rng: np.random.Generator) -> dict[str, "Surrogate"]:
         """Return every expensive objective as learned from what was measured."""
-        features = encode(known.space, known.genomes)
-        if len(known) >= 2 * self._chosen_at:
-            for name, y in known.expensive.items():
+        features = encode(state.space, state.genomes)
+        if len(state) >= 2 * self._chosen_at:
+            for name, y in state.expensive.items():
                 auto = self.predictors == "auto"
-                self.names[name] = choose_predictor(known.space, features, y)[0] if auto else self.predictors
+                self.names[name] = choose_predictor(state.space, features, y)[0] if auto else self.predictors
                 self._models[name] = tune_predictor(
-                    self.names[name], known.space, features, y, n_trials=self.tuning_trials, rng=rng
+                    self.names[name], state.space, features, y, n_trials=self.tuning_trials, rng=rng
                 )
-            self._chosen_at = len(known)
-        return {name: Learned(known.space, clone(self._models[name]), features, y) for name, y in known.expensive.items()}
+            self._chosen_at = len(state)
+        return {name: Surrogate(state.space, clone(self._models[name]), features, y) for name, y in state.expensive.items()}
 
 
-class Learned:
+class Surrogate:
     """An expensive objective as a predictor knows it; called, it predicts on the logarithmic scale.
 
     Args:
@@ -89,55 +89,55 @@ class Learned:
         return self.model.predict(encode(self.space, genomes), return_std=True)
 
 
-def most_promising(known: Known, learned: Mapping[str, Learned], candidates: Genomes, n: int) -> list[int]:
+def most_promising(state: SearchState, surrogates: Mapping[str, Surrogate], candidates: Genomes, n: int) -> list[int]:
     """Return the rows of the candidates from which the hypervolume is expected to gain most, one after another."""
     if not len(candidates):
         return []
-    pairs = {name: objective.both(candidates) for name, objective in learned.items()}
-    pairs |= {name: (function(candidates), np.zeros(len(candidates))) for name, function in known.cheap.items()}
+    pairs = {name: objective.both(candidates) for name, objective in surrogates.items()}
+    pairs |= {name: (function(candidates), np.zeros(len(candidates))) for name, function in state.cheap.items()}
     means, deviations = (columns({name: pair[i] for name, pair in pairs.items()}) for i in (0, 1))
-    scales = [learned[name].scale if name in learned else None for name in pairs]
-    return choose_by_expected_gain(means, deviations, known.usable_values(), scales, n)
+    scales = [surrogates[name].scale if name in surrogates else None for name in pairs]
+    return choose_by_expected_gain(means, deviations, state.usable_values(), scales, n)
 
 
-def _candidates(known: Known, learned: Mapping[str, "Learned"], rng: np.random.Generator) -> Genomes:
+def _candidates(state: SearchState, surrogates: Mapping[str, "Surrogate"], rng: np.random.Generator) -> Genomes:
     """Return networks to choose from: all of a small space, otherwise what evolution finds, and near it."""
-    everything = known.everything
+    everything = state.everything
     if everything is not None:
-        return known.open(everything)
-    best = known.best()
+        return state.open(everything)
+    best = state.best()
     front = evolve(
-        known.space,
-        {**learned, **known.cheap},
-        known.constraints,
+        state.space,
+        {**surrogates, **state.cheap},
+        state.constraints,
         population=POPULATION,
         generations=GENERATIONS,
         rng=rng,
         initial=best,
     )
     promising = np.concatenate([front.genomes, best])
-    near = [known.space.canonicalize(reset_genes(known.space, promising, rng)) for _ in range(N_NEIGHBOURS)]
-    candidates = known.open(np.concatenate([front.genomes, *near]))
-    return candidates if len(candidates) else random_networks(known, 1000, rng)
+    near = [state.space.canonicalize(reset_genes(state.space, promising, rng)) for _ in range(N_NEIGHBOURS)]
+    candidates = state.open(np.concatenate([front.genomes, *near]))
+    return candidates if len(candidates) else random_networks(state, 1000, rng)
 
 
-def first_networks(known: Known, n: int, rng: np.random.Generator) -> Genomes:
+def initial_design(state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
     """Return the baselines, then networks with every option equally often, spread over the first cheap objective."""
-    n = max(4, n, int(min(START_SHARE * known.budget, START_PER_GENE * len(known.space.choices))))
-    first = seeds(known)
+    n = max(4, n, int(min(START_SHARE * state.budget, START_PER_GENE * len(state.space.choices))))
+    first = seeds(state)
     missing = max(n - len(first), 0)
-    if known.constraints:
-        cheap = known.cheap or {"violation": lambda genomes: np.zeros(len(genomes))}
+    if state.constraints:
+        cheap = state.cheap or {"violation": lambda genomes: np.zeros(len(genomes))}
         found = evolve(
-            known.space, cheap, known.constraints, population=POPULATION, generations=GENERATIONS // 3, rng=rng
+            state.space, cheap, state.constraints, population=POPULATION, generations=GENERATIONS // 3, rng=rng
         ).genomes
-        pool = known.open(np.concatenate([found, random_networks(known, 50 * n, rng)]))
-    elif known.cheap:
-        pool = known.unmeasured(balanced_sample(known.space, 20 * n, rng))
+        pool = state.open(np.concatenate([found, random_networks(state, 50 * n, rng)]))
+    elif state.cheap:
+        pool = state.unmeasured(balanced_sample(state.space, 20 * n, rng))
     else:
-        return known.unmeasured(np.concatenate([first, balanced_sample(known.space, missing, rng)]))
+        return state.unmeasured(np.concatenate([first, balanced_sample(state.space, missing, rng)]))
     pool = rng.permutation(pool)
-    if known.cheap:
-        order = np.argsort(next(iter(known.cheap.values()))(pool), kind="stable")
+    if state.cheap:
+        order = np.argsort(next(iter(state.cheap.values()))(pool), kind="stable")
         pool = pool[order[np.linspace(0, len(pool) - 1, min(missing, len(pool))).round().astype(int)]]
-    return known.unmeasured(np.concatenate([first, pool[:missing]]))
+    return state.unmeasured(np.concatenate([first, pool[:missing]]))

@@ -6,7 +6,7 @@ from pymoo.core.problem import Problem
 from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 
 from nas.search.evolution.variation import balanced_sample, draw_children
-from nas.search.state import Known
+from nas.search.state import SearchState
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
 from search_spaces.space.space import Genomes
 
@@ -17,9 +17,9 @@ N_ATTEMPTS = 8
 class RandomStrategy:
     """Networks drawn at random, the baselines first."""
 
-    def propose(self, known: Known, n: int, rng: np.random.Generator) -> Genomes:
+    def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
         """See `Strategy`."""
-        return random_networks(known, n, rng) if len(known) else _first(known, n, rng)
+        return random_networks(state, n, rng) if len(state) else _initial_design(state, n, rng)
 
 
 @STRATEGIES.register("local")
@@ -30,12 +30,12 @@ class LocalStrategy:
         Pareto local search, Paquete et al. 2004; White et al. 2020 (arXiv:2005.02960) for how far it goes on this task.
     """
 
-    def propose(self, known: Known, n: int, rng: np.random.Generator) -> Genomes:
+    def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
         """See `Strategy`."""
-        if not len(known):
-            return _first(known, n, rng)
-        near = known.open(np.concatenate([_one_choice_away(known, genome) for genome in known.best()]))
-        return rng.permutation(near)[:n] if len(near) else random_networks(known, n, rng)
+        if not len(state):
+            return _initial_design(state, n, rng)
+        near = state.open(np.concatenate([_one_choice_away(state, genome) for genome in state.best()]))
+        return rng.permutation(near)[:n] if len(near) else random_networks(state, n, rng)
 
 
 @STRATEGIES.register("nsga2")
@@ -52,37 +52,37 @@ class Nsga2Strategy:
     def __init__(self, population: int = 20) -> None:
         self.population = population
 
-    def propose(self, known: Known, n: int, rng: np.random.Generator) -> Genomes:
+    def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
         """See `Strategy`."""
-        if not len(known):
-            return _first(known, max(n, self.population), rng)
-        genomes, values = known.genomes[known.usable()], known.usable_values()
+        if not len(state):
+            return _initial_design(state, max(n, self.population), rng)
+        genomes, values = state.genomes[state.usable()], state.usable_values()
         problem = Problem(n_var=genomes.shape[1], n_obj=values.shape[1], xl=0, xu=1)
         pop = Population.new("X", genomes, "F", values, "place", np.arange(len(genomes)))
         survivors = RankAndCrowding().do(problem, pop, n_survive=self.population, random_state=rng).get("place").astype(int)
-        places = np.arange(len(survivors))
+        ranks = np.arange(len(survivors))
         found = np.empty((0, genomes.shape[1]), np.int16)
         for _ in range(N_ATTEMPTS):
-            drawn = draw_children(known.space, genomes[survivors], values[survivors], places, 4 * n, rng)
-            found = known.open(np.concatenate([found, drawn]))
+            drawn = draw_children(state.space, genomes[survivors], values[survivors], ranks, 4 * n, rng)
+            found = state.open(np.concatenate([found, drawn]))
             if len(found) >= n:
                 break
-        return found[:n] if len(found) else random_networks(known, n, rng)
+        return found[:n] if len(found) else random_networks(state, n, rng)
 
 
-def _first(known: Known, n: int, rng: np.random.Generator) -> Genomes:
+def _initial_design(state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
     """Return the baselines and a balanced sample."""
-    first = seeds(known)
+    first = seeds(state)
     missing = max(n - len(first), 0)
-    drawn = balanced_sample(known.space, missing, rng)
-    if known.constraints:
-        drawn = random_networks(known, missing, rng)
-    return known.unmeasured(np.concatenate([first, drawn]))
+    drawn = balanced_sample(state.space, missing, rng)
+    if state.constraints:
+        drawn = random_networks(state, missing, rng)
+    return state.unmeasured(np.concatenate([first, drawn]))
 
 
-def _one_choice_away(known: Known, genome: Genomes) -> Genomes:
+def _one_choice_away(state: SearchState, genome: Genomes) -> Genomes:
     rows = []
-    for gene, n_options in enumerate(known.space.cardinalities):
+    for gene, n_options in enumerate(state.space.cardinalities):
         for option in range(n_options):
             row = genome.copy()
             row[gene] = option

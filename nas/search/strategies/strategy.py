@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from nas.search.state import Known
+from nas.search.state import SearchState
 from search_spaces.registry import Registry
 from search_spaces.space.baselines import baselines
 from search_spaces.space.space import Genomes
@@ -18,11 +18,11 @@ class Strategy(Protocol):
     search that was stopped is told the same answers again, so a strategy must draw everything random from `rng`.
     """
 
-    def propose(self, known: Known, n: int, rng: np.random.Generator) -> Genomes:
+    def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
         """Return about `n` networks to measure, those that promise most first; none when nothing is left.
 
         Args:
-            known: What was measured; nothing at first, then a whole first generation may be returned.
+            state: What was measured; nothing at first, then a whole first generation may be returned.
             n: Networks that are wanted.
             rng: Source of everything random.
         """
@@ -31,19 +31,19 @@ class Strategy(Protocol):
 STRATEGIES: Registry[Callable[[], Strategy]] = Registry("search strategy")
 
 
-def random_networks(known: Known, n: int, rng: np.random.Generator) -> Genomes:
+def random_networks(state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
     """Return up to `n` networks that keep the constraints and were not measured, drawn at random."""
-    everything = known.everything
+    everything = state.everything
     if everything is not None:
-        return rng.permutation(known.open(everything))[:n]
-    found = np.empty((0, known.genomes.shape[1]), np.int16)
+        return rng.permutation(state.open(everything))[:n]
+    found = np.empty((0, state.genomes.shape[1]), np.int16)
     for _ in range(20):  # a bounded number of draws: constraints may leave next to nothing
-        found = known.open(np.concatenate([found, known.space.sample(max(50 * n, 1000), rng)]))
+        found = state.open(np.concatenate([found, state.space.sample(max(50 * n, 1000), rng)]))
         if len(found) >= n:
             break
     return found[:n]
 
 
-def seeds(known: Known) -> Genomes:
+def seeds(state: SearchState) -> Genomes:
     """Return the baselines of the space that were not measured: they are measured even where they break a constraint."""
-    return known.unmeasured(np.array(list(baselines(known.space).values())))
+    return state.unmeasured(np.array(list(baselines(state.space).values())))

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nas.events import processes
+from nas.events import distributed
 from nas.supernet.supernet import Supernet
-from nas.training.losses import weight_shape_loss
+from nas.training.losses import kurtosis_loss
 from nas.training.schedule import Schedule
 from search_spaces.graph.graph import Graph
 from search_spaces.space.baselines import format_genes, formats, uniform_genome
@@ -75,7 +75,7 @@ def sandwich_step(
         Loss of the first network, and of each the percentage of wrong answers on the batch.
     """
     optimizer.zero_grad(set_to_none=True)
-    part = processes.share(len(images))
+    part = distributed.shard(len(images))
     mine, truth = images[part], labels[part]
     weight = len(mine) / len(images)
     sums = [0.0] * (1 + len(graphs))
@@ -91,10 +91,10 @@ def sandwich_step(
             sums[0] = float(loss.detach()) * weight
             teacher = logits.detach().softmax(dim=1) if schedule.distillation else None
         sums[1 + i] = 100 * float((logits.detach().argmax(dim=1) != truth).float().mean()) * weight
-    processes.sum_gradients(supernet.parameters())
+    distributed.all_reduce_gradients(supernet.parameters())
     if schedule.kurtosis:
-        (schedule.kurtosis * weight_shape_loss(supernet)).backward()  # type: ignore[no-untyped-call]
+        (schedule.kurtosis * kurtosis_loss(supernet)).backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(supernet.parameters(), schedule.clip_norm)
     optimizer.step()
-    loss_of_largest, *errors = processes.total(torch.tensor(sums, dtype=torch.float64)).tolist()
+    loss_of_largest, *errors = distributed.all_reduce(torch.tensor(sums, dtype=torch.float64)).tolist()
     return loss_of_largest, errors

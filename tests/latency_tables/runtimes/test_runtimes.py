@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from latency_tables.device import Device
-from latency_tables.runtimes import BACKENDS
+from latency_tables.runtimes import RUNTIMES
 from latency_tables.table.build import build_table
 from latency_tables.table.latency_model import empty_graph
 from latency_tables.table.plan import plan_table
@@ -13,17 +13,17 @@ from search_spaces import InvalidInput, lower
 from search_spaces.space.baselines import uniform_genome
 
 
-@pytest.fixture(params=list(BACKENDS))
+@pytest.fixture(params=list(RUNTIMES))
 def name(request):
     try:
-        BACKENDS.get(request.param).version()
+        RUNTIMES.get(request.param).version()
     except InvalidInput as error:
         pytest.skip(str(error))
     return request.param
 
 
 def test_it_builds_and_runs(name):
-    backend = BACKENDS.get(name)
+    backend = RUNTIMES.get(name)
     run = backend.build(lower(empty_graph()).SerializeToString(), threads=1, options={})
     durations = run(7)
     assert durations.shape == (7,)
@@ -33,11 +33,11 @@ def test_it_builds_and_runs(name):
 
 def test_it_computes_what_onnxruntime_computes(name, tiny_space):
     """Equal up to rounding in float32; in integers most answers within one step of the last quantizer."""
-    backend, images = BACKENDS.get(name), np.random.default_rng(0).random((1, 1, 8, 8)).astype(np.float32)
+    backend, images = RUNTIMES.get(name), np.random.default_rng(0).random((1, 1, 8, 8)).astype(np.float32)
     for text, tolerance in (("float32", 1e-4), ("w8a8", 0.05), ("w4a4", 0.05)):
         graph = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "middle", text)))
         model = lower(graph).SerializeToString()
-        expected = BACKENDS.get("onnxruntime").outputs(model, images)
+        expected = RUNTIMES.get("onnxruntime").outputs(model, images)
         found = backend.outputs(model, images)
         assert found.shape == expected.shape
         assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max(), (name, text)
@@ -57,27 +57,27 @@ def test_a_table_can_be_built(name, tiny_space):
         formats=("float32", "w8a8"),
     )
     plan = plan_table(space, n_fit=2, n_held_out=2, rng=np.random.default_rng(0))
-    table = build_table(plan, Device(backend=name), Protocol(rounds=2, seconds=1e-3, patience=0))
+    table = build_table(plan, Device(backend=name), Protocol(rounds=2, seconds=1e-3, retry_budget=0))
     assert (table.predict_ms(space, space.sample(5, np.random.default_rng(0))) > 0).all()
     assert table.fingerprint["backend"] == name
 
 
 def test_unknown_options_are_refused(name):
     with pytest.raises(InvalidInput, match="option|refuses"):
-        BACKENDS.get(name).build(lower(empty_graph()).SerializeToString(), threads=1, options={"no such": "x"})
+        RUNTIMES.get(name).build(lower(empty_graph()).SerializeToString(), threads=1, options={"no such": "x"})
 
 
 def test_a_runtime_that_is_missing_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     with pytest.raises(InvalidInput, match=r"OpenVINO is not installed; install it with `pip install 'hwnas\[openvino\]'`"):
-        BACKENDS.get("openvino").version()
+        RUNTIMES.get("openvino").version()
     monkeypatch.setitem(__import__("sys").modules, "tvm", None)
     with pytest.raises(InvalidInput, match=r"TVM is not installed; install it with `pip install 'hwnas\[tvm\]'`"):
-        BACKENDS.get("tvm").version()
+        RUNTIMES.get("tvm").version()
     monkeypatch.setenv("HWNAS_WEB", "/nowhere")
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(InvalidInput, match="Node is not installed; install Node 20 or newer"):
-        type(BACKENDS.get("onnxruntime-web"))().version()
+        type(RUNTIMES.get("onnxruntime-web"))().version()
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     with pytest.raises(InvalidInput, match="onnxruntime-web is not installed; copy .* and run `npm ci` there"):
-        type(BACKENDS.get("onnxruntime-web"))().version()
+        type(RUNTIMES.get("onnxruntime-web"))().version()

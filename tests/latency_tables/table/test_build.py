@@ -13,7 +13,7 @@ from latency_tables.table.table import LatencyTable
 from latency_tables.timing.protocol import Protocol
 from search_spaces import Choice, InvalidInput, TabularSpace, graph_costs
 
-QUICK = Protocol(rounds=2, seconds=0.002, patience=0.0)
+QUICK = Protocol(rounds=2, seconds=0.002, retry_budget=0.0)
 
 
 def quick_table(space, **settings):
@@ -80,14 +80,14 @@ def test_bad_devices_and_spaces_are_refused():
 
 def test_blocks_that_there_is_no_time_for_are_estimated_and_marked(tiny_space):
     parts = dict(iterate_parts(tiny_space))
-    joins = {name for name in parts if " || " in name}
-    blocks = {name for name in parts if name not in joins and name != "call"}
-    with pytest.raises(InvalidInput, match="the time allows 5 parts, but the joins between blocks alone need"):
+    transitions = {name for name in parts if " || " in name}
+    blocks = {name for name in parts if name not in transitions and name != "call"}
+    with pytest.raises(InvalidInput, match="the time allows 5 parts, but the transitions between blocks alone need"):
         choose_parts(parts, 5)
     n = len(parts) - 12
     chosen = choose_parts(parts, n)
     assert len(chosen) == n
-    assert joins | {"call"} <= chosen
+    assert transitions | {"call"} <= chosen
     # Times that follow MACs and bytes, as those of a real runtime do about.
     true = {
         name: 1e-3 + 1e-7 * graph_costs(parts[name])["macs"] + 1e-7 * graph_costs(parts[name])["size_bytes"]

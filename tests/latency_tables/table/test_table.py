@@ -9,18 +9,18 @@ from latency_tables.table.latency_model import (
     block_features,
     block_key,
     chain_graph,
+    consumer_key,
     fit,
-    gives,
     graph_features,
     iterate_parts,
-    join_features,
-    join_key,
     prior,
+    producer_key,
     sort_parts,
-    takes,
+    transition_features,
+    transition_key,
 )
 from latency_tables.table.table import LatencyTable
-from latency_tables.table.validate import doubts, judge
+from latency_tables.table.validate import doubts, validate
 from latency_tables.timing.measurement import Measurement
 from latency_tables.timing.protocol import Timings
 from search_spaces import InvalidInput
@@ -42,18 +42,20 @@ def hand_made_blocks():
 
 def test_features_by_hand():
     floats, integers = hand_made_blocks()
-    assert (gives(floats), takes(integers)) == ("2x4x4 float32 conv", "2x4x4 int8 conv")
-    changed = join_key(gives(floats), takes(integers))
+    assert (producer_key(floats), consumer_key(integers)) == ("2x4x4 float32 conv", "2x4x4 int8 conv")
+    changed = transition_key(producer_key(floats), consumer_key(integers))
     assert changed == "join 2x4x4 float32 conv > 2x4x4 int8 conv"
     ms = {"call": 0.1, block_key(floats): 1.0, block_key(integers): 0.8}
     ms[f"{changed} || {block_key(floats)} || {block_key(integers)}"] = 1.5
     parts = sort_parts(ms)
-    assert parts.joins == pytest.approx({changed: 1.5 - 1.0 - 0.8 + 0.1})
+    assert parts.transitions == pytest.approx({changed: 1.5 - 1.0 - 0.8 + 0.1})
     assert dict(zip(FEATURES, block_features(parts, floats), strict=True)) == pytest.approx(
         dict.fromkeys(FEATURES, 0) | {"float_ms": 0.9, "float_blocks": 1}
     )
     assert block_features(parts, integers) == pytest.approx([0, 0.7, 0, 1, 0, 0, 0])
-    assert join_features(parts, gives(floats), takes(integers)) == pytest.approx([0, 0, 0, 0, 0, -0.2, 1])
+    assert transition_features(parts, producer_key(floats), consumer_key(integers)) == pytest.approx(
+        [0, 0, 0, 0, 0, -0.2, 1]
+    )
     chain = chain_graph(floats, integers)
     assert graph_features(parts, chain) == pytest.approx([0.9, 0.7, 1, 1, 0, -0.2, 1])
     # Before any network is measured, a chain of two costs what the chain of two took.
@@ -64,7 +66,7 @@ def test_joins_that_differ_in_shape_only_lie_on_a_line():
     ms = {"call": 0.0, "a": 1.0, "b": 1.0}
     for channels, extra in ((1000, 1.0), (2000, 2.2), (3000, 2.8)):
         ms[f"join {channels}x1x1 float32 conv > {channels}x1x1 float32 add conv || a || b"] = 2.0 + extra
-    prices = list(sort_parts(ms).joins.values())
+    prices = list(sort_parts(ms).transitions.values())
     assert prices[1] - prices[0] == pytest.approx(prices[2] - prices[1])
     assert prices == pytest.approx([1.0, 2.0, 3.0], abs=0.25)
 
@@ -89,11 +91,11 @@ def test_genomes_and_graphs_are_priced_alike(tiny_space, rng, make_table):
 
 def test_every_block_of_every_network_is_measured(tiny_space, rng):
     names = {name for name, _ in iterate_parts(tiny_space)}
-    joins = {name.split(" || ")[0] for name in names if " || " in name}
+    transitions = {name.split(" || ")[0] for name in names if " || " in name}
     for genome in tiny_space.sample(100, rng):
         blocks = [block for _, block in tiny_space.graph(tiny_space.architecture(genome)).arrivals]
         assert {block_key(block) for block in blocks} <= names
-        assert {join_key(gives(a), takes(b)) for a, b in pairwise(blocks)} <= joins
+        assert {transition_key(producer_key(a), consumer_key(b)) for a, b in pairwise(blocks)} <= transitions
 
 
 def test_json_round_trip(tiny_space, rng, make_table):
@@ -167,16 +169,16 @@ def timings(disturbed=0.0, drift=0.0):
 
 def test_verdict():
     true = np.linspace(1, 2, 40)
-    good = judge(measurements(true), true * 1.01, n_fit=40, timings=timings(), minutes=1.0)
+    good = validate(measurements(true), true * 1.01, n_fit=40, timings=timings(), minutes=1.0)
     assert good.is_valid
     assert good.mape == pytest.approx(1.0)
     assert good.tau == pytest.approx(1.0)
-    far = judge(measurements(true), true * 1.1, n_fit=40, timings=timings(), minutes=1.0)
+    far = validate(measurements(true), true * 1.1, n_fit=40, timings=timings(), minutes=1.0)
     assert far.reasons == ("mean error 10.0 % on held-out networks is above 5.0 %",)
-    noisy = judge(measurements(true, spread=0.05), true * 1.08, n_fit=40, timings=timings(disturbed=0.9), minutes=1.0)
+    noisy = validate(measurements(true, spread=0.05), true * 1.08, n_fit=40, timings=timings(disturbed=0.9), minutes=1.0)
     assert noisy.is_valid  # a busy machine is no reason by itself
     assert noisy.disturbed == pytest.approx(90)
-    wrong = judge(
+    wrong = validate(
         measurements(true), true.mean() + 0.001 * true[::-1], n_fit=40, timings=timings(disturbed=0.2), minutes=1.0
     )
     assert [reason.split(" on ")[0] for reason in wrong.reasons] == [

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from latency_tables.timing.interference import Watch, waited_seconds
+from latency_tables.timing.interference import InterferenceMonitor, cpu_wait_seconds
 from latency_tables.timing.journal import Journal
 from latency_tables.timing.measurement import Measurement
 from latency_tables.timing.protocol import Protocol, Timing, time_model, time_models
@@ -20,7 +20,7 @@ class FakeMachine:
         self.now = 0.0
         self.slowdown = slowdown
         self.taken = taken
-        self.waited = 0.0
+        self.cpu_wait = 0.0
         self.runs = 0
 
     def runner(self, seconds, first_runs=1.0):
@@ -29,62 +29,62 @@ class FakeMachine:
             durations = np.empty(n)
             for i in range(n):
                 durations[i] = seconds * self.slowdown(self.now) * (first_runs if self.runs < 10 else 1.0)
-                waited = durations[i] * self.taken(self.now)
-                self.waited += waited
-                self.now += durations[i] + waited
+                cpu_wait = durations[i] * self.taken(self.now)
+                self.cpu_wait += cpu_wait
+                self.now += durations[i] + cpu_wait
             return durations
 
         return run
 
-    def watch(self):
-        return Watch(self.runner(1e-4), clock=lambda: self.now, waited=lambda: self.waited)
+    def monitor(self):
+        return InterferenceMonitor(self.runner(1e-4), clock=lambda: self.now, cpu_wait=lambda: self.cpu_wait)
 
 
 def test_quiet_machine_gives_the_time_in_units_of_the_reference():
     machine = FakeMachine()
-    timing, lost = time_model(machine.runner(2e-4), machine.watch(), 0.05, patience=1.0)
-    assert (timing.units, timing.undisturbed, timing.reference_ms) == (pytest.approx(2.0), True, pytest.approx(0.1))
+    timing, lost = time_model(machine.runner(2e-4), machine.monitor(), 0.05, retry_budget=1.0)
+    assert (timing.units, timing.is_clean, timing.reference_ms) == (pytest.approx(2.0), True, pytest.approx(0.1))
     assert lost == 0
 
 
 def test_a_change_of_speed_during_a_burst_is_repeated():
     machine = FakeMachine(lambda now: 1.4 if 1.0 < now < 1.3 else 1.0)
-    watch = machine.watch()
+    monitor = machine.monitor()
     machine.now = 0.99
-    timing, lost = time_model(machine.runner(2e-4), watch, 0.05, patience=10.0)
-    assert timing.undisturbed
+    timing, lost = time_model(machine.runner(2e-4), monitor, 0.05, retry_budget=10.0)
+    assert timing.is_clean
     assert lost > 0
     assert timing.units == pytest.approx(2.0, rel=0.01)
 
 
 def test_another_process_that_takes_the_processor_is_noticed_and_marked():
     machine = FakeMachine(taken=lambda now: 0.5 if now > 0.9 else 0.0)
-    watch = machine.watch()
+    monitor = machine.monitor()
     machine.now = 1.0
-    timing, lost = time_model(machine.runner(2e-4), watch, 0.05, patience=0.5)
-    assert not timing.undisturbed
+    timing, lost = time_model(machine.runner(2e-4), monitor, 0.05, retry_budget=0.5)
+    assert not timing.is_clean
     assert 0 < lost <= 0.5
 
 
 def test_a_lasting_slow_speed_is_no_disturbance():
     machine = FakeMachine(lambda now: 1.0 if now < 0.05 else 1.5)
-    watch = machine.watch()
+    monitor = machine.monitor()
     machine.now = 1.0
-    timing, lost = time_model(machine.runner(2e-4), watch, 0.05, patience=0.5)
-    assert (timing.units, timing.undisturbed, lost) == (pytest.approx(2.0), True, 0)
+    timing, lost = time_model(machine.runner(2e-4), monitor, 0.05, retry_budget=0.5)
+    assert (timing.units, timing.is_clean, lost) == (pytest.approx(2.0), True, 0)
 
 
 def test_without_patience_it_still_ends():
     machine = FakeMachine(lambda now: 1.0 + 0.5 * (int(now / 0.003) % 2))
-    watch = machine.watch()
+    monitor = machine.monitor()
     started = machine.now
-    time_model(machine.runner(2e-4), watch, 0.05, patience=0.0)
+    time_model(machine.runner(2e-4), monitor, 0.05, retry_budget=0.0)
     assert machine.now - started < 0.2
 
 
 def test_warm_up_and_outliers_do_not_count():
     machine = FakeMachine()
-    watch = machine.watch()
+    monitor = machine.monitor()
     machine.runs = 0
     slow_start = machine.runner(2e-4, first_runs=10.0)
     outliers = itertools.cycle([1.0] * 9 + [8.0])
@@ -92,7 +92,7 @@ def test_warm_up_and_outliers_do_not_count():
     def run(n):
         return slow_start(n) * np.array([next(outliers) for _ in range(n)])
 
-    timing, _ = time_model(run, watch, 0.05, patience=1.0)
+    timing, _ = time_model(run, monitor, 0.05, retry_budget=1.0)
     assert timing.units == pytest.approx(2.0)
 
 
@@ -100,7 +100,7 @@ def test_a_clock_that_drifts_is_divided_out():
     """Two per cent slower with every second: the reference beside a model says so."""
     machine = FakeMachine(lambda now: 1 + 0.02 * now)
     builders = {name: (lambda: machine.runner(2e-4)) for name in "abc"}
-    timings = time_models(builders, machine.watch(), Protocol(rounds=3, seconds=0.2, patience=0.0))
+    timings = time_models(builders, machine.monitor(), Protocol(rounds=3, seconds=0.2, retry_budget=0.0))
     for measurement in timings.measurements.values():
         assert np.ptp(measurement.rounds) < 0.01 * measurement.ms
         assert measurement.ms == pytest.approx(2 * timings.reference_ms, rel=0.01)
@@ -132,7 +132,7 @@ def test_rounds_are_spread_and_known_timings_are_kept():
     told = []
     timings = time_models(
         builders,
-        machine.watch(),
+        machine.monitor(),
         Protocol(rounds=2, seconds=0.02),
         known={("a", 0): Timing(7.0, True, 0.1)},
         on_timed=lambda found, done, total: told.append((list(found), done, total)),
@@ -147,7 +147,7 @@ def test_rounds_are_spread_and_known_timings_are_kept():
 def test_times_can_be_scaled_to_an_earlier_reference():
     machine = FakeMachine()
     timings = time_models(
-        {"a": lambda: machine.runner(2e-4)}, machine.watch(), Protocol(rounds=2, seconds=0.02), reference_ms=0.3
+        {"a": lambda: machine.runner(2e-4)}, machine.monitor(), Protocol(rounds=2, seconds=0.02), reference_ms=0.3
     )
     assert timings.reference_ms == 0.3
     assert timings.measurements["a"].ms == pytest.approx(0.6)
@@ -185,7 +185,7 @@ print([time_model(run, Watch(run), 0.03, 0.1)[0].undisturbed for _ in range(5)])
         hog.kill()
         hog.wait()
     assert sum(map(bool, json.loads(found.lower()))) <= 1
-    assert waited_seconds() >= 0
+    assert cpu_wait_seconds() >= 0
 
 
 def test_journal_keeps_what_agrees_up_to_a_torn_line(tmp_path):

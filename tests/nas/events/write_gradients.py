@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from nas.data.load import load_dataset
-from nas.events import processes
+from nas.events import distributed
 from nas.run.experiment import TrainingConfig
 from nas.supernet import supernet
 from nas.supernet.calibrate import calibrate
@@ -48,10 +48,10 @@ class FixedStatistics(SharedLayers):
 
 
 supernet.SharedLayers = FixedStatistics
-with processes.joined():
+with distributed.session():
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
     loss, errors = sandwich_step(net, optimizer, images, labels, graphs, SCHEDULE)
-    if processes.is_first():
+    if distributed.is_main():
         found = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
         torch.save({"gradients": found, "loss": loss, "errors": errors}, sys.argv[1])
 threads = [task.read_text() for task in Path("/proc/self/task").glob("*/comm")]

@@ -49,9 +49,9 @@ def test_what_cannot_be_timed_is_refused(exported, spoil, message, capsys):
 
 def test_a_device_elsewhere_is_refused(exported, tmp_path, capsys):
     device = tmp_path / "device.yaml"
-    device.write_text("label: raspberry-pi-5\nelsewhere: true\n")
+    device.write_text("label: raspberry-pi-5\nremote: true\n")
     assert main(["bench", str(exported), "--device", str(device)]) == 2
-    assert "is elsewhere" in capsys.readouterr().err
+    assert "is remote" in capsys.readouterr().err
 
 
 def test_batches_are_refused(exported, tmp_path, capsys):

@@ -8,8 +8,8 @@ from nas.export.bundle import parity_images
 from nas.export.verification.parity import check_parity
 from nas.objectives.evaluator import Evaluator, predict
 from nas.supernet.calibrate import calibrate
-from nas.supernet.deploy import FoldedLayers
-from nas.supernet.executor import run
+from nas.supernet.deploy import DeployedLayers
+from nas.supernet.executor import execute
 from nas.supernet.supernet import Calibration, SharedLayers, Supernet
 from nas.training.trainer import train
 from search_spaces import SPACES, InvalidInput, Stage, lower, mobilenet
@@ -38,7 +38,7 @@ def learned(digits, make_schedule, tmp_path_factory):
     def learn(space):
         supernet = Supernet(space, torch.Generator().manual_seed(0))
         supernet.set_pixel_statistics(*digits.pixel_statistics())
-        schedule = make_schedule(float_epochs=4, quantized_epochs=3, lower_bits=False, uniform_share=1.0)
+        schedule = make_schedule(float_epochs=4, quantized_epochs=3, progressive_bits=False, uniform_share=1.0)
         train(supernet, digits, schedule, seed=0, checkpoint=tmp_path_factory.mktemp("c") / "c", identity={})
         return Evaluator(supernet, digits, n_calibration=400)
 
@@ -71,7 +71,7 @@ def test_every_integer_format_is_trained_exported_and_proven(formats, learned, d
                 assert len(set(weights[f"{node.name}/weight_scale"].tolist())) == 1
             if isinstance(node, Quantize) and node.format.asymmetric:
                 assert node.format.signed
-                assert 0 <= weights[f"{node.name}/zero_point"] <= node.format.levels
+                assert 0 <= weights[f"{node.name}/zero_point"] <= node.format.n_levels - 1
         asymmetric = [node for node in graph.nodes if isinstance(node, Quantize) and node.format.asymmetric]
         assert bool(asymmetric) == name.endswith("-asymmetric")
     assert evaluator.errors(uniform_genome(space, "largest", formats[-1])[None], "test")[0] < 40
@@ -86,12 +86,14 @@ def test_what_is_shipped_is_what_was_trained(name, learned, digits):
     images = torch.from_numpy(digits.x_train[:400])
     calibration = calibrate(supernet, graph, images)
     with torch.no_grad():
-        shared = run(
-            graph, images, SharedLayers(supernet, Calibration(steps=calibration.steps, zero_points=calibration.zero_points))
+        shared = execute(
+            graph,
+            images,
+            SharedLayers(supernet, Calibration(scales=calibration.scales, zero_points=calibration.zero_points)),
         )
-        shipped = run(graph, images, FoldedLayers(supernet.fold(graph, calibration)))
-    assert (shared.argmax(dim=1) == shipped.argmax(dim=1)).float().mean() > 0.95
-    assert (shared - shipped).abs().median() < 0.02 * shared.std()
+        deployed = execute(graph, images, DeployedLayers(supernet.fold(graph, calibration)))
+    assert (shared.argmax(dim=1) == deployed.argmax(dim=1)).float().mean() > 0.95
+    assert (shared - deployed).abs().median() < 0.02 * shared.std()
 
 
 def test_minifloats_are_trained_and_costed_but_not_exported(learned):

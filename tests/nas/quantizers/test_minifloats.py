@@ -29,7 +29,7 @@ def every_number(name):
 @pytest.mark.parametrize("name", MINIFLOATS)
 def test_every_representable_value_stays(name):
     numbers = every_number(name)
-    assert numbers.max() == MINIFLOATS[name].greatest
+    assert numbers.max() == MINIFLOATS[name].max_value
     assert torch.equal(quantize_minifloat(numbers, ONE, MINIFLOATS[name]), numbers)
     assert torch.equal(fake_quantize_minifloat(numbers * 0.25, ONE * 0.25, MINIFLOATS[name]), numbers * 0.25)
     found = quantize_minifloat(numbers * 0.3, ONE * 0.3, MINIFLOATS[name])
@@ -46,11 +46,11 @@ def test_rounding_is_that_of_the_type(name):
     between = torch.randn(20_000, generator=generator) * numbers.max() / 3
     tiny = torch.randn(5_000, generator=generator) * numbers[numbers > 0].min() * 3
     values = torch.cat([ties, between, tiny, torch.tensor([0.0, -0.0])])
-    greatest = MINIFLOATS[name].greatest
-    expected = values.clamp(-greatest, greatest).numpy().astype(TYPES[name]).astype(np.float32)
+    max_value = MINIFLOATS[name].max_value
+    expected = values.clamp(-max_value, max_value).numpy().astype(TYPES[name]).astype(np.float32)
     assert np.array_equal(quantize_minifloat(values, ONE, MINIFLOATS[name]).numpy(), expected)
     far = torch.tensor([-torch.inf, -1e30, 1e30, torch.inf])
-    assert quantize_minifloat(far, ONE, MINIFLOATS[name]).tolist() == [-greatest, -greatest, greatest, greatest]
+    assert quantize_minifloat(far, ONE, MINIFLOATS[name]).tolist() == [-max_value, -max_value, max_value, max_value]
 
 
 def test_nan_is_refused_and_scales_are_positive():

@@ -12,8 +12,8 @@ import yaml
 
 from nas.cli.command import main
 from nas.report.page import render, to_script
-from nas.run.opening import open_run
-from nas.run.summary import _shown, describe_blocks, summarize
+from nas.run.content import _shown, describe_blocks, report_content
+from nas.run.resolve import open_run
 
 HOSTILE = "<img src=x onerror=alert(1)></script><b>&amp;"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -21,7 +21,7 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 @pytest.fixture(scope="module")
 def content(finished):
-    return summarize(open_run(str(finished)))
+    return report_content(open_run(str(finished)))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nas.cli.command import main
-from nas.run.opening import open_run
+from nas.run.resolve import open_run
 from search_spaces.errors import InvalidInput
 
 N_CORRUPTIONS = 200

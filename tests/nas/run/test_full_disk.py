@@ -9,7 +9,7 @@ import pytest
 
 from nas.cli.command import main
 from nas.events.files import write_atomically
-from nas.run.opening import open_run
+from nas.run.resolve import open_run
 
 pytestmark = pytest.mark.serial
 

@@ -1,4 +1,4 @@
-"""`hwnas measure` as a user types it: killed, for devices elsewhere, with modelled accelerators."""
+"""`hwnas measure` as a user types it: killed, for remote devices, with modelled accelerators."""
 
 import json
 import random
@@ -18,7 +18,7 @@ EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 QUICK = {
     "threads": 1,
     "training": {"float_epochs": 2, "quantized_epochs": 1, "compile": False},
-    "table": {"n_fit": 12, "n_held_out": 12, "rounds": 2, "seconds": 0.002, "patience": 0},
+    "table": {"n_fit": 12, "n_held_out": 12, "rounds": 2, "seconds": 0.002, "retry_budget": 0},
     "search": {"n_measurements": 16, "n_calibration": 250, "batch": 8},
 }
 
@@ -58,7 +58,7 @@ def test_killed_at_any_moment_it_goes_on_and_loses_one_timing_at_most(tmp_path):
     assert len(kept) > 10
     finished = subprocess.run(command, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
-    assert "timing 235 blocks and joins and 24 whole networks, about" in finished.stderr
+    assert "timing 235 blocks and transitions and 24 whole networks, about" in finished.stderr
     assert not journal.exists()
     table = json.loads((run / "latency" / "onnxruntime-1t.json").read_text())
     for name, round_, units, _, _ in map(json.loads, kept):
@@ -69,12 +69,12 @@ def test_killed_at_any_moment_it_goes_on_and_loses_one_timing_at_most(tmp_path):
 
 def test_a_run_for_a_device_elsewhere_measures_by_kits(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["train", write_experiment(tmp_path, device={"label": "board", "elsewhere": True}), "--out", "run"]) == 0
-    assert "the device 'board' is elsewhere: make a kit" in refused(["measure", "run"], capsys)
-    assert main(["measure", "run", "--pack", "kit.zip"]) == 0
+    assert main(["train", write_experiment(tmp_path, device={"label": "board", "remote": True}), "--out", "run"]) == 0
+    assert "the device 'board' is remote: make a benchmark bundle" in refused(["measure", "run"], capsys)
+    assert main(["measure", "run", "--pack", "bundle.zip"]) == 0
     assert "bring that back with `hwnas measure run --from result.json`" in capsys.readouterr().out
-    assert "'kit.zip' exists already" in refused(["measure", "run", "--pack", "kit.zip"], capsys)
-    subprocess.run([sys.executable, "kit.zip", "--out", "table-result.json"], check=True, capture_output=True)
+    assert "'bundle.zip' exists already" in refused(["measure", "run", "--pack", "bundle.zip"], capsys)
+    subprocess.run([sys.executable, "bundle.zip", "--out", "table-result.json"], check=True, capture_output=True)
     # It is another machine: what it says of itself need not agree with this one.
     result = json.loads(Path("table-result.json").read_text())
     result["fingerprint"]["cpu"] = "another"
@@ -102,7 +102,7 @@ def test_a_run_for_a_device_elsewhere_measures_by_kits(tmp_path, capsys, monkeyp
 
 def test_a_modelled_accelerator_gives_objectives(tmp_path, capsys):
     accelerator = yaml.safe_load((EXPERIMENTS / "devices" / "bitserial.yaml").read_text())
-    objectives = ["error", "modelled_ms", "modelled_mj"]
+    objectives = ["error", "estimated_ms", "estimated_mj"]
     experiment = write_experiment(
         tmp_path,
         accelerator=accelerator,
@@ -120,17 +120,17 @@ def test_a_modelled_accelerator_gives_objectives(tmp_path, capsys):
             "n_measurements": 16,
             "batch": 8,
             "n_calibration": 250,
-            "max": {"modelled_ms": 1.0},
+            "max": {"estimated_ms": 1.0},
         },
     )
     run = tmp_path / "narrow"
     assert main(["run", narrow, "--out", str(run)]) == 0
-    front = nas.open_run(run).front(max={"modelled_mj": 1.0})
-    values = front[["error_val", "modelled_ms", "modelled_mj"]].to_numpy()
+    front = nas.open_run(run).front(max={"estimated_mj": 1.0})
+    values = front[["error_val", "estimated_ms", "estimated_mj"]].to_numpy()
     for row in values:
         assert not ((values <= row).all(axis=1) & (values < row).any(axis=1)).any()
     assert set(front["stage1/block1/format"]) <= {"w8a8", "w4a4"}
-    assert main(["front", str(run), "--max", "modelled_ms=1", "--best", "modelled_mj"]) == 0
+    assert main(["front", str(run), "--max", "estimated_ms=1", "--best", "estimated_mj"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_modelled_accelerator_gives_objectives(tmp_path, capsys):
         ("backend: onnxruntme", "unknown latency backend 'onnxruntme'"),
         ("thread: 2", "unknown key 'thread' (did you mean 'threads'?)"),
         ("threads: 0", "device.threads must be in 1..1024, got 0"),
-        ("elsewhere: true", "a device elsewhere needs a label"),
+        ("remote: true", "a remote device needs a label"),
         ("label: ../x", "a device's label must be"),
         ("- 1", "must hold keys and values of a device, got list"),
         ("batch: many", "batch"),
@@ -156,7 +156,7 @@ def test_bad_requests_are_refused(tmp_path, capsys):
     assert "no device file 'none.yaml', and no runtime of that name: onnxruntime" in refused(
         [*words, "--device", "none.yaml"], capsys
     )
-    assert "a kit times every block" in refused([*words, "--minutes", "5", "--pack", "kit.zip"], capsys)
+    assert "a benchmark bundle times every block" in refused([*words, "--minutes", "5", "--pack", "bundle.zip"], capsys)
     assert "the time allows" in refused([*words, "--minutes", "0.01"], capsys)
     assert "cannot read the result" in refused([*words, "--from", tmp_path / "none.json"], capsys)
     assert "rounds must be in 2..1000" in refused([*words, "--rounds", "1"], capsys)

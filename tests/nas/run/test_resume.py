@@ -197,7 +197,7 @@ def postgres():
 TWO = """
 import sys, time
 import numpy as np
-from nas.archive.storage import Archive
+from nas.archive import Archive
 from nas.search import search
 from search_spaces import Choice, TabularSpace
 

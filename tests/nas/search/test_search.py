@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from nas.search import at_least, at_most, evolve, hypervolume, search
+from nas.search import evolve, hypervolume, lower_bound, search, upper_bound
 from nas.search.evolution.evolve import reference_directions
 from nas.search.evolution.variation import balanced_sample, draw_children, reset_genes
 from nas.search.pareto import tied
@@ -57,17 +57,17 @@ def test_same_seed_same_front(tiny_space, make_table):
 
 
 def test_constraints_hold_on_the_front(rng):
-    front = evolve(SPACE, {"error": error}, {"cost": at_most(cost, 10.0)}, population=40, generations=40, rng=rng)
+    front = evolve(SPACE, {"error": error}, {"cost": upper_bound(cost, 10.0)}, population=40, generations=40, rng=rng)
     assert (cost(front.genomes) <= 10).all()
     everything = np.indices((4,) * 6).reshape(6, -1).T.astype(np.int16)
     assert front.values[0, 0] == error(everything)[cost(everything) <= 10].min()
 
 
 def test_infeasible_constraints_are_explained(rng):
-    constraints = {"cost": at_most(cost, -2.0), "error": at_most(error, 1e9)}
+    constraints = {"cost": upper_bound(cost, -2.0), "error": upper_bound(error, 1e9)}
     with pytest.raises(InvalidInput, match="no network satisfies the constraints: 'cost' is missed by 2 at the least"):
         evolve(SPACE, {"error": error}, constraints, population=10, generations=5, rng=rng)
-    together = {"cost": at_most(cost, 0.0), "error": at_most(error, 0.0)}
+    together = {"cost": upper_bound(cost, 0.0), "error": upper_bound(error, 0.0)}
     with pytest.raises(InvalidInput, match="'cost', 'error' together, though each can be satisfied alone"):
         evolve(SPACE, {"error": error, "cost": cost}, together, population=40, generations=40, rng=rng)
 
@@ -152,7 +152,7 @@ def test_a_balanced_sample_has_every_option_equally_often(rng):
     assert all((np.bincount(column, minlength=4) == 10).all() for column in genomes.T)
 
 
-class Memory:
+class MeasurementStore:
     def __init__(self):
         self.known = {}
 
@@ -197,7 +197,7 @@ def test_baselines_are_always_measured():
 
 
 def test_interrupted_search_goes_on_and_measures_nothing_twice():
-    memory, measured = Memory(), []
+    memory, measured = MeasurementStore(), []
 
     def measure(genomes):
         if len(measured) == 25:
@@ -233,7 +233,7 @@ def test_same_seed_same_search_with_a_fixed_table(tiny_space, make_table):
 
 
 def test_search_keeps_constraints_and_small_spaces():
-    limited = run(lambda genomes: {"error": error(genomes)}, constraints={"cost": at_most(cost, 12.0)})
+    limited = run(lambda genomes: {"error": error(genomes)}, constraints={"cost": upper_bound(cost, 12.0)})
     assert (limited.front["cost"] <= 12).all()
     tiny = TabularSpace([Choice("a", (0, 1, 2))])
     result = search(tiny, lambda g: {"error": g[:, 0] * 1.0}, n_measurements=50, rng=np.random.default_rng(0))
@@ -272,7 +272,7 @@ class TestStrategies:
         )
 
     def test_measures_distinct_networks_and_goes_on_where_it_was(self, strategy):
-        memory = Memory()
+        memory = MeasurementStore()
         self.search(strategy, n=25, archive=memory)
         memory.known = dict(list(memory.known.items())[:20])
         whole, again = self.search(strategy), self.search(strategy, archive=memory)
@@ -281,7 +281,7 @@ class TestStrategies:
         assert whole.front.equals(again.front)
 
     def test_keeps_constraints_but_for_the_baselines(self, strategy):
-        result = self.search(strategy, constraints={"cost": at_most(self.TABLE, 12.0)})
+        result = self.search(strategy, constraints={"cost": upper_bound(self.TABLE, 12.0)})
         seeds = {genome.tobytes() for genome in baselines(SPACE).values()}
         assert all(cost(genome[None])[0] <= 12 for genome in result.genomes if genome.tobytes() not in seeds)
         assert (result.front["cost"] <= 12).all()
@@ -304,7 +304,7 @@ class TestStrategies:
 def test_the_exact_strategy_says_what_it_cannot_take():
     with pytest.raises(InvalidInput, match="needs cheap objectives that are sums of tables; 'cost' is none"):
         run(lambda genomes: {"error": error(genomes)}, strategy="exact")
-    limits = {"cost": at_least(TestStrategies.TABLE, 3.0)}
+    limits = {"cost": lower_bound(TestStrategies.TABLE, 3.0)}
     with pytest.raises(InvalidInput, match="takes upper limits on sums of tables only; 'cost' is none"):
         search(
             SPACE,

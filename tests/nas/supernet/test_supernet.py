@@ -133,7 +133,7 @@ def test_gradient_reaches_only_the_active_slice(tiny_space, digits):
     gradient[:16, :, 1:4, 1:4] = 0
     assert gradient.abs().sum() == 0
     assert supernet.shared["stage1/block2/expand/weight"].grad is None
-    assert supernet.log_steps.grad.abs().sum() > 0
+    assert supernet.log_scales.grad.abs().sum() > 0
     assert supernet.log_multipliers.grad.abs().sum() > 0
 
 
@@ -147,7 +147,7 @@ def test_extracted_integers_are_in_range(trained, digits):
             if isinstance(node, Conv | Linear) and not node.precision.is_float32:
                 integers = weights[f"{node.name}/weight"]
                 assert integers.dtype == np.int8
-                assert np.abs(integers.astype(int)).max() <= node.precision.weights.high
+                assert np.abs(integers.astype(int)).max() <= node.precision.weights.qmax
                 assert weights[f"{node.name}/bias"].dtype == np.int32
                 assert weights[f"{node.name}/weight_scale"].shape == (node.shape[0],)
         assert name
@@ -160,8 +160,8 @@ def test_calibration_leaves_the_supernet_alone_and_repeats(tiny_space, digits):
     images = torch.from_numpy(digits.x_train)
     first, second = (calibrate(supernet, graph, images) for _ in range(2))
     assert all((tensor == before[name]).all() for name, tensor in supernet.state_dict().items())
-    assert first.steps.keys() == second.steps.keys()
-    assert all((first.steps[name] == second.steps[name]).all() for name in first.steps)
+    assert first.scales.keys() == second.scales.keys()
+    assert all((first.scales[name] == second.scales[name]).all() for name in first.scales)
     logits = [predict(supernet, graph, calibration, images[:50]) for calibration in (first, second)]
     assert (logits[0] == logits[1]).all()
 

@@ -15,9 +15,9 @@ from nas.data.load import load_dataset
 from nas.events.files import write_atomically
 from nas.supernet.supernet import Supernet
 from nas.training.checkpoint import load_tensors, save_tensors
-from nas.training.losses import weight_shape_loss
+from nas.training.losses import kurtosis_loss
 from nas.training.samplers.sandwich import sample_sandwich, sandwich_step
-from nas.training.trainer import load_supernet, start_from, train
+from nas.training.trainer import init_from, load_supernet, train
 from search_spaces import SPACES, InvalidInput, Stage, graph_costs, mobilenet
 
 
@@ -53,10 +53,10 @@ def test_sandwich_holds_largest_random_smallest(tiny_space, make_schedule, rng):
 
 def test_formats_join_one_by_one_and_shrinking_starts_late(tiny_space, make_schedule, rng):
     offered = ["float32", "w8a8", "w4a8", "w4a4"]
-    schedule = make_schedule(float_epochs=10, quantized_epochs=6, shrink_after=0.5)
+    schedule = make_schedule(float_epochs=10, quantized_epochs=6, shrink_start=0.5)
     known = [len(schedule.formats(offered, epoch)) for epoch in (9.9, 10, 10.9, 11.1, 12.1, 13.1, 15.9)]
     assert known == [1, 2, 2, 3, 4, 4, 4]
-    assert make_schedule(float_epochs=10, quantized_epochs=6, lower_bits=False).formats(offered, 10) == offered
+    assert make_schedule(float_epochs=10, quantized_epochs=6, progressive_bits=False).formats(offered, 10) == offered
     assert len(sample_sandwich(tiny_space, schedule, 4.9, rng)) == 1
     assert len(sample_sandwich(tiny_space, schedule, 5.0, rng)) == 2 + schedule.n_random
 
@@ -84,10 +84,12 @@ def test_step_sums_the_gradients_of_all_networks(tiny_space, digits, make_schedu
 
 def test_rates(make_schedule):
     schedule = make_schedule(float_epochs=10, quantized_epochs=4, warmup_epochs=2)
-    assert schedule.rate(0.0) < schedule.rate(1.0) < schedule.rate(2.0) == pytest.approx(0.1)
-    assert schedule.rate(6.0) == pytest.approx(0.05)
-    assert schedule.rate(10.0) == pytest.approx(0.02)
-    assert schedule.rate(12.0) == pytest.approx(0.01)
+    warm_up = [schedule.learning_rate_at(epoch) for epoch in (0.0, 1.0, 2.0)]
+    assert warm_up == sorted(set(warm_up))
+    assert warm_up[2] == pytest.approx(0.1)
+    assert schedule.learning_rate_at(6.0) == pytest.approx(0.05)
+    assert schedule.learning_rate_at(10.0) == pytest.approx(0.02)
+    assert schedule.learning_rate_at(12.0) == pytest.approx(0.01)
     short = make_schedule(float_epochs=1, quantized_epochs=4, warmup_epochs=2)
     assert short.rate(1.0) == pytest.approx(0.02)
     assert max(short.rate(1 + epoch / 10) for epoch in range(40)) <= 0.02
@@ -154,7 +156,7 @@ def test_a_collapsed_epoch_is_rolled_back(tiny_space, digits, make_schedule, tmp
     plan = {"seed": 0, "checkpoint": tmp_path / "c", "identity": {}, "sample": spoil_fourth_epoch_once}
     records = train(supernet, digits, schedule, **plan)
     assert [record["rollbacks"] for record in records] == [0, 0, 0, 1, 1]
-    assert records[3]["learning_rate"] == pytest.approx(schedule.rate(3) / 2, rel=1e-4)
+    assert records[3]["learning_rate"] == pytest.approx(schedule.learning_rate_at(3) / 2, rel=1e-4)
     assert records[4]["error_largest"] < records[2]["error_largest"] < 72
     assert "epoch 4 collapsed" in " ".join(capsys.readouterr().err.split())
 
@@ -176,22 +178,22 @@ def test_weights_spread_evenly_under_the_regularizer(tiny_space):
     with torch.no_grad():
         for weight in supernet.shared.values():
             weight.uniform_(-1, 1)
-    even = float(weight_shape_loss(supernet).detach())
+    even = float(kurtosis_loss(supernet).detach())
     with torch.no_grad():
         for weight in supernet.shared.values():
             weight.copy_(weight**5)
-    assert even < 0.1 < float(weight_shape_loss(supernet).detach())
+    assert even < 0.1 < float(kurtosis_loss(supernet).detach())
 
 
 def test_weights_of_another_training_to_start_from(tiny_space, digits, trained, tmp_path):
     path = tmp_path / "supernet.safetensors"
     save_tensors(path, trained.state_dict(), {"any": 1})
     supernet = fresh(tiny_space, digits)
-    start_from(supernet, path)
+    init_from(supernet, path)
     assert all((supernet.shared[name] == weight).all() for name, weight in trained.shared.items())
-    assert not supernet.step_is_set.any()
+    assert not supernet.scale_is_set.any()
     with pytest.raises(InvalidInput, match="holds the weights of another space than 'mobilenet-digits'"):
-        start_from(Supernet(SPACES.get("mobilenet-digits")()), path)
+        init_from(Supernet(SPACES.get("mobilenet-digits")()), path)
 
 
 def test_bfloat16_trains_too(tiny_space, digits, make_schedule, tmp_path):
@@ -322,6 +324,6 @@ def test_an_opaque_alpha_channel_costs_nothing(make_schedule, digits, tmp_path):
     stages = (Stage(depths=(1,), widths=(8,)), Stage(depths=(1,), widths=(16,), stride=2))
     space = mobilenet("alpha", input_shape=(4, 8, 8), n_classes=4, stem_width=8, stages=stages, formats=("float32",))
     supernet = fresh(space, data)
-    schedule = make_schedule(float_epochs=8, quantized_epochs=0, shift_pixels=1)
+    schedule = make_schedule(float_epochs=8, quantized_epochs=0, random_translate=1)
     records = train(supernet, data, schedule, seed=0, checkpoint=tmp_path / "c" / "last.safetensors", identity={})
     assert records[-1]["error_at_end"] < 20  # chance is 75

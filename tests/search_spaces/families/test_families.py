@@ -106,10 +106,10 @@ def test_images_of_any_size_are_resized_in_their_proportions(height, width, rng)
 def test_a_resnet_adds_before_its_relu(rng):
     space = SPACES.get("resnet-digits")()
     graph = space.graph(space.architecture(space.sample(1, rng)[0]))
-    takers = consumers(graph.nodes)
+    consumers_of = consumers(graph.nodes)
     for node in graph.nodes:
         if isinstance(node, Add):
-            assert [type(taker).__name__ for taker in takers[node.name]] == ["Relu"]
+            assert [type(consumer).__name__ for consumer in consumers_of[node.name]] == ["Relu"]
 
 
 def test_spaces_that_make_no_sense_are_refused():

@@ -21,7 +21,7 @@ def test_ranges_of_integers(bits):
     signed, unsigned = NumberFormat(bits), NumberFormat(bits, signed=False)
     assert (signed.low, signed.high, signed.zero_point) == (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, 128)
     assert (unsigned.low, unsigned.high, unsigned.zero_point) == (0, 2**bits - 1, 0)
-    assert NumberFormat(bits, asymmetric=True).levels == 2**bits - 1
+    assert NumberFormat(bits, asymmetric=True).n_levels == 2**bits
 
 
 @pytest.mark.parametrize("name", ["w1a8", "w9a8", "w4", "float16", "e4m4", "w4a4-asymmetric-tensor", "W4A4", "", "w4a4 "])

@@ -53,8 +53,8 @@ def test_input_is_converted_once_for_branch_and_shortcut(tiny_space):
     genome[tiny_space.gene["stage1/block2/format"]] = 1
     graph = tiny_space.graph(tiny_space.architecture(genome))
     (converted,) = [n for n in graph.nodes if isinstance(n, Quantize) and n.name.startswith("stage1/block2/input")]
-    takers = [node.name for node in graph.nodes if converted.name in node.inputs]
-    assert takers == ["stage1/block2/expand", "stage1/block2/add"]
+    consumers_of = [node.name for node in graph.nodes if converted.name in node.inputs]
+    assert consumers_of == ["stage1/block2/expand", "stage1/block2/add"]
 
 
 def test_signature_ignores_names_and_weight_bits(tiny_space):

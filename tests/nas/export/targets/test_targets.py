@@ -18,10 +18,10 @@ from nas.cli.arguments import build_parser
 from nas.cli.command import main
 from nas.export.bundle import ParityFailed, _agreement
 from nas.export.targets.qonnx import has_qonnx
-from nas.export.targets.targets import DEFAULT, TARGETS, Shipped
-from nas.export.verification.parity import answers
-from nas.supernet.deploy import FoldedLayers
-from nas.supernet.executor import run as run_graph
+from nas.export.targets.targets import DEFAULT, TARGETS, Deployed
+from nas.export.verification.parity import predictions
+from nas.supernet.deploy import DeployedLayers
+from nas.supernet.executor import execute as run_graph
 from search_spaces import SPACES, lower
 from search_spaces.lowering import random_weights
 from search_spaces.space.baselines import uniform_genome
@@ -32,7 +32,7 @@ FAMILIES = ["mobilenet-v3-digits", "resnet-digits", "vit-digits"]
 NAMES = ("float32", "w8a8", "w4a4", "w8a8-asymmetric", "w5a6-tensor")
 
 
-def shipped(name, number_format, n=4, level="largest"):
+def deployed(name, number_format, n=4, level="largest"):
     """A network with random weights and what onnxruntime makes of it."""
     space = SPACES.get(name)(formats=NAMES)
     graph = space.graph(space.architecture(uniform_genome(space, level, number_format)))
@@ -40,7 +40,7 @@ def shipped(name, number_format, n=4, level="largest"):
     weights = random_weights(graph, rng)
     model = lower(graph, weights)
     images = rng.normal(0.5, 0.3, (n, *graph.input_shape)).astype(np.float32)
-    return Shipped(graph, weights, model, images, answers(model, images))
+    return Deployed(graph, weights, model, images, predictions(model, images))
 
 
 def alike(logits, expected):
@@ -51,11 +51,11 @@ def alike(logits, expected):
 @pytest.mark.parametrize("number_format", NAMES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_torch_module_computes_the_same(family, number_format, tmp_path):
-    network = shipped(family, number_format, n=16, level="smallest")
+    network = deployed(family, number_format, n=16, level="smallest")
     logits = TARGETS.get("torch")(network, tmp_path)
     assert alike(logits, network.expected)
     tensors = {name: torch.from_numpy(np.asarray(array)) for name, array in network.weights.items()}
-    folded = run_graph(network.graph, torch.from_numpy(network.images), FoldedLayers(tensors)).numpy()
+    folded = run_graph(network.graph, torch.from_numpy(network.images), DeployedLayers(tensors)).numpy()
     assert alike(logits, folded)
     if number_format == "float32":
         np.testing.assert_allclose(logits, folded, atol=1e-4 * np.abs(folded).max())
@@ -65,7 +65,7 @@ def test_the_torch_module_computes_the_same(family, number_format, tmp_path):
 @pytest.mark.parametrize("number_format", NAMES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_qonnx_computes_the_same(family, number_format, tmp_path):
-    network = shipped(family, number_format, n=1, level="smallest")
+    network = deployed(family, number_format, n=1, level="smallest")
     assert alike(TARGETS.get("qonnx")(network, tmp_path), network.expected)
     model = onnx.load(tmp_path / "model.qonnx.onnx")
     kinds = {operator.op_type for operator in model.graph.node}
@@ -75,7 +75,7 @@ def test_qonnx_computes_the_same(family, number_format, tmp_path):
 
 @needs_qonnx
 def test_qonnx_says_how_many_bits(tmp_path):
-    TARGETS.get("qonnx")(shipped("resnet-digits", "w4a4", n=1, level="smallest"), tmp_path)
+    TARGETS.get("qonnx")(deployed("resnet-digits", "w4a4", n=1, level="smallest"), tmp_path)
     model = onnx.load(tmp_path / "model.qonnx.onnx")
     stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     bits = [float(stored[operator.input[3]]) for operator in model.graph.node if operator.op_type == "Quant"]
@@ -83,7 +83,7 @@ def test_qonnx_says_how_many_bits(tmp_path):
 
 
 def test_the_torch_module_needs_torch_and_safetensors_alone(tmp_path):
-    network = shipped("mobilenet-v3-digits", "w8a8", level="smallest")
+    network = deployed("mobilenet-v3-digits", "w8a8", level="smallest")
     TARGETS.get("torch")(network, tmp_path)
     np.savez(tmp_path / "samples.npz", images=network.images)
     program = """
@@ -108,7 +108,7 @@ print(*module(images).argmax(dim=1).tolist())
 
 @needs_openvino
 def test_openvino_gets_its_own_form(tmp_path):
-    network = shipped("resnet-digits", "float32")
+    network = deployed("resnet-digits", "float32")
     np.testing.assert_allclose(TARGETS.get("openvino")(network, tmp_path), network.expected, rtol=1e-3, atol=1e-3)
     assert {path.name for path in tmp_path.iterdir()} == {"model.xml", "model.bin"}
 
@@ -136,7 +136,7 @@ def test_a_target_that_answers_otherwise_is_refused():
 
 def test_nothing_but_its_files_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    TARGETS.get("torch")(shipped("resnet-digits", "w8a8", n=1, level="smallest"), tmp_path)
+    TARGETS.get("torch")(deployed("resnet-digits", "w8a8", n=1, level="smallest"), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"model.py", "model.safetensors"}
 
 
@@ -149,7 +149,7 @@ def test_the_command_knows_every_target():
 def test_a_missing_tool_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "qonnx", None)
     monkeypatch.setitem(sys.modules, "qonnx.core.modelwrapper", None)
-    network = shipped("resnet-digits", "w8a8", n=1, level="smallest")
+    network = deployed("resnet-digits", "w8a8", n=1, level="smallest")
     with pytest.raises(ValueError, match=r"hwnas\[qonnx\]"):
         TARGETS.get("qonnx")(network, tmp_path)
 

@@ -101,8 +101,8 @@ def test_export_writes_a_file_that_answers(evaluator, digits, tmp_path):
     assert subnet["measured"] == {"error_val": 1.0}
     assert subnet["input"]["shape"] == [1, 1, 8, 8]
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
-    answers = [session.run(None, {"images": image[None]})[0].argmax() for image in digits.x_test]
-    error = 100 * np.mean(np.array(answers) != digits.y_test)
+    predictions = [session.run(None, {"images": image[None]})[0].argmax() for image in digits.x_test]
+    error = 100 * np.mean(np.array(predictions) != digits.y_test)
     genome = space.genome(architecture)
     assert error == pytest.approx(evaluator.errors(genome[None], "test")[0], abs=0.6)
     onnx.checker.check_model(str(tmp_path / "out" / "model.onnx"), full_check=True)
@@ -136,9 +136,9 @@ def test_the_bundle_explains_and_runs_itself(evaluator, digits, tmp_path):
     subnet = json.loads((tmp_path / "out" / "subnet.json").read_text())
     subnet["output"]["classes"] = [f"the {i}" for i in range(10)]
     (tmp_path / "out" / "subnet.json").write_text(json.dumps(subnet))
-    answers = samples["logits"].argmax(axis=1)
-    assert len(set(answers)) > 4  # classes in turn
-    assert predict_py().stdout.splitlines() == [f"the {i}" for i in answers]
+    predictions = samples["logits"].argmax(axis=1)
+    assert len(set(predictions)) > 4  # classes in turn
+    assert predict_py().stdout.splitlines() == [f"the {i}" for i in predictions]
     np.save(tmp_path / "images.npy", digits.x_test[0])
     assert predict_py(tmp_path / "images.npy").stderr == "the images must be of shape (number, 1, 8, 8), got (1, 8, 8)\n"
     np.savez(tmp_path / "out" / "samples.npz", images=samples["images"], logits=samples["logits"] + 1)

@@ -1,4 +1,4 @@
-"""Devices elsewhere: whatever brings the times, a kit or other means, a search ends with a front that is measured whole."""
+"""Remote devices: whatever brings the times, a search ends with a front that is measured whole."""
 
 import csv
 import json
@@ -15,9 +15,9 @@ from nas.objectives.table_files import read_table
 
 @pytest.fixture
 def board(run):
-    """A trained run whose device is elsewhere and has no table yet."""
+    """A trained run whose device is remote and has no table yet."""
     content = yaml.safe_load((run / "experiment.yaml").read_text())
-    content["experiment"]["device"] |= {"label": "board", "elsewhere": True}
+    content["experiment"]["device"] |= {"label": "board", "remote": True}
     (run / "experiment.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     for file in [*(run / "latency").iterdir(), run / "front.csv"]:
         file.unlink()
@@ -26,21 +26,21 @@ def board(run):
 
 @pytest.fixture(scope="session")
 def table_result(finished, built_once):
-    """What the kit of the table measured; the folder is made as `board` is."""
+    """What the bundle of the table measured; the folder is made as `board` is."""
 
     def build(folder):
         content = yaml.safe_load((finished / "experiment.yaml").read_text())["experiment"]
-        content["device"] |= {"label": "board", "elsewhere": True}
+        content["device"] |= {"label": "board", "remote": True}
         (folder / "e.yaml").write_text(yaml.safe_dump(content))
-        words = ["measure", str(folder / "e.yaml"), "--out", str(folder / "run"), "--pack", str(folder / "kit.zip")]
+        words = ["measure", str(folder / "e.yaml"), "--out", str(folder / "run"), "--pack", str(folder / "bundle.zip")]
         assert main(words) == 0
-        subprocess.run([sys.executable, "kit.zip", "--out", "table.json"], cwd=folder, check=True, capture_output=True)
+        subprocess.run([sys.executable, "bundle.zip", "--out", "table.json"], cwd=folder, check=True, capture_output=True)
 
     return built_once("board", build) / "table.json"
 
 
 def as_csv(result, path, factor=1.0):
-    """Write a kit's result as somebody would who timed its models by other means."""
+    """Write a bundle's result as somebody would who timed its models by other means."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["part", "latency_ms"])
@@ -75,8 +75,8 @@ def test_a_search_ends_with_a_front_by_kits_and_by_csv(board, table_result, tmp_
 def test_another_version_of_the_runtime_is_refused(board, table_result, tmp_path, failing):
     take(board, table_result, "json", tmp_path)
     assert "near the front must be timed" in failing(["search", board])
-    kit = board / "latency" / "board.front.zip"
-    subprocess.run([sys.executable, kit, "--out", "front.json"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    bundle = board / "latency" / "board.front.zip"
+    subprocess.run([sys.executable, bundle, "--out", "front.json"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
     content = json.loads((tmp_path / "front.json").read_text())
     content["fingerprint"]["version"] = "1.2.3"
     (tmp_path / "front.json").write_text(json.dumps(content))
@@ -99,15 +99,17 @@ def test_a_table_is_replaced_when_it_is_asked_for_or_cannot_be_read(board, table
 def test_times_of_networks_go_with_the_table_that_they_were_taken_by(board, table_result, tmp_path):
     take(board, as_csv(table_result, tmp_path / "slow.csv", factor=10.0), "json", tmp_path)
     assert main(["search", str(board)]) == 2
-    kit = board / "latency" / "board.front.zip"
-    subprocess.run([sys.executable, kit, "--out", "front.json"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    bundle = board / "latency" / "board.front.zip"
+    subprocess.run([sys.executable, bundle, "--out", "front.json"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
     slow_front = as_csv(tmp_path / "front.json", tmp_path / "slow_front.csv", factor=10.0)
     assert main(["measure", str(board), "--from", str(slow_front)]) == 0
     assert main(["search", str(board)]) == 0
     assert main(["measure", str(board), "--from", str(table_result), "--again"]) == 0
     assert main(["search", str(board)]) == 2  # the front is to be timed anew
-    kit.replace(tmp_path / "kit.zip")
-    subprocess.run([sys.executable, "kit.zip", "--out", "front.json"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    bundle.replace(tmp_path / "bundle.zip")
+    subprocess.run(
+        [sys.executable, "bundle.zip", "--out", "front.json"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL
+    )
     assert main(["measure", str(board), "--from", str(tmp_path / "front.json")]) == 0
     assert main(["search", str(board)]) == 0
     front = nas.open_run(board).front()
@@ -115,7 +117,7 @@ def test_times_of_networks_go_with_the_table_that_they_were_taken_by(board, tabl
 
 
 def test_a_run_without_a_device_elsewhere_takes_no_result(run, table_result, failing):
-    assert "has no device elsewhere" in failing(["measure", run, "--from", table_result, "--again"])
+    assert "has no remote device" in failing(["measure", run, "--from", table_result, "--again"])
 
 
 def test_times_that_are_all_alike_are_refused_and_nothing_is_written(board, table_result, tmp_path, failing):

@@ -1,4 +1,4 @@
-"""What runs on a device elsewhere, inside the kit: `python kit.zip`. Needs NumPy and onnxruntime, nothing else."""
+"""What runs on a remote device, inside the bundle: `python bundle.zip`. Needs NumPy and onnxruntime, nothing else."""
 
 import argparse
 import json
@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from latency_tables.device import Device
-from latency_tables.runtimes import BACKENDS, Runner
-from latency_tables.timing.interference import watching
+from latency_tables.runtimes import RUNTIMES, Runner
+from latency_tables.timing.interference import monitoring
 from latency_tables.timing.journal import Journal
-from latency_tables.timing.protocol import Known, Protocol, time_models
+from latency_tables.timing.protocol import KnownTimings, Protocol, time_models
 from search_spaces.errors import InvalidInput
 
 RESULT_FORMAT = "hwnas kit result"
@@ -21,33 +21,33 @@ SECONDS_A_LINE = 20.0  # where the output is no terminal
 
 
 def main() -> int:
-    """Time every model of the kit and write the result; goes on where it was stopped."""
-    parser = argparse.ArgumentParser(prog="python kit.zip", description="Times the networks in this file on this device.")
+    """Time every model of the bundle and write the result; goes on where it was stopped."""
+    parser = argparse.ArgumentParser(prog="python bundle.zip", description="Times the networks in this file on this device.")
     parser.add_argument("--out", default="result.json", help="file to write (default result.json)")
     options = parser.parse_args()
     try:
         run(Path(sys.argv[0]), Path(options.out))
     except InvalidInput as error:
-        print(f"kit: {error}", file=sys.stderr)
+        print(f"bundle: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nkit: interrupted; the same command goes on from here", file=sys.stderr)
+        print("\nbundle: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     return 0
 
 
-def run(kit: Path, out: Path) -> None:
-    """Time every model of a kit.
+def run(bundle: Path, out: Path) -> None:
+    """Time every model of a benchmark bundle.
 
     Args:
-        kit: The zip file.
+        bundle: The zip file.
         out: File to write.
     """
     started = time.perf_counter()
-    with zipfile.ZipFile(kit) as archive:
+    with zipfile.ZipFile(bundle) as archive:
         spec = json.loads(archive.read("spec.json"))
         device, protocol = Device(**spec["device"]), Protocol(**spec["protocol"])
-        backend = BACKENDS.get(device.backend)
+        backend = RUNTIMES.get(device.backend)
         fingerprint = device.fingerprint()
 
         def builder(file: str, threads: int) -> Callable[[], Runner]:
@@ -60,7 +60,7 @@ def run(kit: Path, out: Path) -> None:
 
         said = started
 
-        def keep(found: Known, done: int, total: int) -> None:
+        def keep(found: KnownTimings, done: int, total: int) -> None:
             nonlocal said
             journal.add(found)
             now, seen = time.perf_counter(), sys.stdout.isatty()
@@ -72,8 +72,8 @@ def run(kit: Path, out: Path) -> None:
 
         print(f"{len(builders)} models, {protocol.rounds} rounds on {device.name}")
         reference = builder("models/reference.onnx", 1)()  # threads of its own would spin beside a model's
-        with watching(reference, threads=device.threads, process=backend.process) as watch:
-            timings = time_models(builders, watch, protocol, known=known, on_timed=keep)
+        with monitoring(reference, threads=device.threads, process=backend.process) as monitor:
+            timings = time_models(builders, monitor, protocol, known=known, on_timed=keep)
     result = {
         "format": RESULT_FORMAT,
         "version": RESULT_VERSION,
@@ -85,11 +85,11 @@ def run(kit: Path, out: Path) -> None:
         "disturbed": timings.disturbed,
         "drift": timings.drift,
         "minutes": (time.perf_counter() - started) / 60,
-        "measurements": {name: [list(m.rounds), list(m.undisturbed)] for name, m in timings.measurements.items()},
+        "measurements": {name: [list(m.rounds), list(m.is_clean)] for name, m in timings.measurements.items()},
     }
     out.write_text(json.dumps(result))
     journal.remove()
-    print(f"\n{out}: bring it back with `hwnas measure --from {out.name}` beside what the kit was made with")
+    print(f"\n{out}: bring it back with `hwnas measure --from {out.name}` beside what the bundle was made with")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A kit: everything that a device elsewhere needs to measure a table, in one file that Python runs."""
+"""A benchmark bundle: everything that a remote device needs to measure a table, in one file that Python runs."""
 
 import csv
 import dataclasses
@@ -12,7 +12,7 @@ from typing import Any
 
 import latency_tables
 from latency_tables.device import Device
-from latency_tables.remote.kit_main import RESULT_FORMAT, RESULT_VERSION
+from latency_tables.remote.main import RESULT_FORMAT, RESULT_VERSION
 from latency_tables.table.plan import Plan
 from latency_tables.timing.measurement import Measurement
 from latency_tables.timing.protocol import Protocol, Timings
@@ -20,13 +20,13 @@ from search_spaces.errors import InvalidInput
 from search_spaces.lowering import lower
 
 ROOT = Path(latency_tables.__file__).parents[1]
-LEAST_ROUNDS = 2  # of each part, or nothing is known of how well times repeat
+MIN_ROUNDS = 2  # of each part, or nothing is known of how well times repeat
 FOREIGN = "foreign"  # version of a runtime that hwnas does not know: its times come as CSV
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What was measured elsewhere.
+    """What was measured on a remote device.
 
     Attributes:
         timings: Of everything in the plan.
@@ -40,12 +40,12 @@ class Result:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether it was measured by other means than a kit: its times are milliseconds as they were, of no reference."""
+        """True where other means than a benchmark bundle measured: the times are plain milliseconds, of no reference."""
         return bool(self.fingerprint["version"] == FOREIGN)
 
 
-def pack_kit(plan: Plan, target: Device, protocol: Protocol, path: Path) -> None:
-    """Write a kit; `python KIT` on the device measures the plan and writes `result.json`.
+def write_bundle(plan: Plan, target: Device, protocol: Protocol, path: Path) -> None:
+    """Write a benchmark bundle; `python BUNDLE` on the device measures the plan and writes `result.json`.
 
     Args:
         plan: What is to be timed.
@@ -67,22 +67,22 @@ def pack_kit(plan: Plan, target: Device, protocol: Protocol, path: Path) -> None
             for file in _modules():
                 archive.write(file, file.relative_to(ROOT).as_posix())
             archive.writestr("search_spaces/__init__.py", "")
-            archive.write(ROOT / "latency_tables" / "remote" / "kit_main.py", "__main__.py")
+            archive.write(ROOT / "latency_tables" / "remote" / "main.py", "__main__.py")
             archive.writestr("spec.json", json.dumps(spec))
-            rows = [[name, f"models/{i}.onnx", ""] for i, name in enumerate(plan.graphs) for _ in range(LEAST_ROUNDS)]
+            rows = [[name, f"models/{i}.onnx", ""] for i, name in enumerate(plan.graphs) for _ in range(MIN_ROUNDS)]
             archive.writestr("parts.csv", _to_csv([["part", "file", "latency_ms"], *rows]))
             for name, graph in [("reference", plan.reference), *enumerate(plan.graphs.values())]:
                 archive.writestr(f"models/{name}.onnx", lower(graph, batch=target.batch).SerializeToString())
     except OSError as error:
-        raise InvalidInput(f"cannot write the kit '{path}': {error.strerror}") from error
+        raise InvalidInput(f"cannot write the bundle '{path}': {error.strerror}") from error
 
 
-def read_result(path: Path, plan: Plan, target: Device) -> Result:
-    """Return what was measured elsewhere: a kit's `result.json`, or a CSV file filled in by other means.
+def read_results(path: Path, plan: Plan, target: Device) -> Result:
+    """Return what was measured on a remote device: a bundle's `result.json`, or a CSV file filled in by other means.
 
     Args:
         path: The JSON, or a CSV file with the columns `part` and `latency_ms`, each part in two rows or more.
-        plan: The plan that the kit was made with.
+        plan: The plan that the bundle was made with.
         target: The settings that it was made with.
 
     Raises:
@@ -96,27 +96,29 @@ def read_result(path: Path, plan: Plan, target: Device) -> Result:
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise InvalidInput(f"'{path}' is no result of a kit ({error}); {way_out}") from error
+        raise InvalidInput(f"'{path}' is no result of a benchmark bundle ({error}); {way_out}") from error
     try:
         if not isinstance(content, dict) or content.get("format") != RESULT_FORMAT:
-            raise InvalidInput(f"'{path}' is no result of a kit; {way_out}")
+            raise InvalidInput(f"'{path}' is no result of a benchmark bundle; {way_out}")
         if content["version"] != RESULT_VERSION:
-            raise InvalidInput(f"'{path}' is the result of a kit of version {content['version']}, not {RESULT_VERSION}")
+            raise InvalidInput(
+                f"'{path}' is the result of a benchmark bundle of version {content['version']}, not {RESULT_VERSION}"
+            )
         if content["unit"] != "ms":
             raise InvalidInput(f"'{path}' must be in ms, got {content['unit']!r}")
         if content["plan"] != digest(plan, target):
             raise InvalidInput(
-                f"'{path}' was measured with a kit of another space, device or number of networks; "
-                "give what the kit was made with, or make a new kit"
+                f"'{path}' was measured with a benchmark bundle of another space, device or number of networks; "
+                "give what the bundle was made with, or make a new bundle"
             )
         measurements = {
-            name: Measurement(tuple(map(float, rounds)), tuple(map(bool, undisturbed)))
-            for name, (rounds, undisturbed) in content["measurements"].items()
+            name: Measurement(tuple(map(float, rounds)), tuple(map(bool, is_clean)))
+            for name, (rounds, is_clean) in content["measurements"].items()
         }
         times = [ms for name in plan.graphs for ms in measurements[name].rounds or (math.nan,)]
         if not all(math.isfinite(ms) and ms > 0 for ms in times):
             raise InvalidInput(f"'{path}' holds times that are not positive numbers; measure anew")
-        drift = float(content.get("drift", 0))  # kits told none before
+        drift = float(content.get("drift", 0))  # bundles told none before
         timings = Timings(measurements, float(content["reference_ms"]), float(content["disturbed"]), drift)
         return Result(timings, dict(content["fingerprint"]), float(content["minutes"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -138,7 +140,9 @@ def measured_names(path: Path) -> set[str]:
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, InvalidInput):
             raise
-        raise InvalidInput(f"'{path}' is no result of a kit; give the JSON file that it wrote, or a CSV file") from error
+        raise InvalidInput(
+            f"'{path}' is no result of a benchmark bundle; give the JSON file that it wrote, or a CSV file"
+        ) from error
 
 
 def measured_device(path: Path) -> str | None:
@@ -189,7 +193,7 @@ def _read_csv(path: Path, names: list[str]) -> Timings:
         if not (math.isfinite(ms) and ms > 0):
             raise InvalidInput(f"'{path}': latency_ms must hold positive numbers of milliseconds, got '{text}'")
         rounds[part].append(ms)
-    if rare := [name for name, times in rounds.items() if len(times) < LEAST_ROUNDS]:
+    if rare := [name for name, times in rounds.items() if len(times) < MIN_ROUNDS]:
         raise InvalidInput(
             f"'{path}' must hold each part at least twice, so that it can be seen how well times repeat; {len(rare)} of "
             f"{len(names)} are too few, the first is '{rare[0]:.60}'"
@@ -212,7 +216,7 @@ def _to_csv(rows: list[list[str]]) -> str:
 
 
 def _modules() -> list[Path]:
-    """Return the files of this project that the kit imports."""
+    """Return the files of this project that the bundle imports."""
     tables, spaces = ROOT / "latency_tables", ROOT / "search_spaces"
     packages = (tables / "runtimes", tables / "timing")
     files = [file for package in packages for file in sorted(package.glob("*.py"))]

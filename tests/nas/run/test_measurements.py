@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from nas.cli.command import main
-from nas.run.opening import open_run
-from nas.run.overview import find_table, measured_networks, rescored
+from nas.run.measurements import find_table, measured_networks, rescored
+from nas.run.resolve import open_run
 
 
 @pytest.fixture

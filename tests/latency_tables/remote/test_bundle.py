@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from latency_tables.device import Device
-from latency_tables.remote.kit import pack_kit, read_result
+from latency_tables.remote.bundle import read_results, write_bundle
 from latency_tables.table.build import assemble
 from latency_tables.table.plan import plan_table
 from latency_tables.timing.protocol import Protocol
 from search_spaces import InvalidInput, Stage, mobilenet
 
 DEVICE = Device(label="board")
-QUICK = Protocol(rounds=2, seconds=0.001, patience=0.0)
+QUICK = Protocol(rounds=2, seconds=0.001, retry_budget=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def plan():
 
 @pytest.fixture(scope="module")
 def result(plan, tmp_path_factory):
-    """What a kit measures in a virtual environment that holds NumPy and onnxruntime and nothing else."""
+    """What a benchmark bundle measures in a virtual environment that holds NumPy and onnxruntime and nothing else."""
     folder = tmp_path_factory.mktemp("elsewhere")
     venv.create(folder / "venv", with_pip=False)
     packages = next((folder / "venv").glob("lib/python*/site-packages"))
@@ -48,21 +48,21 @@ def result(plan, tmp_path_factory):
         for source in site.getsitepackages():
             if (Path(source) / name).exists():
                 os.symlink(Path(source) / name, packages / name)
-    kit = folder / "kit.zip"
-    pack_kit(plan, DEVICE, QUICK, kit)
+    bundle = folder / "bundle.zip"
+    write_bundle(plan, DEVICE, QUICK, bundle)
     python = str(folder / "venv" / "bin" / "python")
     clean = {"PATH": os.environ["PATH"]}
     absent = subprocess.run([python, "-c", "import onnx"], capture_output=True, text=True, env=clean, cwd=folder)
     assert "No module named 'onnx'" in absent.stderr
-    found = subprocess.run([python, "kit.zip"], capture_output=True, text=True, env=clean, cwd=folder)
+    found = subprocess.run([python, "bundle.zip"], capture_output=True, text=True, env=clean, cwd=folder)
     assert found.returncode == 0, found.stderr
     assert found.stdout.splitlines()[1].endswith("timings, 0.0 minutes left")  # a line, for nobody sees it rewritten
-    assert sorted(file.name for file in folder.iterdir()) == ["kit.zip", "result.json", "venv"]
+    assert sorted(file.name for file in folder.iterdir()) == ["bundle.zip", "result.json", "venv"]
     return folder / "result.json"
 
 
 def test_what_a_kit_measures_becomes_a_table(plan, result):
-    found = read_result(result, plan, DEVICE)
+    found = read_results(result, plan, DEVICE)
     table = assemble(plan, found.timings, DEVICE.name, found.fingerprint, found.minutes)
     assert table.device == "board"
     assert table.fingerprint["backend"] == "onnxruntime"
@@ -73,9 +73,9 @@ def test_what_a_kit_measures_becomes_a_table(plan, result):
 
 @pytest.mark.serial
 def test_an_interrupted_kit_goes_on(plan, result, tmp_path):
-    kit = tmp_path / "kit.zip"
-    pack_kit(plan, DEVICE, QUICK, kit)
-    command = [sys.executable, str(kit), "--out", str(tmp_path / "r.json")]
+    bundle = tmp_path / "bundle.zip"
+    write_bundle(plan, DEVICE, QUICK, bundle)
+    command = [sys.executable, str(bundle), "--out", str(tmp_path / "r.json")]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     journal = tmp_path / "r.journal"
     while running.poll() is None and not (journal.exists() and len(journal.read_text().splitlines()) > 8):
@@ -94,9 +94,12 @@ def test_an_interrupted_kit_goes_on(plan, result, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(format="x"), "is no result of a kit"),
+        (lambda c: c.update(format="x"), "is no result of a benchmark bundle"),
         (lambda c: c.update(unit="s"), "must be in ms, got 's'"),
-        (lambda c: c.update(plan="x"), "was measured with a kit of another space, device or number of networks"),
+        (
+            lambda c: c.update(plan="x"),
+            "was measured with a benchmark bundle of another space, device or number of networks",
+        ),
         (lambda c: c.pop("fingerprint"), "is damaged"),
         (lambda c: c["measurements"].pop("call"), "is damaged"),
         (lambda c: c["measurements"].update(call=[[-1.0, 1.0], [True, True]]), "not positive numbers"),
@@ -107,39 +110,39 @@ def test_results_that_do_not_fit_are_refused(plan, result, tmp_path, change, mes
     change(content)
     (tmp_path / "r.json").write_text(json.dumps(content))
     with pytest.raises(InvalidInput, match=message):
-        read_result(tmp_path / "r.json", plan, DEVICE)
+        read_results(tmp_path / "r.json", plan, DEVICE)
 
 
 def test_another_device_or_a_missing_file_is_refused(plan, result, tmp_path):
-    with pytest.raises(InvalidInput, match="kit of another space, device"):
-        read_result(result, plan, Device(label="board", threads=2))
+    with pytest.raises(InvalidInput, match="bundle of another space, device"):
+        read_results(result, plan, Device(label="board", threads=2))
     with pytest.raises(InvalidInput, match="cannot read the result"):
-        read_result(tmp_path / "none.json", plan, DEVICE)
-    with pytest.raises(InvalidInput, match="cannot write the kit"):
-        pack_kit(plan, DEVICE, QUICK, tmp_path / "no" / "kit.zip")
+        read_results(tmp_path / "none.json", plan, DEVICE)
+    with pytest.raises(InvalidInput, match="cannot write the bundle"):
+        write_bundle(plan, DEVICE, QUICK, tmp_path / "no" / "bundle.zip")
 
 
 def test_times_of_a_foreign_runtime_come_as_csv(plan, tmp_path):
-    """Whoever can time ONNX files by other means fills in the CSV that lies in the kit."""
-    pack_kit(plan, DEVICE, QUICK, tmp_path / "kit.zip")
-    with zipfile.ZipFile(tmp_path / "kit.zip") as archive:
+    """Whoever can time ONNX files by other means fills in the CSV that lies in the bundle."""
+    write_bundle(plan, DEVICE, QUICK, tmp_path / "bundle.zip")
+    with zipfile.ZipFile(tmp_path / "bundle.zip") as archive:
         rows = list(csv.DictReader(archive.read("parts.csv").decode().splitlines()))
         assert set(rows[0]) == {"part", "file", "latency_ms"}
         times = [{"part": row["part"], "latency_ms": len(archive.read(row["file"])) / 1e4} for row in rows]
     assert len(rows) == 2 * len(plan.graphs)
     write_rows(tmp_path / "r.csv", times)
-    found = read_result(tmp_path / "r.csv", plan, DEVICE)
+    found = read_results(tmp_path / "r.csv", plan, DEVICE)
     assert found.fingerprint["version"] == "foreign"
     assert set(found.timings.measurements) == set(plan.graphs)
     write_rows(tmp_path / "r.csv", times[1:])
     with pytest.raises(InvalidInput, match="each part at least twice, so that it can be seen how well times repeat"):
-        read_result(tmp_path / "r.csv", plan, DEVICE)
+        read_results(tmp_path / "r.csv", plan, DEVICE)
     write_rows(tmp_path / "r.csv", [{**times[0], "latency_ms": "fast"}, *times])
     with pytest.raises(InvalidInput, match="latency_ms must hold positive numbers of milliseconds, got 'fast'"):
-        read_result(tmp_path / "r.csv", plan, DEVICE)
+        read_results(tmp_path / "r.csv", plan, DEVICE)
     write_rows(tmp_path / "r.csv", [{"part": "x", "seconds": 1}])
     with pytest.raises(InvalidInput, match="must have the columns part and latency_ms"):
-        read_result(tmp_path / "r.csv", plan, DEVICE)
+        read_results(tmp_path / "r.csv", plan, DEVICE)
 
 
 @pytest.mark.parametrize(
@@ -159,13 +162,13 @@ def test_what_spreadsheets_write_is_read(plan, tmp_path, name, encoding, separat
         lines += [f"{quoted}{separator}{decimal}"] * 2
     lines += [separator, f"a note{separator}not a time"]
     (tmp_path / name).write_bytes((end.join(lines) + end).encode(encoding))
-    timings = read_result(tmp_path / name, plan, DEVICE).timings
+    timings = read_results(tmp_path / name, plan, DEVICE).timings
     assert [m.ms for m in timings.measurements.values()] == pytest.approx([0.5 + i / 100 for i in range(len(plan.graphs))])
 
 
 def test_times_that_are_all_alike_make_no_table(plan, tmp_path):
     write_rows(tmp_path / "r.csv", [{"part": name, "latency_ms": 1.0} for name in plan.graphs for _ in "ab"])
-    found = read_result(tmp_path / "r.csv", plan, DEVICE)
+    found = read_results(tmp_path / "r.csv", plan, DEVICE)
     with pytest.raises(InvalidInput, match="all 4 held-out networks took 1 ms: times all alike cannot be of this space"):
         assemble(plan, found.timings, DEVICE.name, found.fingerprint, found.minutes)
 

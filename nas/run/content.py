@@ -13,13 +13,13 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
 from nas.archive.storage import without_password
-from nas.report.table import gains, verdict
-from nas.run.overview import measured_networks
+from nas.report.table import gains, validation_summary
+from nas.run.measurements import measured_networks
 from nas.run.pipeline import Pipeline
 from nas.search.columns import numbers
 from nas.search.pareto import hypervolume
 from nas.training.checkpoint import load_tensors
-from predictors import judge
+from predictors import assess
 from search_spaces import SearchSpace
 from search_spaces.graph.graph import Graph
 from search_spaces.operators.conv import Conv
@@ -33,14 +33,14 @@ LABELS = {  # of a column of numbers: label, unit, decimals
     "latency_ms_predicted": ("predicted latency", "ms", 4),
     "size_bytes": ("packed weights", "bytes", 0),
     "macs": ("multiply-accumulates", "", 0),
-    "modelled_ms": ("modelled latency", "ms", 4),
-    "modelled_mj": ("modelled energy", "mJ", 4),
+    "estimated_ms": ("modelled latency", "ms", 4),
+    "estimated_mj": ("modelled energy", "mJ", 4),
 }
 N_IMPORTANT = 20  # choices that are shown
 INACTIVE = "inactive"
 
 
-def summarize(pipeline: Pipeline) -> dict[str, Any]:
+def report_content(pipeline: Pipeline) -> dict[str, Any]:
     """Return the content of the report page, see `nas.report.page.render`.
 
     Args:
@@ -133,7 +133,7 @@ def _latencies(pipeline: Pipeline) -> list[dict[str, Any]]:
         {
             "name": table.device,
             "valid": table.report.is_valid,
-            "verdict": verdict(table),
+            "verdict": validation_summary(table),
             "held_out": table.report.held_out,
             "column": latencies.name,
             "predicted": latencies.name.replace("latency_ms", "latency_ms_predicted"),
@@ -143,12 +143,12 @@ def _latencies(pipeline: Pipeline) -> list[dict[str, Any]]:
 
 
 def _predictor(space: SearchSpace, genomes: Genomes, errors: np.ndarray) -> dict[str, Any]:
-    found = judge(space, genomes, errors)
+    found = assess(space, genomes, errors)
     if found is None:
         return {"words": "Too few networks were measured to judge a predictor of the error.", "sizes": [], "taus": []}
     advice = found.curve.advice
     words = (
-        f"Of the error, by {found.name}: {found.quality.words}, each unseen by the fold that predicted it. "
+        f"Of the error, by {found.name}: {found.metrics.words}, each unseen by the fold that predicted it. "
         f"{advice[0].upper()}{advice[1:]}."
     )
     return {"words": words, "sizes": list(found.curve.sizes), "taus": list(found.curve.taus)}
@@ -179,9 +179,9 @@ def importances(space: SearchSpace, genomes: Genomes, errors: np.ndarray) -> dic
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(n_trees=32, seed=0))
-    greatest = list(found.items())[:N_IMPORTANT][::-1]
+    top = list(found.items())[:N_IMPORTANT][::-1]
     words = f"Of {len(varied)} choices those that explain most of the validation error of {len(errors)} measured networks."
-    return {"words": words, "names": [name for name, _ in greatest], "values": [value for _, value in greatest]}
+    return {"words": words, "names": [name for name, _ in top], "values": [value for _, value in top]}
 
 
 def _hypervolume(networks: pd.DataFrame, objectives: Sequence[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import platformdirs
 import pytest
 from filelock import FileLock
 
-from nas.export.least_runtime import PACKED, PLAIN, least_onnxruntime
+from nas.export.min_runtime import PACKED, PLAIN, min_onnxruntime
 from search_spaces import SPACES, lower
 from search_spaces.space.baselines import uniform_genome
 
@@ -61,10 +61,10 @@ def opened(model, version, images, folder):
 def test_the_least_version_that_is_named_runs_it(name, precision, batch, int4, tmp_path, rng):
     space = SPACES.get(name)(formats=tuple(dict.fromkeys(["float32", precision])))
     model = lower(space.graph(space.architecture(uniform_genome(space, "smallest", precision))), batch=batch, int4=int4)
-    least = least_onnxruntime(model)
-    assert least == (PACKED if int4 and precision.startswith(("w3", "w4")) else PLAIN)
+    minimum = min_onnxruntime(model)
+    assert minimum == (PACKED if int4 and precision.startswith(("w3", "w4")) else PLAIN)
     images = rng.normal(size=(1 if batch == 1 else 3, 1, 8, 8)).astype(np.float32)
-    said, logits = opened(model, least, images, tmp_path)
+    said, logits = opened(model, minimum, images, tmp_path)
     assert logits is not None, said
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(logits, session.run(None, {"images": images})[0], atol=1e-3)

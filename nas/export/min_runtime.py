@@ -1,4 +1,4 @@
-"""The least onnxruntime that runs an exported file; tests/nas/export/test_least_runtime.py opens them there."""
+"""The least onnxruntime that runs an exported file; tests/nas/export/test_min_runtime.py opens them there."""
 
 import onnx
 import onnxruntime
@@ -9,7 +9,7 @@ PLAIN = "1.20"  # the least that hwnas itself takes
 PACKED = "1.23"  # before, a Cast from INT4 has no kernel
 
 
-def least_onnxruntime(model: onnx.ModelProto) -> str:
+def min_onnxruntime(model: onnx.ModelProto) -> str:
     """Return the least version of onnxruntime that runs a model of `search_spaces.lower`, such as `1.20`."""
     packed = any(tensor.data_type == onnx.TensorProto.INT4 for tensor in model.graph.initializer)
     return PACKED if packed else PLAIN
@@ -17,9 +17,9 @@ def least_onnxruntime(model: onnx.ModelProto) -> str:
 
 def check_runtime(model: onnx.ModelProto) -> None:
     """Raise `InvalidInput` if the onnxruntime that is here is older than a model needs."""
-    here, least = onnxruntime.__version__, least_onnxruntime(model)
-    if _numbers(here) < _numbers(least):
-        raise InvalidInput(f"this model needs onnxruntime {least} or newer, here is {here}; install a newer one")
+    here, minimum = onnxruntime.__version__, min_onnxruntime(model)
+    if _numbers(here) < _numbers(minimum):
+        raise InvalidInput(f"this model needs onnxruntime {minimum} or newer, here is {here}; install a newer one")
 
 
 def _numbers(version: str) -> list[int]:

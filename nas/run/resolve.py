@@ -5,12 +5,12 @@ from pathlib import Path
 
 from nas.archive.storage import has_study, owner, without_password
 from nas.data.load import expanded
-from nas.events import processes
+from nas.events import distributed
 from nas.run.experiment import Experiment
 from nas.run.folder import RunFolder
 from nas.run.pipeline import Pipeline
 from nas.search.strategies import STRATEGIES
-from nas.training.trainer import start_from
+from nas.training.trainer import init_from
 from predictors import PREDICTORS
 from search_spaces import SPACES, InvalidInput
 
@@ -46,18 +46,18 @@ def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...
     pipeline = Pipeline(RunFolder(folder, experiment))
     _check(pipeline)
     device = pipeline.latency.device
-    fingerprint = {"elsewhere": device.name} if experiment.device.elsewhere else device.fingerprint()
-    processes.in_turn(lambda: _claim_name(pipeline))
-    pipeline.run = processes.in_turn(lambda: RunFolder.create(folder, experiment, fingerprint))
+    fingerprint = {"elsewhere": device.name} if experiment.device.remote else device.fingerprint()
+    distributed.main_first(lambda: _claim_name(pipeline))
+    pipeline.run = distributed.main_first(lambda: RunFolder.create(folder, experiment, fingerprint))
     return pipeline
 
 
 def _check(pipeline: Pipeline) -> None:
     """Check data, space, limits and given weights, as far as that can be before anything is written."""
-    pipeline.check_limits(measured=False)
-    given = pipeline.experiment.training.start_from
+    pipeline.check_constraints(measured=False)
+    given = pipeline.experiment.training.init_from
     if given and not (pipeline.run.checkpoint.exists() or pipeline.run.supernet.exists()):
-        start_from(pipeline.new_supernet(), expanded(given))
+        init_from(pipeline.new_supernet(), expanded(given))
 
 
 def _claim_name(pipeline: Pipeline) -> None:

@@ -1,0 +1,82 @@
+"""Names that were given up, and today's: the old ones are read for one release, with a warning that names the new."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nas.events.progress import console
+
+KEYS = {  # of experiments and devices, by section
+    "training": {
+        "lower_bits": "progressive_bits",
+        "shrink_after": "shrink_start",
+        "start_from": "init_from",
+        "shift_pixels": "random_translate",
+    },
+    "device": {"elsewhere": "remote"},
+    "table": {"greatest_minutes": "time_budget_minutes", "patience": "retry_budget"},
+}
+COLUMNS = {"modelled_ms": "estimated_ms", "modelled_mj": "estimated_mj"}  # of fronts; they are objectives, too
+TENSORS = {"log_steps": "log_scales", "step_is_set": "scale_is_set"}  # of trained supernets
+
+
+def renamed_keys(section: str, content: Any, origin: str) -> Any:
+    """Return the content of a section of an experiment under today's keys.
+
+    Args:
+        section: A key of `KEYS`.
+        content: Plain values; anything but a mapping is returned as it is.
+        origin: Name of the file, for the warning.
+    """
+    return _renamed(content, KEYS[section], origin, f"{section}.") if isinstance(content, Mapping) else content
+
+
+def renamed_experiment(content: Any, origin: str) -> Any:
+    """Return the plain values of an experiment under today's keys and objectives; `origin` names the file."""
+    if not isinstance(content, Mapping):
+        return content
+    found = {key: renamed_keys(key, value, origin) if key in KEYS else value for key, value in content.items()}
+    if isinstance(devices := found.get("more_devices"), list):
+        found["more_devices"] = [renamed_keys("device", device, origin) for device in devices]
+    if isinstance(search := found.get("search"), Mapping):
+        found["search"] = dict(search)
+        for key in ("max", "min"):
+            if isinstance(search.get(key), Mapping):
+                found["search"][key] = _renamed(search[key], COLUMNS, origin, f"search.{key}.")
+        if isinstance(names := search.get("objectives"), list):
+            found["search"]["objectives"] = renamed_columns(names, f"'{origin}': search.objectives: ")
+    return found
+
+
+def renamed_columns(names: Iterable[Any], context: str) -> list[Any]:
+    """Return names of columns as they are today; `context` begins the warning."""
+    return [COLUMNS.get(name, name) if _warn(name, COLUMNS, context) else name for name in names]
+
+
+def renamed_tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors of a supernet, momenta among them, under today's names."""
+
+    def today(name: str) -> str:
+        prefix, colon, last = name.rpartition(":")
+        return f"{prefix}{colon}{TENSORS.get(last, last)}"
+
+    return {today(name): tensor for name, tensor in tensors.items()}
+
+
+def renamed_training(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file of tensors says of its training, under today's keys."""
+    training = facts.get("training")
+    if not isinstance(training, Mapping):
+        return dict(facts)
+    return {**facts, "training": {KEYS["training"].get(key, key): value for key, value in training.items()}}
+
+
+def _renamed(content: Mapping[str, Any], table: Mapping[str, str], origin: str, prefix: str) -> dict[str, Any]:
+    return {table[key] if _warn(key, table, f"'{origin}': {prefix}") else key: value for key, value in content.items()}
+
+
+def _warn(name: Any, table: Mapping[str, str], context: str) -> bool:
+    """Return whether a name was given up, and say what it is called now."""
+    if name not in table:
+        return False
+    console.print(f"{context}{name} is called {table[name]} now; the old name is read for one release", style="yellow")
+    return True
