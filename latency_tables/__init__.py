@@ -1,1 +1,1 @@
-"""What a network costs on a device: tables of measured blocks, and the protocol by which they are measured."""
+"""Latency tables: the cost of networks on a device, from measured blocks, and the protocol by which they are measured."""

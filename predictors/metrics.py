@@ -1,4 +1,4 @@
-"""How well predictions rank networks: everywhere, and among the best, where it matters."""
+"""Ranking metrics of predictions: over all networks, and among the best, where it matters."""
 
 import math
 from collections.abc import Callable

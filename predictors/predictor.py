@@ -31,7 +31,7 @@ class Predictor(Protocol):
 
 
 class CheckedPredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """What every predictor here does alike: checks its input, and hands it to the two steps that a variant writes."""
+    """Base of the predictors here: checks its input, and hands it to the two steps that a variant writes."""
 
     def fit(self, X: Floats, y: Floats) -> Self:  # noqa: N803
         """See `Predictor`.

@@ -1,4 +1,4 @@
-"""Which predictor to use, how it learns, and whether more measurements would help."""
+"""Selection of a predictor, its learning curve, and whether more measurements would help."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def score(metrics: RankingMetrics) -> float:
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """How the ranking of unseen networks grows with measurements.
+    """Learning curve: the ranking of unseen networks against the number of measurements.
 
     Attributes:
         sizes: Networks learned from.
@@ -112,7 +112,7 @@ def learning_curve(
 
 @dataclass(frozen=True)
 class Assessment:
-    """What can be said of a predictor after a search.
+    """Assessment of a predictor after a search.
 
     Attributes:
         name: The predictor.

@@ -1,4 +1,4 @@
-"""What may be chosen, and what it becomes: choices, architectures, typed graphs, exact costs, lowering to ONNX.
+"""Search spaces: choices, architectures, typed graphs, exact costs, lowering to ONNX.
 
 Needs NumPy and onnx only; never torch.
 """

@@ -12,11 +12,11 @@ class InvalidInput(ValueError):
 
 
 class NothingFound(InvalidInput):
-    """What was asked for is understood and does not exist, such as a network within limits; exit code 1."""
+    """Raised where a query is understood and has no answer, such as a network within constraints; exit code 1."""
 
 
 class CheckFailed(Exception):
-    """What was made does not hold what it must, and was thrown away; exit code 1."""
+    """Raised where a result fails its check and was thrown away; exit code 1."""
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:

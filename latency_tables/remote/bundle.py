@@ -26,7 +26,7 @@ FOREIGN = "foreign"  # version of a runtime that hwnas does not know: its times 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What was measured on a remote device.
+    """Measurements of a remote device.
 
     Attributes:
         timings: Of everything in the plan.

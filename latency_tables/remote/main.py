@@ -1,4 +1,4 @@
-"""What runs on a remote device, inside the bundle: `python bundle.zip`. Needs NumPy and onnxruntime, nothing else."""
+"""Main program of a benchmark bundle: `python bundle.zip` on the remote device. Needs NumPy and onnxruntime alone."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""When there are more blocks than can be timed: which to time, and what the others will take.
+"""Estimates for blocks that there is no time to measure: which to time, and the latency of the others.
 
 The transitions are always timed, with the two blocks of each. Of the other blocks those are taken, one after another, of
 which the ones before tell least (the greatest posterior variance of a Gaussian process). What is left out is predicted from

@@ -1,4 +1,4 @@
-"""What a network is made of, as far as time goes: its blocks by signature, and the transitions between two blocks.
+"""Latency model: the time of a network from its blocks, by signature, and the transitions between two blocks.
 
 A block is measured on its own, with float32 going in. What two blocks cost together differs from the sum: converting and
 reordering tensors falls away or comes on top. That depends, as measured, on little: the tensor's shape, the two formats,

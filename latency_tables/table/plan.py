@@ -15,7 +15,7 @@ from search_spaces.space.space import Genomes, SearchSpace
 
 @dataclass(frozen=True)
 class Plan:
-    """What a table of a space is made from.
+    """Everything that is timed for the table of a space.
 
     Attributes:
         space: The space.

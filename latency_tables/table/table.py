@@ -36,7 +36,7 @@ FORMAT_VERSION = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """How well a table predicts networks that it was not fitted on.
+    """Validation of a table on networks that it was not fitted on.
 
     Attributes:
         n_fit: Whole networks that the fit saw.

@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Measurement:
-    """How long one model takes.
+    """Latency of one model, round by round.
 
     Attributes:
         rounds: Milliseconds found in each round.

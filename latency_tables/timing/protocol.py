@@ -71,7 +71,7 @@ KnownTimings = dict[tuple[str, int], Timing]
 
 @dataclass(frozen=True)
 class Timings:
-    """What `time_models` found.
+    """Result of `time_models`.
 
     Attributes:
         measurements: By name of the model.

@@ -1,4 +1,4 @@
-"""What was measured, kept in Optuna's studies."""
+"""Archive of measurements in Optuna's studies."""
 
 from nas.archive.archive import Archive
 

@@ -1,4 +1,4 @@
-"""What `hwnas` understands: its verbs and their options. `nas.cli.command` says what each does."""
+"""Arguments of the command `hwnas`: its verbs and their options. `nas.cli.command` says what each does."""
 
 import argparse
 import importlib.metadata

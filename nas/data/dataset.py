@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 class Splits(NamedTuple):
-    """What a loader gives: images and labels of the training and the test split, and the classes' names if it knows them."""
+    """Result of a loader: images and labels of the training and the test split, and the classes' names if it knows them."""
 
     x: NDArray[np.generic]
     y: NDArray[np.generic]

@@ -1,1 +1,1 @@
-"""What a run says while it works, where, and in how many processes."""
+"""Progress, files and distributed processes."""

@@ -1,4 +1,4 @@
-"""What is said on the terminal: text as it is, and progress on its error stream: a bar, or lines where nobody sees one."""
+"""Terminal output: text as it is, and progress on the error stream: a bar, or lines where nobody sees one."""
 
 import time
 from collections.abc import Callable, Iterator

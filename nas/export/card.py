@@ -1,4 +1,4 @@
-"""What stands beside an exported model: a card in Markdown for people, a program of a few lines for their programs."""
+"""Model card of an exported model, in Markdown, and a program of a few lines that runs it."""
 
 from collections.abc import Mapping
 from typing import Any

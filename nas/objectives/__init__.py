@@ -1,1 +1,1 @@
-"""What a search minimises."""
+"""Objectives of a search."""

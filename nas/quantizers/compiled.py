@@ -1,4 +1,4 @@
-"""What rounding costs most, compiled: several times faster, so that it does not decide how fast we train.
+"""Compiled fake quantizer and scale search: several times faster, so that rounding does not decide the speed of training.
 
 The fake quantizer is compiled for flat tensors of its own, since `torch.compile` makes another version for everything else
 that varies: ranks, strides, equal sizes, bases of views, gradients wanted or not.

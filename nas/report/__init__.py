@@ -1,1 +1,1 @@
-"""What people see: tables, plots, listings."""
+"""Tables, plots, listings and the report page."""

@@ -18,7 +18,7 @@ from search_spaces.errors import InvalidInput, NothingFound, did_you_mean
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """What of a front is asked for.
+    """A query of a front: constraints, order, rows and columns.
 
     Attributes:
         max: `NAME=VALUE`, upper limits.

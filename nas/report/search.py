@@ -1,4 +1,4 @@
-"""What a search says of itself when it has ended: how good its predictor was, and whether to measure more."""
+"""Summary of a search: how good its predictor was, and whether to measure more."""
 
 from pathlib import Path
 

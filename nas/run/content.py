@@ -1,4 +1,4 @@
-"""What the report shows of a run: everything measured, and how far it can be trusted."""
+"""Content of the report of a run: everything measured, and how far it can be trusted."""
 
 import os
 import shlex

@@ -111,7 +111,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceConfig:
-    """What latency is measured on."""
+    """The device that latency is measured on."""
 
     label: str = ""
     """Name of the device in file names; empty: made of runtime and threads."""

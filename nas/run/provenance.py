@@ -1,4 +1,4 @@
-"""What a run knows of an exported subnet: its numbers, and how it was found."""
+"""Provenance of an exported subnet: its numbers, and how it was found."""
 
 import importlib.metadata
 from typing import Any

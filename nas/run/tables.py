@@ -58,7 +58,7 @@ class DeviceTable:
 
     @property
     def protocol(self) -> Protocol:
-        """How each model is timed."""
+        """The protocol by which each model is timed."""
         config = self.measurement
         return Protocol(rounds=config.rounds, seconds=config.seconds, retry_budget=config.retry_budget)
 
@@ -174,7 +174,7 @@ class DeviceTable:
 
     @property
     def times_files(self) -> bool:
-        """Whether an exported file, which takes one image a call, can be timed on this device now."""
+        """True if an exported file, which takes one image a call, can be timed on this device now."""
         return not self.config.remote and self.device.batch == 1
 
     def time_file(self, model: bytes) -> Measurement:
@@ -218,7 +218,7 @@ class DeviceTable:
 
     @property
     def is_readable(self) -> bool:
-        """Whether there is a table, and a whole one."""
+        """True if there is a table, and a whole one."""
         try:
             return self.path.exists() and bool(read_table(self.path))
         except InvalidInput:

@@ -1,4 +1,4 @@
-"""What a measurement is worth before it is made: the hypervolume that a candidate is expected to add."""
+"""Acquisition function: the hypervolume that a candidate is expected to add."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Whether any network keeps the limits, found out before anything is trained; and if none does, why."""
+"""Feasibility of constraints, checked before anything is trained; and if nothing satisfies them, the reason."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

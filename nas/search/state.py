@@ -22,7 +22,7 @@ FAILURES = 10  # so many failed measurements end a search if they are at least h
 
 
 class MeasurementStore(Protocol):
-    """Where measured networks are kept beyond the search, see `nas.archive.archive.Archive`."""
+    """Store of measured networks beyond the search, see `nas.archive.Archive`."""
 
     def lookup(self, genomes: Genomes) -> list[dict[str, float] | None]:
         """Return what is known of each genome."""

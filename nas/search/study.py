@@ -23,7 +23,7 @@ PATIENCE = 30  # networks measured without a gain above the noise, after which a
 
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    """What a search measured.
+    """Result of a search.
 
     Attributes:
         archive: A row for each measured network: its choices by name (None where inactive), then the objectives.

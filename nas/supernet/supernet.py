@@ -49,7 +49,7 @@ N_VALUES_OF_INITIAL_SCALE = 200_000
 
 @dataclass(eq=False)
 class Calibration:
-    """What a subnet needs beside the shared weights; see `nas.supernet.calibrate.calibrate`.
+    """Statistics and scales of one subnet, beside the shared weights; see `nas.supernet.calibrate.calibrate`.
 
     Attributes:
         statistics: By name of a `Conv`: mean and variance of each channel before its batch norm, shapes `(channels,)`.
@@ -104,7 +104,7 @@ class Supernet(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device that holds the weights."""
         return self.log_scales.device
 
     def set_pixel_statistics(self, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
@@ -343,7 +343,7 @@ def _quantizers_behind_layers(graph: Graph) -> dict[str, Quantize]:
 
 
 class _Inventory(NamedTuple):
-    """What there is to learn in a space: greatest shapes of weights, layers with batch norm, scales and multipliers."""
+    """Everything to learn in a space: largest shapes of weights, layers with batch norm, scales and multipliers."""
 
     shapes: dict[str, tuple[int, ...]]
     normalized: set[str]

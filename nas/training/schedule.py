@@ -1,4 +1,4 @@
-"""When what is trained: stages, learning rates, formats that join one by one, the start of shrinking."""
+"""Schedule: stages of a training, learning rates, formats that are added one by one, the start of shrinking."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How a supernet is trained; the meaning of each value stands in `nas.run.experiment.TrainingConfig`."""
+    """Settings of a training; `nas.run.experiment.TrainingConfig` says what each value means."""
 
     float_epochs: int
     quantized_epochs: int
@@ -35,11 +35,11 @@ class Schedule:
         return self.float_epochs + self.quantized_epochs
 
     def is_quantized(self, epoch: float) -> bool:
-        """Whether a moment, in epochs from 0, belongs to the quantized stage."""
+        """Return True in the quantized stage; `epoch` counts from 0, with fractions."""
         return epoch >= self.float_epochs
 
     def shrinks(self, epoch: float) -> bool:
-        """Whether smaller networks than the largest are trained at a moment, in epochs from 0."""
+        """Return True once smaller networks than the largest are trained; `epoch` counts from 0, with fractions."""
         return epoch >= self.shrink_start * self.float_epochs
 
     def formats(self, offered: Sequence[str], epoch: float) -> Sequence[str]:

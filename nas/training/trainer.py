@@ -114,7 +114,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Job:
-    """What stays the same from epoch to epoch; see `train`."""
+    """Arguments of `train` that stay the same from epoch to epoch."""
 
     supernet: Supernet
     data: Dataset

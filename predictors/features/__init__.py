@@ -1,1 +1,1 @@
-"""What predictors see of a network."""
+"""Features of networks."""

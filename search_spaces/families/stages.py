@@ -43,7 +43,7 @@ BuildBlock = Callable[[BlockBuilder, Stage, int, int, Mapping[str, Option]], Non
 
 @dataclass(frozen=True, kw_only=True)
 class _Position:
-    """Where a block stands; the names of its choices follow from it.
+    """Position of a block; the names of its choices follow from it.
 
     Attributes:
         stage: From 1.
@@ -75,7 +75,7 @@ class _Position:
 
 @dataclass(frozen=True, kw_only=True)
 class _Family:
-    """What all blocks of a space have in common."""
+    """Settings that all blocks of a space have in common."""
 
     image_shape: tuple[int, int, int]
     stem_width: int

@@ -14,4 +14,4 @@ class Input(Node):
 
 @dataclass(frozen=True, kw_only=True)
 class Output(Node):
-    """What the network answers: float32, never quantized."""
+    """The output of a network: float32, never quantized."""

@@ -11,7 +11,7 @@ MAX_OF_MINIFLOAT = {(4, 3): 448.0, (5, 2): 57344.0, (3, 2): 28.0, (2, 3): 7.5, (
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """How numbers are held: float32, integers times a scale, or minifloats times a scale.
+    """Representation of numbers: float32, integers times a scale, or minifloats times a scale.
 
     Attributes:
         bits: 32 for float32, 4 to 8 for a minifloat, otherwise 2 to 8.
@@ -37,17 +37,17 @@ class NumberFormat:
 
     @property
     def is_float32(self) -> bool:
-        """Whether this is float32."""
+        """True for float32."""
         return self.bits == 32
 
     @property
     def is_minifloat(self) -> bool:
-        """Whether this is a float of at most 8 bits."""
+        """True for a float of at most 8 bits."""
         return self.exponent_bits > 0
 
     @property
     def is_integer(self) -> bool:
-        """Whether these are integers."""
+        """True for integers."""
         return not (self.is_float32 or self.is_minifloat)
 
     @property
@@ -77,7 +77,7 @@ class NumberFormat:
 
     @property
     def zero_point(self) -> int:
-        """What stands for zero in the uint8 container of a symmetric activation."""
+        """The integer of zero in the uint8 container of a symmetric activation."""
         return 128 if self.signed else 0
 
     @property
@@ -114,22 +114,22 @@ class Precision:
 
     @property
     def is_float32(self) -> bool:
-        """Whether the block computes in float32."""
+        """True if the block computes in float32."""
         return self.weights.is_float32
 
     @property
     def is_minifloat(self) -> bool:
-        """Whether the block computes in a minifloat."""
+        """True if the block computes in a minifloat."""
         return self.weights.is_minifloat
 
     @property
     def is_integer(self) -> bool:
-        """Whether the block computes in integers."""
+        """True if the block computes in integers."""
         return self.weights.is_integer
 
     @property
     def is_sub8bit(self) -> bool:
-        """Whether weights or activations have fewer than 8 bits."""
+        """True if weights or activations have fewer than 8 bits."""
         return min(self.weights.bits, self.activations.bits) < 8
 
     @property

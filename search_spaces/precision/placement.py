@@ -1,4 +1,4 @@
-"""Where quantizers sit. No other place decides it.
+"""Placement of quantizers. No other place decides it.
 
 Rules, for a block that computes in integers:
 

@@ -49,7 +49,7 @@ SPACES: Registry[Callable[..., "SearchSpace"]] = Registry(
 
 
 class SearchSpace:
-    """What may be chosen, and what it becomes.
+    """Choices, and the networks that they become.
 
     Args:
         name: Goes into every architecture and file.

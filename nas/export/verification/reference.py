@@ -1,4 +1,4 @@
-"""What operators must give, computed from their definition in NumPy, independently of torch and onnxruntime.
+"""NumPy reference of operators, computed from their definition, independently of torch and onnxruntime.
 
 Integers: sums are exact (float64 holds every product and sum of 8-bit integers); one float32 multiplication follows, then
 rounding half to even and saturation. Floats: everything in float64.

@@ -33,7 +33,7 @@ ERROR_TOLERANCE = 0.5  # percent of test images by which an error may differ fro
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found.
+    """Result of a verification.
 
     Attributes:
         elements: Integers compared with the reference.

@@ -1,4 +1,4 @@
-"""How evolution draws genomes: canonical, of few options each, no network twice."""
+"""Variation of genomes: initial generation, crossover and mutation, canonical, no network twice."""
 
 from typing import Any
 

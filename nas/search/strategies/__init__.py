@@ -1,4 +1,4 @@
-"""What to measure next: strategies behind one interface."""
+"""Search strategies, which choose what is measured next."""
 
 from nas.search.strategies import exact, optuna_samplers, predictor, sampled  # noqa: F401  registers them
 from nas.search.strategies.strategy import STRATEGIES, Strategy

@@ -1,1 +1,1 @@
-"""Which networks a step of training takes."""
+"""Samplers of the networks of a training step."""
