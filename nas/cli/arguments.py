@@ -9,7 +9,8 @@ example:
   hwnas front runs/digits --max latency_ms=0.05 --best error_val
   hwnas export runs/digits ID --to my_model
 
-exit codes: 0 done; 1 a check failed, or no network keeps the limits; 2 bad input, said in one sentence; 130 interrupted
+exit codes: 0 done; 1 a check failed, or no network satisfies the constraints; 2 bad input, said in one sentence; 130
+interrupted
 """
 
 
@@ -17,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all verbs."""
     parser = argparse.ArgumentParser(
         prog="hwnas",
-        description="Finds, for the device you will deploy on, the quantized networks that nothing else in the space beats.",
+        description="Finds the Pareto-optimal quantized networks for the device you will deploy on.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -124,7 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
     finetune.add_argument("run", help="run folder")
     finetune.add_argument("id", help="id of the subnet, as `hwnas front` prints it")
     finetune.add_argument("--epochs", type=int, default=3, help="passes over the training images (default 3)")
-    finetune.add_argument("--rate", type=float, default=0.01, help="greatest learning rate (default 0.01)")
+    finetune.add_argument("--lr", "--rate", type=float, default=0.01, help="maximum learning rate (default 0.01)")
     finetune.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/finetuned/ID)")
     finetune.set_defaults(verb="finetune")
 

@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _pipeline(options: argparse.Namespace) -> "Pipeline":
     from nas.run.resolve import open_pipeline
 
-    limits = [f"search.{key}.{limit}" for key in ("max", "min") for limit in getattr(options, key, [])]
-    return open_pipeline(options.source, options.out, (*options.set, *limits))
+    constraints = [f"search.{key}.{limit}" for key in ("max", "min") for limit in getattr(options, key, [])]
+    return open_pipeline(options.source, options.out, (*options.set, *constraints))
 
 
 @contextmanager
@@ -239,12 +239,12 @@ def _finetune(options: argparse.Namespace) -> int:
 
     if not 1 <= options.epochs <= 10_000:
         raise InvalidInput(f"--epochs must be in 1..10000, got {options.epochs}")
-    if not 0 < options.rate <= 10:
-        raise InvalidInput(f"--rate must be above 0 and at most 10, got {options.rate}")
+    if not 0 < options.lr <= 10:
+        raise InvalidInput(f"--lr must be above 0 and at most 10, got {options.lr}")
     pipeline = open_run(options.run)
     target = Path(options.to) if options.to else pipeline.run.finetuned_path(options.id)
     with pipeline.run.locked():
-        found = pipeline.finetune(options.id, target, options.epochs, options.rate)
+        found = pipeline.finetune(options.id, target, options.epochs, options.lr)
     for split, name in (("val", "validation"), ("test", "test")):
         print(f"{name} error {found[f'error_{split}_before']:.2f} -> {found[f'error_{split}']:.2f} %")
     if found["error_val"] >= found["error_val_before"]:

@@ -76,7 +76,9 @@ def _renamed(content: Mapping[str, Any], table: Mapping[str, str], origin: str, 
 
 def _warn(name: Any, table: Mapping[str, str], context: str) -> bool:
     """Return whether a name was given up, and say what it is called now."""
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         return False
-    console.print(f"{context}{name} is called {table[name]} now; the old name is read for one release", style="yellow")
+    console.print(
+        f"{context}{name} is called {table[name]} now; the old name is read for one release", style="yellow", soft_wrap=True
+    )
     return True

@@ -122,7 +122,7 @@ def _found(found: Mapping[str, Any] | None) -> list[str]:
     if not found:
         return []
     words = {"max": "at most", "min": "at least"}
-    limits = [f"{name} {words[key]} {value:g}" for key in words for name, value in found[key].items()]
+    constraints = [f"{name} {words[key]} {value:g}" for key in words for name, value in found[key].items()]
     space = f"{found['space_size']:.3g} networks"
     epochs, packages = found["epochs"], found["packages"]
     shared = f"{_epochs(epochs['float'])} in float32 and {_epochs(epochs['quantized'])} in all formats"
@@ -132,7 +132,7 @@ def _found(found: Mapping[str, Any] | None) -> list[str]:
         "",
         f"- experiment `{found['experiment']}`, seed {found['seed']}: strategy {found['strategy']} measured "
         f"{found['n_measured']} of {space} for the least {', '.join(found['objectives'])}"
-        + (f"; limits: {', '.join(limits)}" if limits else ""),
+        + (f"; constraints: {', '.join(constraints)}" if constraints else ""),
         f"- shared weights trained for {shared}{alone}",
         f"- {found['latency_table']}",
         f"- {', '.join(f'{name} {version}' for name, version in packages.items())}",

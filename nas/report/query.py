@@ -1,4 +1,4 @@
-"""`hwnas front`: rows of the measured front that keep limits, for people or for programs."""
+"""`hwnas front`: rows of the measured front that satisfy constraints, for people or for programs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,8 @@ class Query:
     """A query of a front: constraints, order, rows and columns.
 
     Attributes:
-        max: `NAME=VALUE`, upper limits.
-        min: `NAME=VALUE`, lower limits.
+        max: `NAME=VALUE`, upper bounds.
+        min: `NAME=VALUE`, lower bounds.
         sort: Column to sort by, from the least value; empty: as the front is.
         best: Column of which only the row with the least value is kept; ties go to the first row. Empty: all rows.
         knee: Keep only the row behind which every objective costs most of the others.
@@ -72,7 +72,7 @@ def print_query(name: str, scores: Scores, query: Query, form: str, other: Score
 
     Raises:
         InvalidInput: If a limit is malformed, a column does not exist, or the other run is of other data.
-        NothingFound: If no row keeps the limits.
+        NothingFound: If no row satisfies the constraints.
     """
     rows, tables = _rows(scores, query), [scores.table]
     if other is not None:
@@ -92,11 +92,11 @@ def print_query(name: str, scores: Scores, query: Query, form: str, other: Score
 
 
 def _rows(scores: Scores, query: Query) -> pd.DataFrame:
-    upper, lower = _limits("--max", query.max), _limits("--min", query.min)
+    upper, lower = _constraints("--max", query.max), _constraints("--min", query.min)
     front = select(scores.front, upper, lower)
     if front.empty:
         reach = [f"{n} is {scores.front[n].min():g} to {scores.front[n].max():g}" for n in [*upper, *lower]]
-        raise NothingFound(f"no network of the front keeps these limits; on the front {', '.join(reach)}")
+        raise NothingFound(f"no network of the front satisfies these constraints; on the front {', '.join(reach)}")
     if query.sort:
         front = front.sort_values(_known([query.sort], numbers(front), "--sort"), kind="stable", ignore_index=True)
     if query.best:
@@ -141,8 +141,8 @@ def _known(names: Sequence[str], known: Sequence[str], option: str = "--columns"
     return list(names)
 
 
-def _limits(option: str, texts: Sequence[str]) -> dict[str, float]:
-    limits: dict[str, float] = {}
+def _constraints(option: str, texts: Sequence[str]) -> dict[str, float]:
+    constraints: dict[str, float] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         (name,) = renamed_columns([name], f"{option} ")
@@ -152,7 +152,7 @@ def _limits(option: str, texts: Sequence[str]) -> dict[str, float]:
             limit = math.nan
         if not equals or math.isnan(limit):
             raise InvalidInput(f"{option} takes NAME=VALUE with a number, as latency_ms=0.5; got '{text}'")
-        if name in limits:
-            raise InvalidInput(f"{option} of {name} is given twice, as {limits[name]:g} and {limit:g}; give one")
-        limits[name] = limit
-    return limits
+        if name in constraints:
+            raise InvalidInput(f"{option} of {name} is given twice, as {constraints[name]:g} and {limit:g}; give one")
+        constraints[name] = limit
+    return constraints

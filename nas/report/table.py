@@ -34,7 +34,7 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, rows: pd.DataFrame
     rows, console = front if rows is None else rows, terminal()
     by = "" if "latency_ms" in front else ", by predicted latency"
     count = f"{len(front)}" if len(rows) == len(front) else f"{len(rows)} of the {len(front)}"
-    title = f"{count} networks that no other measured network beats{by}"
+    title = f"{count} networks that are Pareto-optimal among those measured{by}"
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("id", no_wrap=True)
     table.add_column("formats", min_width=13)

@@ -149,7 +149,7 @@ class Pipeline:
         )
 
     def check_constraints(self, *, measured: bool = True) -> None:
-        """Make sure that some network keeps the limits, as far as that is known without training.
+        """Make sure that some network satisfies the constraints, as far as that is known without training.
 
         Args:
             measured: Whether latency tables that are there count.

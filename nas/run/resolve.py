@@ -53,7 +53,7 @@ def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...
 
 
 def _check(pipeline: Pipeline) -> None:
-    """Check data, space, limits and given weights, as far as that can be before anything is written."""
+    """Check data, space, constraints and given weights, as far as that can be before anything is written."""
     pipeline.check_constraints(measured=False)
     given = pipeline.experiment.training.init_from
     if given and not (pipeline.run.checkpoint.exists() or pipeline.run.supernet.exists()):

@@ -13,7 +13,7 @@ from search_spaces.errors import InvalidInput
 from search_spaces.space.factor import Factor
 from search_spaces.space.space import SearchSpace
 
-TOLERANCE = 1e-3  # of each cost's range, for three limits and more
+TOLERANCE = 1e-3  # of each cost's range, for three constraints and more
 
 
 def check_feasible(
@@ -22,42 +22,42 @@ def check_feasible(
     upper: Mapping[str, float],
     lower: Mapping[str, float] | None = None,
 ) -> None:
-    """Make sure that some network keeps all limits at once.
+    """Make sure that some network satisfies all constraints at once.
 
-    Exact for any number of limits; with three and more, the network that is named as the nearest may be beaten by 0.1 % of
-    a cost's range.
+    Exact for any number of constraints; with three and more, the network that is named as the nearest may be beaten by 0.1 %
+    of a cost's range.
 
     Args:
         space: The space.
-        tables: Additive costs by name; limits on others are not looked at.
-        upper: Upper limits by name.
-        lower: Lower limits by name.
+        tables: Additive costs by name; constraints on others are not looked at.
+        upper: Upper bounds by name.
+        lower: Lower bounds by name.
 
     Raises:
-        InvalidInput: If none does: with the limits that cannot be kept even alone and the nearest value of each; or else the
-            network that comes nearest to keeping all of them.
+        InvalidInput: If none does: with the constraints that cannot be satisfied even alone and the nearest value of each;
+            or else the network that comes nearest to keeping all of them.
     """
-    limits = [_Bound(name, tables[name], bound, 1) for name, bound in upper.items() if name in tables]
-    limits += [_Bound(name, tables[name], bound, -1) for name, bound in (lower or {}).items() if name in tables]
-    alone = [text for bound in limits if (text := bound.out_of_reach(space))]
+    constraints = [_Bound(name, tables[name], bound, 1) for name, bound in upper.items() if name in tables]
+    constraints += [_Bound(name, tables[name], bound, -1) for name, bound in (lower or {}).items() if name in tables]
+    alone = [text for bound in constraints if (text := bound.out_of_reach(space))]
     if alone:
-        raise InvalidInput(f"no network keeps the limits: {'; '.join(alone)}")
-    if len(limits) < 2:
+        raise InvalidInput(f"no network satisfies the constraints: {'; '.join(alone)}")
+    if len(constraints) < 2:
         return
-    if len(limits) > 2:
-        bounds = {f"{bound.sign} {bound.name}": (bound.signed, bound.sign * bound.bound) for bound in limits}
-        if best_within(space, limits[0].signed, bounds) is not None:
+    if len(constraints) > 2:
+        bounds = {f"{bound.sign} {bound.name}": (bound.signed, bound.sign * bound.bound) for bound in constraints}
+        if best_within(space, constraints[0].signed, bounds) is not None:
             return
-    signed = {f"{bound.sign} {bound.name}": bound.signed for bound in limits}
-    front = exact_front(space, signed, tolerance=TOLERANCE if len(limits) > 2 else 0.0)
-    broken = [bound.excess(values) for bound, values in zip(limits, front.values.T, strict=True)]
+    signed = {f"{bound.sign} {bound.name}": bound.signed for bound in constraints}
+    front = exact_front(space, signed, tolerance=TOLERANCE if len(constraints) > 2 else 0.0)
+    broken = [bound.excess(values) for bound, values in zip(constraints, front.values.T, strict=True)]
     excess = np.column_stack(broken).max(axis=1)
     nearest = int(excess.argmin())
     if excess[nearest] > 0:
-        values = ", ".join(f"{x.name} {x.sign * v:.6g}" for x, v in zip(limits, front.values[nearest], strict=True))
+        values = ", ".join(f"{x.name} {x.sign * v:.6g}" for x, v in zip(constraints, front.values[nearest], strict=True))
         network = space.architecture(front.genomes[nearest]).id
         raise InvalidInput(
-            f"no network keeps {' and '.join(map(str, limits))} together, though each can be kept alone; "
+            f"no network satisfies {' and '.join(map(str, constraints))} together, though each can be satisfied alone; "
             f"the nearest is network {network} with {values}"
         )
 
@@ -85,7 +85,7 @@ class _Bound:
         return (values - self.sign * self.bound) / max(abs(self.bound), 1e-12)
 
     def out_of_reach(self, space: SearchSpace) -> str:
-        """Say what can be reached, if the limit cannot be kept even alone; otherwise nothing."""
+        """Say what can be reached, if the limit cannot be satisfied even alone; otherwise nothing."""
         front = exact_front(space, {self.name: self.signed})
         if self.excess(front.values[:1, 0])[0] <= 0:
             return ""

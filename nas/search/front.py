@@ -35,8 +35,8 @@ def measured_front(
         errors: Archive of the networks whose error was measured.
         exact: Costs by table; `latency_ms` among them is the prediction.
         objectives: Names of what is minimised, `error` or names of `exact`.
-        upper: Upper limits by name.
-        lower: Lower limits by name.
+        upper: Upper bounds by name.
+        lower: Lower bounds by name.
         noise: Points of error that mean nothing: column `tied` marks networks that another one would beat if errors moved by
             so much and latencies by their spread.
         measure_latency: From genomes `(n, g)` to columns of shape `(n,)`, `latency_ms` among them.
@@ -46,7 +46,7 @@ def measured_front(
         All timed networks, the front, and the baselines: a row for each network with id, numbers and choices.
 
     Raises:
-        InvalidInput: If no measured network keeps the limits.
+        InvalidInput: If no measured network satisfies the constraints.
     """
     genomes = errors.genomes()
     known = {"error": errors.frame()["error"].to_numpy(), **{n: function(genomes) for n, function in exact.items()}}
@@ -60,8 +60,10 @@ def measured_front(
     names = ["error_val" if name == "error" else name for name in objectives]
     kept = np.flatnonzero(feasible[timed] & satisfies(networks, upper, lower))
     if not len(kept):
-        limits = {**{f"max {n}": v for n, v in upper.items()}, **{f"min {n}": v for n, v in lower.items()}}
-        raise InvalidInput(f"no measured network keeps the limits {limits}; move a limit or measure more networks")
+        constraints = {**{f"max {n}": v for n, v in upper.items()}, **{f"min {n}": v for n, v in lower.items()}}
+        raise InvalidInput(
+            f"no measured network satisfies the constraints {constraints}; relax one or measure more networks"
+        )
     values = networks.iloc[kept][names].to_numpy(float)
     best = kept[non_dominated(values)]
     margins = np.column_stack([_margin(networks.iloc[kept], name, noise) for name in names])
@@ -78,7 +80,7 @@ def measured_front(
 def satisfies(
     values: Mapping[str, NDArray[np.float64]] | pd.DataFrame, upper: Mapping[str, float], lower: Mapping[str, float]
 ) -> NDArray[np.bool_]:
-    """Return which networks keep upper and lower limits, shape `(n,)`; `values` holds a column for every limit."""
+    """Return which networks satisfy upper and lower bounds, shape `(n,)`; `values` holds a column for every limit."""
     mask = np.ones(len(next(iter(values.values()))) if isinstance(values, Mapping) else len(values), dtype=bool)
     for name, limit in upper.items():
         mask &= np.asarray(values[name]) <= limit

@@ -1,4 +1,4 @@
-"""best_within: the best network under any number of limits, by integer programming; no front is made on the way."""
+"""best_within: the best network under any number of constraints, by integer programming; no front is made on the way."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from search_spaces.space.space import Genomes, SearchSpace
 def best_within(
     space: SearchSpace, objective: FactorTable, constraints: Mapping[str, tuple[FactorTable, float]]
 ) -> Genomes | None:
-    """Return the network with the least objective that keeps all upper limits, or None if none keeps them.
+    """Return the network with the least objective that keeps all upper bounds, or None if none keeps them.
 
     For two costs `exact_front` answers every budget at once; with several limits its sets grow, and this is quicker.
 

@@ -138,7 +138,7 @@ class SearchState:
         return np.array(new, np.int16).reshape(-1, self.genomes.shape[1])
 
     def open(self, genomes: Genomes) -> Genomes:
-        """Return distinct genomes that keep the constraints and were not measured yet, in order."""
+        """Return distinct genomes that satisfy the constraints and were not measured yet, in order."""
         left = self.unmeasured(genomes)
         return left[self.feasible(left)]
 
@@ -150,7 +150,7 @@ class SearchState:
         return mask
 
     def usable(self) -> NDArray[np.bool_]:
-        """Return which measured networks may stand on a front: those that keep the constraints; all if none does."""
+        """Return which measured networks may stand on a front: those that satisfy the constraints; all if none does."""
         feasible = self.feasible(self.genomes)
         return feasible if feasible.any() else np.ones_like(feasible)
 

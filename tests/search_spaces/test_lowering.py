@@ -4,7 +4,7 @@ import onnxruntime
 import pytest
 
 from latency_tables.runtimes.onnxruntime import open_session
-from nas.export.verification.parity import answers, optimized_operators
+from nas.export.verification.parity import optimized_operators, predictions
 from search_spaces import lower
 from search_spaces.lowering import is_int4
 from search_spaces.operators.conv import Conv
@@ -63,7 +63,7 @@ def test_int4_weights_take_less_room_and_compute_the_same(tiny_space, rng, numbe
     graph = tiny_space.graph(tiny_space.architecture(baselines(tiny_space)[f"{number_format} largest"]))
     plain, packed = lower(graph), lower(graph, int4=True)
     images = rng.random((4, 1, 8, 8)).astype(np.float32)
-    assert np.array_equal(answers(plain, images), answers(packed, images))
+    assert np.array_equal(predictions(plain, images), predictions(packed, images))
     assert optimized_operators(plain) == optimized_operators(packed)
     saved = sum(np.prod(node.weight_shape) // 2 for node in graph.nodes if isinstance(node, Conv) and is_int4(node))
     assert (saved > 0) == (number_format == "w4a4")

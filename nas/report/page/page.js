@@ -88,7 +88,7 @@ function drawFront() {
   });
   const ticks = byId("log").checked ? logarithmic(drawn.map((network) => network.values[x])) : { type: "linear" };
   const shown = new Set(drawn.map((network) => network.id)).size;
-  byId("count").textContent = `${rows.length} of ${content.networks.length} networks keep the limits, ` +
+  byId("count").textContent = `${rows.length} of ${content.networks.length} networks satisfy the constraints, ` +
     `${shown} are drawn` + (shown < rows.length ? ": the others have no value on an axis" : "");
   fillTable(rows.filter((network) => byId("all").checked || network.layers.includes("front")));
   const tied = new Set(drawn.map((network) => network.values[y])).size === 1;  // else Plotly would show errors below 0

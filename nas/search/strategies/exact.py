@@ -48,7 +48,7 @@ class ExactStrategy:
 def additive(cheap: Mapping[str, Objective], constraints: Mapping[str, Objective]) -> dict[str, FactorTable]:
     """Return the tables of cheap objectives and of what is limited from above.
 
-    A front of all of them holds, within the limits, every network that a front of the objectives alone would hold.
+    A front of all of them holds, within the bounds, every network that a front of the objectives alone would hold.
 
     Raises:
         InvalidInput: If one is no sum of tables, or a limit is none from above.
@@ -60,7 +60,7 @@ def additive(cheap: Mapping[str, Objective], constraints: Mapping[str, Objective
         tables[name] = objective
     for name, bound in constraints.items():
         if not isinstance(bound, Bound) or bound.sign < 0 or not isinstance(bound.function, FactorTable):
-            raise InvalidInput(f"strategy 'exact' takes upper limits on sums of tables only; '{name}' is none")
+            raise InvalidInput(f"strategy 'exact' takes upper bounds on sums of tables only; '{name}' is none")
         if not any(bound.function is table for table in tables.values()):
             tables[f"limit of {name}"] = bound.function
     return tables

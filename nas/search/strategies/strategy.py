@@ -32,7 +32,7 @@ STRATEGIES: Registry[Callable[[], Strategy]] = Registry("search strategy")
 
 
 def random_networks(state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
-    """Return up to `n` networks that keep the constraints and were not measured, drawn at random."""
+    """Return up to `n` networks that satisfy the constraints and were not measured, drawn at random."""
     everything = state.everything
     if everything is not None:
         return rng.permutation(state.open(everything))[:n]

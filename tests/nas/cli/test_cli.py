@@ -53,7 +53,7 @@ def test_running_again_changes_nothing(finished, quick, capsys):
     after = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file() and path.suffix != ".db"}
     assert {path.name for path in before} == {path.name for path in after}
     assert all(before[path] == after[path] for path in before if path.suffix != ".png")
-    assert "that no other measured network beats" in capsys.readouterr().out
+    assert "that are Pareto-optimal among those measured" in capsys.readouterr().out
 
 
 def test_stages_go_on_alone(run, capsys, failing):
@@ -89,7 +89,7 @@ def test_limits_of_a_search(run, capsys, failing):
     settings = nas.open_run(run).experiment.search
     assert (settings.max, settings.min) == ({"size_bytes": 20000}, {"macs": 100000})
     message = failing(["search", run, "--max", "size_bytes=1"])
-    assert "no network keeps the limits: size_bytes is at least" in message
+    assert "no network satisfies the constraints: size_bytes is at least" in message
     assert "macs is at most" in failing(["search", run, "--set", "search.max={}", "--min", "macs=1e12"])
     assert "search.min must not exceed search.max, but does for ['macs']" in failing(
         ["search", run, "--max", "macs=5", "--min", "macs=6"]
@@ -209,7 +209,7 @@ def test_another_supernet_is_refused_by_the_archive(run, failing):
     from nas.training.checkpoint import load_tensors, save_tensors
 
     tensors, facts = load_tensors(run / "supernet.safetensors")
-    tensors["log_steps"] = tensors["log_steps"] + 0.01
+    tensors["log_scales"] = tensors["log_scales"] + 0.01
     save_tensors(run / "supernet.safetensors", tensors, facts)
     assert "holds other networks (supernet was" in failing(["search", run])
 

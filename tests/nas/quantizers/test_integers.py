@@ -39,7 +39,7 @@ def test_gradients_are_those_of_lsq():
     assert (scaled.item(), y.grad.item()) == pytest.approx((3.0, 0.1))
 
 
-@pytest.mark.parametrize("high", [1, 3, 7, 127])
+@pytest.mark.parametrize("qmax", [1, 3, 7, 127])
 def test_scale_has_the_least_error(qmax):
     values = torch.randn(5, 400, generator=torch.Generator().manual_seed(qmax))
     found = choose_scale(values, qmax)

@@ -79,7 +79,7 @@ def test_names_of_users_are_no_markup(finished, tmp_path, name, capsys, monkeypa
 
 def test_front_refuses_bad_queries(finished, failing):
     message = failing(["front", finished, "--max", "latency_ms=0"], code=1)
-    assert "keeps these limits; on the front latency_ms is" in message
+    assert "satisfies these constraints; on the front latency_ms is" in message
     twice = failing(["front", finished, "--max", "latency_ms=1", "--max", "latency_ms=2"])
     assert "--max of latency_ms is given twice, as 1 and 2" in twice
     assert "--columns must be one of id, " in failing(["front", finished, "--columns", "id,colour"])

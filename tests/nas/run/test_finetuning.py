@@ -13,7 +13,7 @@ from search_spaces.space.baselines import uniform_genome
 
 def test_a_subnet_is_trained_on_and_exported(run, capsys):
     row = pd.read_csv(run / "baselines.csv").set_index("baseline").loc["w4a4 largest"]
-    assert main(["finetune", str(run), row["id"], "--epochs", "4", "--rate", "0.02"]) == 0
+    assert main(["finetune", str(run), row["id"], "--epochs", "4", "--lr", "0.02"]) == 0
     out = capsys.readouterr().out
     folder = run / "finetuned" / row["id"]
     measured = json.loads((folder / "subnet.json").read_text())["measured"]
@@ -44,6 +44,6 @@ def test_what_is_in_the_way_is_found_before_training(run, capsys, monkeypatch):
     assert "exists already and is not empty" in capsys.readouterr().err
     assert main(["finetune", str(run), "0123456789"]) == 2
     assert "has measured no subnet '0123456789'" in capsys.readouterr().err
-    for option, value in (("--epochs", "0"), ("--rate", "0"), ("--rate", "nan")):
+    for option, value in (("--epochs", "0"), ("--lr", "0"), ("--lr", "nan")):
         assert main(["finetune", str(run), row["id"], option, value]) == 2
         assert f"{option} must be" in capsys.readouterr().err

@@ -305,7 +305,7 @@ def test_the_exact_strategy_says_what_it_cannot_take():
     with pytest.raises(InvalidInput, match="needs cheap objectives that are sums of tables; 'cost' is none"):
         run(lambda genomes: {"error": error(genomes)}, strategy="exact")
     limits = {"cost": lower_bound(TestStrategies.TABLE, 3.0)}
-    with pytest.raises(InvalidInput, match="takes upper limits on sums of tables only; 'cost' is none"):
+    with pytest.raises(InvalidInput, match="takes upper bounds on sums of tables only; 'cost' is none"):
         search(
             SPACE,
             lambda g: {"error": error(g)},

@@ -91,8 +91,8 @@ def test_rates(make_schedule):
     assert schedule.learning_rate_at(10.0) == pytest.approx(0.02)
     assert schedule.learning_rate_at(12.0) == pytest.approx(0.01)
     short = make_schedule(float_epochs=1, quantized_epochs=4, warmup_epochs=2)
-    assert short.rate(1.0) == pytest.approx(0.02)
-    assert max(short.rate(1 + epoch / 10) for epoch in range(40)) <= 0.02
+    assert short.learning_rate_at(1.0) == pytest.approx(0.02)
+    assert max(short.learning_rate_at(1 + epoch / 10) for epoch in range(40)) <= 0.02
     assert [schedule.is_quantized(epoch) for epoch in (9, 10)] == [False, True]
 
 

@@ -19,8 +19,8 @@ def test_names_come_back(name):
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_ranges_of_integers(bits):
     signed, unsigned = NumberFormat(bits), NumberFormat(bits, signed=False)
-    assert (signed.low, signed.high, signed.zero_point) == (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, 128)
-    assert (unsigned.low, unsigned.high, unsigned.zero_point) == (0, 2**bits - 1, 0)
+    assert (signed.qmin, signed.qmax, signed.zero_point) == (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, 128)
+    assert (unsigned.qmin, unsigned.qmax, unsigned.zero_point) == (0, 2**bits - 1, 0)
     assert NumberFormat(bits, asymmetric=True).n_levels == 2**bits
 
 
