@@ -1,4 +1,4 @@
-"""Search spaces: choices, architectures, typed graphs, exact costs, lowering to ONNX.
+"""Search spaces: choices, subnets, typed graphs, exact costs, lowering to ONNX.
 
 Needs NumPy and onnx only; never torch.
 """
@@ -13,14 +13,13 @@ from search_spaces.graph.graph import Graph
 from search_spaces.graph.signature import signature
 from search_spaces.lowering import lower
 from search_spaces.precision.formats import NumberFormat, Precision
-from search_spaces.space.architecture import Architecture
 from search_spaces.space.choice import ActiveWhen, Choice
 from search_spaces.space.space import SPACES, SearchSpace, Slot, TabularSpace
+from search_spaces.space.subnet import Subnet
 
 __all__ = [
     "SPACES",
     "ActiveWhen",
-    "Architecture",
     "Choice",
     "FactorTable",
     "Graph",
@@ -30,6 +29,7 @@ __all__ = [
     "SearchSpace",
     "Slot",
     "Stage",
+    "Subnet",
     "TabularSpace",
     "cost_table",
     "graph_costs",

@@ -59,10 +59,10 @@ def print_parity(pipeline: Pipeline, n_random: int) -> None:
     print("\n| network | integers compared | differing | ties | float Conv in integer blocks | top-1 agreement % |")
     print("|---" * 6 + "|")
     for name, genome in networks.items():
-        architecture = space.architecture(genome)
-        graph = space.graph(architecture)
+        subnet = space.subnet(genome)
+        graph = subnet.graph
         calibration = evaluator.calibrate(graph)
-        weights = supernet.extract(architecture, calibration)
+        weights = supernet.extract(subnet.graph, calibration)
         expected = predict(supernet, graph, calibration, torch.from_numpy(images)).numpy()
         p = check_parity(lower(graph, weights), graph, weights, images, expected)
         differing = p.integer_mismatches + p.float_mismatches

@@ -45,11 +45,11 @@ def main() -> None:
     space = SPACES.get("mobilenet-28")()
     genome = networks(space)[TUNED_ON, "float32"]
     name = "-".join([*options.elastic, *options.set]) or "nothing"
-    architecture = space.architecture(genome)
+    subnet = space.subnet(genome)
     left = narrowed(space, genome, options.elastic)
-    sample = None if options.elastic else lambda epoch, rng: [left.graph(architecture)]
+    sample = None if options.elastic else lambda epoch, rng: [subnet.graph]
     supernet, minutes = fit(left, data, schedule, options.folder / f"{name}.safetensors", 0, sample)
-    errors = measured(supernet, left.genome(architecture), data)
+    errors = measured(supernet, subnet.genome, data)
     print(f"{name}: {left.size:.3g} networks, {errors}, {minutes:.1f} minutes")
 
 

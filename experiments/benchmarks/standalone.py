@@ -72,7 +72,7 @@ def train_alone(
 ) -> dict[str, float]:
     """Train one network by itself, quantization-aware in the second stage; return its errors and minutes."""
     narrow, of_stage = alone(space, genome)
-    graphs = {quantized: narrow.graph(narrow.architecture(of_stage(quantized))) for quantized in (False, True)}
+    graphs = {quantized: narrow.subnet(of_stage(quantized)).graph for quantized in (False, True)}
     supernet, minutes = fit(
         narrow, data, schedule, checkpoint, seed, lambda epoch, rng: [graphs[schedule.is_quantized(epoch)]]
     )
@@ -164,7 +164,7 @@ def main() -> None:
         found = finetune(
             Evaluator(supernet, data),
             data,
-            space.architecture(genomes[architecture, number_format]),
+            space.subnet(genomes[architecture, number_format]),
             schedule,
             epochs=options.finetune,
             learning_rate=0.01,

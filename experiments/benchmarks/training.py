@@ -77,7 +77,7 @@ def main() -> None:
     kinds = {"compiled": compiled_quantizer(), "eager": (fake_quantize, choose_scale)}
     for level in ("largest", "middle"):
         genomes = {name: uniform_genome(space, level, name) for name in ("float32", "w8a8", "w4a4")}
-        of_format = {name: space.graph(space.architecture(genome)) for name, genome in genomes.items()}
+        of_format = {name: space.subnet(genome).graph for name, genome in genomes.items()}
         actions = {"float32": step(of_format["float32"], kinds["eager"])}
         for kind, quantizer in kinds.items():
             actions |= {f"{name}, {kind} quantizer": step(of_format[name], quantizer) for name in ("w8a8", "w4a4")}

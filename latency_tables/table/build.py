@@ -82,6 +82,7 @@ def assemble(plan: Plan, timings: Timings, device: str, fingerprint: Mapping[str
         device=device,
         fingerprint=fingerprint,
         space=plan.space.name,
+        space_digest=plan.space.digest,
         measurements=measurements,
         estimated=estimated,
         reference_ms=timings.reference_ms,

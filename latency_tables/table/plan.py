@@ -80,9 +80,9 @@ def plan_table(space: SearchSpace, *, n_fit: int, n_held_out: int, rng: np.rando
 
 def name_networks(space: SearchSpace, genomes: Genomes) -> dict[str, Graph]:
     """Return the networks of genomes as `network 0`, `network 1` and so on."""
-    return {f"network {i}": space.graph(space.architecture(genome)) for i, genome in enumerate(genomes)}
+    return {f"network {i}": space.subnet(genome).graph for i, genome in enumerate(genomes)}
 
 
 def reference_graph(space: SearchSpace) -> Graph:
     """Return the network by which the machine is watched: the middle one."""
-    return space.graph(space.architecture(uniform_genome(space, "middle")))
+    return space.subnet(uniform_genome(space, "middle")).graph

@@ -77,6 +77,7 @@ class LatencyTable:
         device: Name of the device.
         fingerprint: What must agree for the table to hold, see `Device.fingerprint`.
         space: Name of the search space.
+        space_digest: Its content, see `SearchSpace.digest`; empty where the table is of a version that knew names alone.
         measurements: By name of the part, see `pricing.iterate_parts`.
         estimated: Milliseconds of blocks that there was no time to measure, by signature.
         reference_ms: Time of the reference network that all times are scaled to.
@@ -92,6 +93,7 @@ class LatencyTable:
     reference_ms: float
     coefficients: tuple[float, ...]
     report: Report
+    space_digest: str = ""
     _prices: WeakKeyDictionary[SearchSpace, FactorTable] = field(default_factory=WeakKeyDictionary, repr=False)
 
     @cached_property
@@ -162,6 +164,7 @@ class LatencyTable:
             "device": self.device,
             "fingerprint": dict(self.fingerprint),
             "space": self.space,
+            "space_digest": self.space_digest,
             "measurements": {name: [list(m.rounds), list(m.is_clean)] for name, m in self.measurements.items()},
             "estimated": dict(self.estimated),
             "reference_ms": self.reference_ms,
@@ -207,6 +210,7 @@ class LatencyTable:
                 device=content["device"],
                 fingerprint=content["fingerprint"],
                 space=content["space"],
+                space_digest=str(content.get("space_digest", "")),
                 measurements={
                     name: Measurement(tuple(map(float, rounds)), tuple(map(bool, is_clean)))
                     for name, (rounds, is_clean) in content["measurements"].items()

@@ -41,14 +41,18 @@ class Archive:
         self.space = space
         self.names = names
         mine = {"space": space.name, "n_genes": str(len(space.choices)), "formats": " ".join(formats(space))}
-        mine |= identity or {}
+        mine |= {"digest": space.digest, **(identity or {})}
         self._shown = without_password(storage)
         self._known: dict[str, FrozenTrial] = {}
         self._n_read = 0
         with translate_errors(self._shown):
             self._study, theirs = open_study(study, storage, mine)
+            is_older = "digest" not in theirs  # of a version that knew names alone
+            theirs = {"digest": space.digest, **theirs}
             differing = [key for key in mine if theirs.get(key) != mine[key]]
             if not differing:
+                if is_older:
+                    self._study.set_user_attr("identity", mine)
                 self._read()
         if differing:
             what = "; ".join(f"{key} was {theirs.get(key)}, is {mine[key]}" for key in differing)
@@ -73,13 +77,13 @@ class Archive:
         if set(values) != set(self.names):
             raise InvalidInput(f"the archive '{self._shown}' keeps {list(self.names)} of each network, got {list(values)}")
         for i, genome in enumerate(genomes):
-            architecture = self.space.architecture(genome)
+            subnet = self.space.subnet(genome)
             trial = create_trial(
-                params=dict(architecture.options),
-                distributions={name: self._distributions[name] for name in architecture.options},
+                params=dict(subnet.options),
+                distributions={name: self._distributions[name] for name in subnet.options},
                 values=[float(values[self.names[0]][i])],
                 user_attrs={
-                    "id": architecture.id,
+                    "id": subnet.id,
                     "genes": self._text(genome),
                     "check": _check(self._text(genome), [float(values[name][i]) for name in self.names]),
                     **{name: float(values[name][i]) for name in self.names[1:]},

@@ -253,13 +253,11 @@ def _finetune(options: argparse.Namespace) -> int:
     return 0
 
 
-def _export_one(
-    pipeline: "Pipeline", architecture_id: str, folder: str | None, *, keep: bool = False, **options: Any
-) -> None:
-    path = Path(folder) if folder else pipeline.run.export_path(architecture_id)
+def _export_one(pipeline: "Pipeline", subnet_id: str, folder: str | None, *, keep: bool = False, **options: Any) -> None:
+    path = Path(folder) if folder else pipeline.run.export_path(subnet_id)
     if keep and (path / "parity.json").exists():
         return
-    _print_parity(path, pipeline.export(architecture_id, path, **options), "supernet")
+    _print_parity(path, pipeline.export(subnet_id, path, **options), "supernet")
 
 
 def _print_parity(path: Path, parity: dict[str, Any], trained: str) -> None:

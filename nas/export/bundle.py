@@ -26,8 +26,8 @@ from search_spaces.costs import graph_costs
 from search_spaces.errors import CheckFailed, InvalidInput
 from search_spaces.graph.graph import Graph
 from search_spaces.lowering import IR_VERSION, OPSET, lower
-from search_spaces.space.architecture import Architecture
 from search_spaces.space.baselines import formats
+from search_spaces.space.subnet import Subnet
 
 N_PARITY_IMAGES = 10_000
 N_SAMPLES = 8
@@ -41,7 +41,7 @@ class ParityFailed(CheckFailed):
 def export_bundle(
     evaluator: Evaluator,
     data: Dataset,
-    architecture: Architecture,
+    subnet: Subnet,
     folder: Path,
     *,
     seed: int,
@@ -59,7 +59,7 @@ def export_bundle(
     Args:
         evaluator: Holds the trained supernet.
         data: Its images prove the parity; moved by a pixel until there are 10,000.
-        architecture: The subnet.
+        subnet: The subnet.
         folder: Must not exist, or be empty.
         seed: Of the moved images, and of the split of the data.
         facts: What is known of the subnet, such as its measured error; goes into `subnet.json`.
@@ -77,10 +77,10 @@ def export_bundle(
     """
     check_folder(folder)
     supernet = evaluator.supernet
-    graph = supernet.space.graph(architecture)
+    graph = subnet.graph
     targets = _targets(graph, target)
     calibration = evaluator.calibrate(graph)
-    weights = supernet.extract(architecture, calibration)
+    weights = supernet.extract(graph, calibration)
     batch = "batch" if dynamic_batch else 1
     model = lower(graph, weights, batch=batch, int4=int4)
     check_runtime(model)
@@ -89,14 +89,14 @@ def export_bundle(
     parity = check_parity(model, graph, weights, images, expected)
     if parity.reasons:
         way_out = "train longer, or choose another subnet with `hwnas front`"
-        raise ParityFailed(f"subnet {architecture.id} is not exported: {'; '.join(parity.reasons)}; {way_out}")
+        raise ParityFailed(f"subnet {subnet.id} is not exported: {'; '.join(parity.reasons)}; {way_out}")
     measured, content = dict(facts or {}), model.SerializeToString()
     if time_file:
         timed = time_file(content)
         measured |= {"file_latency_ms": timed.ms, "file_latency_spread": timed.spread}
-    subnet = {
-        "id": architecture.id,
-        "architecture": json.loads(architecture.to_json()),
+    description = {
+        "id": subnet.id,
+        "architecture": json.loads(subnet.to_json()),
         "formats": formats(supernet.space),
         "data": {"name": data.name, "digest": data.digest, "n_val": len(data.x_val), "seed": seed},
         "input": {
@@ -128,9 +128,9 @@ def export_bundle(
         deployed = Deployed(graph, weights, lower(graph, weights), images, expected)
         agreements = {name: _agreement(write(deployed, draft), expected, parity, name) for name, write in targets.items()}
         verification = parity.to_dict() | {"targets": agreements}
-        (draft / "subnet.json").write_text(json.dumps(subnet, indent=1) + "\n")
+        (draft / "subnet.json").write_text(json.dumps(description, indent=1) + "\n")
         (draft / "parity.json").write_text(json.dumps(verification, indent=1) + "\n")
-        (draft / "README.md").write_text(card(subnet, graph, parity, data, agreements))
+        (draft / "README.md").write_text(card(description, graph, parity, data, agreements))
         (draft / "predict.py").write_text(PREDICT)
         np.savez(draft / "samples.npz", images=images[:N_SAMPLES], logits=predictions(model, images[:N_SAMPLES]))
         checksums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(draft.iterdir())}

@@ -48,14 +48,13 @@ class Evaluator:
         Returns:
             Shape `(n,)`.
         """
-        return np.array([self._error(genome, split) for genome in genomes])
+        return np.array([self._error(subnet.graph, split) for subnet in self.supernet.space.subnets(genomes)])
 
     def measure(self, genomes: Genomes) -> dict[str, NDArray[np.float64]]:
         """Return the validation errors as a search asks for them, see `nas.search.search`."""
         return {"error": self.errors(genomes)}
 
-    def _error(self, genome: Genomes, split: Split) -> float:
-        graph = self.supernet.space.graph(self.supernet.space.architecture(genome))
+    def _error(self, graph: Graph, split: Split) -> float:
         images, labels = self._splits[split]
         answers = predict(self.supernet, graph, self.calibrate(graph), torch.from_numpy(images).to(self.supernet.device))
         return 100 * float(np.mean(answers.argmax(dim=1).cpu().numpy() != labels))

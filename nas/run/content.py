@@ -103,7 +103,7 @@ def _networks(
                 "baseline": named.get(name),
                 "tied": bool(tied.get(name, False)),
                 "values": {name: float(row[name]) * (100 if "spread" in name else 1) for name in columns},
-                "blocks": describe_blocks(space.graph(space.architecture(genome))),
+                "blocks": describe_blocks(space.subnet(genome).graph),
             }
         )
     return rows
@@ -167,7 +167,7 @@ def importances(space: SearchSpace, genomes: Genomes, errors: np.ndarray) -> dic
     """
     if len(errors) < 4 or np.ptp(errors) == 0:
         return {"words": "Too few different errors were measured to say.", "names": [], "values": []}
-    options = [space.architecture(genome).options for genome in genomes]
+    options = [subnet.options for subnet in space.subnets(genomes)]
     columns = {choice.name: [str(chosen.get(choice.name, INACTIVE)) for chosen in options] for choice in space.choices}
     varied: dict[str, BaseDistribution] = {
         name: CategoricalDistribution(tuple(sorted(set(column)))) for name, column in columns.items() if len(set(column)) > 1

@@ -168,13 +168,13 @@ class RunFolder:
         """Return where the latency table of a device lies."""
         return self.path / "latency" / f"{device}.json"
 
-    def export_path(self, architecture_id: str) -> Path:
+    def export_path(self, subnet_id: str) -> Path:
         """Return where a subnet is exported to."""
-        return self.path / "export" / architecture_id
+        return self.path / "export" / subnet_id
 
-    def finetuned_path(self, architecture_id: str) -> Path:
+    def finetuned_path(self, subnet_id: str) -> Path:
         """Folder that a fine-tuned subnet is exported to by default."""
-        return self.path / "finetuned" / architecture_id
+        return self.path / "finetuned" / subnet_id
 
     def front(self, max: Mapping[str, float] | None = None, min: Mapping[str, float] | None = None) -> pd.DataFrame:  # noqa: A002
         """Return the measured front.

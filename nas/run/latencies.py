@@ -79,7 +79,7 @@ class Latencies:
     def due_in(self, genomes: Genomes, file: Path) -> list[Genomes]:
         """Return those of the networks that were not timed yet and that a result holds, in order."""
         names, space = measured_names(file), self.device.space
-        return [genome for genome in self._due(genomes) if space.architecture(genome).id in names]
+        return [genome for genome in self._due(genomes) if space.subnet(genome).id in names]
 
     def take_networks(self, genomes: Genomes, file: Path) -> LatencyTable:
         """Take the times of networks that a benchmark bundle has measured, and return the table.
@@ -112,8 +112,7 @@ class Latencies:
 
     def _graphs(self, genomes: Iterable[Genomes]) -> dict[str, Graph]:
         space = self.device.space
-        architectures = [space.architecture(genome) for genome in genomes]
-        return {architecture.id: space.graph(architecture) for architecture in architectures}
+        return {subnet.id: subnet.graph for subnet in map(space.subnet, genomes)}
 
     def _keep(self, genomes: list[Genomes], found: list[Measurement]) -> None:
         values = {"latency_ms": np.array([m.ms for m in found]), "latency_spread": np.array([m.spread for m in found])}

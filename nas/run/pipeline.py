@@ -37,7 +37,7 @@ from nas.supernet.supernet import Supernet
 from nas.training.checkpoint import load_tensors, save_tensors
 from nas.training.tensorboard import tensorboard_log
 from nas.training.trainer import check_identity, init_from, load_supernet, train
-from search_spaces import SPACES, Architecture, InvalidInput, SearchSpace, cost_table
+from search_spaces import SPACES, InvalidInput, SearchSpace, Subnet, cost_table
 from search_spaces.costs import FactorTable
 from search_spaces.space.baselines import baselines, formats
 from search_spaces.space.space import Genomes
@@ -204,32 +204,32 @@ class Pipeline:
         self._write_front(exact, evaluator)
         return result
 
-    def export(self, architecture_id: str, folder: Path, **options: Any) -> dict[str, Any]:
+    def export(self, subnet_id: str, folder: Path, **options: Any) -> dict[str, Any]:
         """Export one subnet of the archive, with proof of parity; return what `parity.json` holds; options: `export_bundle`.
 
         Raises:
             InvalidInput: If the archive holds no such subnet, or the folder is in the way.
             ParityFailed: If parity fails; nothing is written then.
         """
-        return self._export(self.evaluator(), self._find(architecture_id), folder, {}, **options)
+        return self._export(self.evaluator(), self._find(subnet_id), folder, {}, **options)
 
-    def finetune(self, architecture_id: str, folder: Path, epochs: int, learning_rate: float) -> dict[str, Any]:
+    def finetune(self, subnet_id: str, folder: Path, epochs: int, learning_rate: float) -> dict[str, Any]:
         """Train one subnet of the archive on by itself, and export it; return its errors and what `parity.json` holds.
 
         Raises:
             InvalidInput: If the archive holds no such subnet, or the folder is in the way.
             ParityFailed: If parity fails; nothing is written then.
         """
-        evaluator, architecture = self.evaluator(), self._find(architecture_id)
+        evaluator, subnet = self.evaluator(), self._find(subnet_id)
         check_folder(folder)
         self.latency.read()  # what the export needs is here before hours are spent
-        name = f"finetune-{architecture_id}-{epochs}-{learning_rate:g}.safetensors"
+        name = f"finetune-{subnet_id}-{epochs}-{learning_rate:g}.safetensors"
         checkpoint = self.run.checkpoint.with_name(name)
-        with progress_bar(f"fine-tuning {architecture_id}") as update:
+        with progress_bar(f"fine-tuning {subnet_id}") as update:
             errors = finetune(
                 evaluator,
                 self.data,
-                architecture,
+                subnet,
                 self.experiment.training.to_schedule(),
                 epochs=epochs,
                 learning_rate=learning_rate,
@@ -238,26 +238,26 @@ class Pipeline:
                 identity=self._weights_and_calibration,
                 progress=update,
             )
-        return errors | self._export(evaluator, architecture, folder, errors, finetuned=epochs)
+        return errors | self._export(evaluator, subnet, folder, errors, finetuned=epochs)
 
     def _export(
         self,
         evaluator: Evaluator,
-        architecture: Architecture,
+        subnet: Subnet,
         folder: Path,
         errors: Mapping[str, float],
         finetuned: int = 0,
         **options: Any,
     ) -> dict[str, Any]:
         table, n = self.latency.read(), len(self.errors.genomes())
-        with working(f"exporting {architecture.id} and proving parity"):
+        with working(f"exporting {subnet.id} and proving parity"):
             return export_bundle(
                 evaluator,
                 self.data,
-                architecture,
+                subnet,
                 folder,
                 seed=self.experiment.seed,
-                facts=recorded(self.run, self.space, architecture.id) | {**errors, "device": dict(table.fingerprint)},
+                facts=recorded(self.run, self.space, subnet.id) | {**errors, "device": dict(table.fingerprint)},
                 found=provenance(self.experiment, self.space, table, n_measured=n, finetuned=finetuned),
                 **options,
                 time_file=self.latency.time_file if self.latency.times_files else None,
@@ -273,6 +273,7 @@ class Pipeline:
         config = self.experiment
         return {
             "space": self.space.name,
+            "space_digest": self.space.digest,
             "formats": formats(self.space),
             "seed": config.seed,
             "data": self.data.digest,
@@ -347,15 +348,12 @@ class Pipeline:
         genomes = np.concatenate([genomes, np.array(list(baselines(self.space).values()))])
         self.errors.measure_missing(genomes, evaluator.measure, progress)
 
-    def _find(self, architecture_id: str) -> Architecture:
-        known = [self.space.architecture(genome) for genome in self.errors.genomes()]
-        for architecture in known:
-            if architecture.id == architecture_id:
-                return architecture
+    def _find(self, subnet_id: str) -> Subnet:
+        for subnet in self.space.subnets(self.errors.genomes()):
+            if subnet.id == subnet_id:
+                return subnet
         path = self.run.path
-        raise InvalidInput(
-            f"'{path}' has measured no subnet '{architecture_id}'; `hwnas front {path}` lists those of the front"
-        )
+        raise InvalidInput(f"'{path}' has measured no subnet '{subnet_id}'; `hwnas front {path}` lists those of the front")
 
     def _write_front(self, exact: Mapping[str, Objective], evaluator: Evaluator) -> None:
         config = self.experiment.search

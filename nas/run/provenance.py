@@ -12,11 +12,11 @@ from nas.run.folder import VERSIONED, RunFolder
 from search_spaces.space.space import SearchSpace
 
 
-def recorded(run: RunFolder, space: SearchSpace, architecture_id: str) -> dict[str, Any]:
+def recorded(run: RunFolder, space: SearchSpace, subnet_id: str) -> dict[str, Any]:
     """Return the numbers that a run's front or baselines hold of a subnet, by column; none where they do not hold it."""
     facts: dict[str, Any] = {}
     for table in (run.baselines(), run.front()):
-        for row in table[table["id"] == architecture_id].to_dict("records"):
+        for row in table[table["id"] == subnet_id].to_dict("records"):
             named = {str(key): value for key, value in row.items()}
             facts = {k: v for k, v in named.items() if k not in space.gene and k != "id" and not pd.isna(v)}
     return facts

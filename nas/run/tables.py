@@ -86,6 +86,11 @@ class DeviceTable:
         if not self.config.remote:
             table.check_device(self.device.fingerprint())
         table.factor_table(self.space)
+        if table.space_digest not in ("", self.space.digest):
+            raise InvalidInput(f"'{self.path}' is of another content of space '{table.space}'; measure it anew with --again")
+        if not table.space_digest:  # of a version that knew names alone
+            table = replace(table, space_digest=self.space.digest)
+            write_table(table, self.path)
         return table
 
     def measure(self, *, again: bool = False) -> LatencyTable:

@@ -55,7 +55,7 @@ def check_feasible(
     nearest = int(excess.argmin())
     if excess[nearest] > 0:
         values = ", ".join(f"{x.name} {x.sign * v:.6g}" for x, v in zip(constraints, front.values[nearest], strict=True))
-        network = space.architecture(front.genomes[nearest]).id
+        network = space.subnet(front.genomes[nearest]).id
         raise InvalidInput(
             f"no network satisfies {' and '.join(map(str, constraints))} together, though each can be satisfied alone; "
             f"the nearest is network {network} with {values}"
@@ -89,6 +89,6 @@ class _Bound:
         front = exact_front(space, {self.name: self.signed})
         if self.excess(front.values[:1, 0])[0] <= 0:
             return ""
-        reached, network = self.sign * front.values[0, 0], space.architecture(front.genomes[0]).id
+        reached, network = self.sign * front.values[0, 0], space.subnet(front.genomes[0]).id
         end = "least" if self.sign > 0 else "most"
         return f"{self.name} is at {end} {reached:.6g}, by network {network}, not {self.bound:g}"

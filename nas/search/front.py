@@ -115,13 +115,13 @@ def describe_networks(
         measured: Further columns, each `(n,)`; a test error among them or not.
         costs: By name; latencies are called `latency_ms_predicted` in the table.
     """
-    architectures = [space.architecture(genome) for genome in genomes]
-    frame = pd.DataFrame({"id": [a.id for a in architectures], "error_val": errors, "error_test": np.nan, **measured})
+    subnets = space.subnets(genomes)
+    frame = pd.DataFrame({"id": [a.id for a in subnets], "error_val": errors, "error_test": np.nan, **measured})
     for name, cost in costs.items():
         values = cost(genomes)
         frame[name.replace("latency_ms", "latency_ms_predicted")] = values.astype(int) if name in WHOLE_NUMBERS else values
     for choice in space.choices:
-        frame[choice.name] = pd.Series([a.options.get(choice.name) for a in architectures], dtype=object)
+        frame[choice.name] = pd.Series([a.options.get(choice.name) for a in subnets], dtype=object)
     return frame
 
 

@@ -115,7 +115,7 @@ class SearchState:
 
     def _measure_each(self, due: Genomes, missing: list[int]):  # type: ignore[no-untyped-def]
         """Yield place and values of each missing genome, in the order in which they are done."""
-        names = {i: self.space.architecture(due[i]).id for i in missing}  # not the space: it would go to every worker
+        names = {i: self.space.subnet(due[i]).id for i in missing}  # not the space: it would go to every worker
         if self.workers == 1 or len(missing) == 1:
             yield from (_measure_one(self._measure, due[i : i + 1], i, names[i]) for i in missing)
             return
@@ -187,7 +187,7 @@ class SearchState:
         if len(self.failed) >= FAILURES and len(self.failed) >= n_measured:
             raise InvalidInput(
                 f"{len(self.failed)} of {len(self.failed) + n_measured} measurements failed: they gave no finite numbers, "
-                f"first for network {self.space.architecture(self.failed[0]).id}; what was measured is kept"
+                f"first for network {self.space.subnet(self.failed[0]).id}; what was measured is kept"
             )
 
     def _check(self, values: Mapping[str, float]) -> None:

@@ -99,7 +99,7 @@ def search(
     state = SearchState(space, measure, cheap or {}, constraints or {}, archive, n_measurements, workers, progress)
     state.measure(chooser.propose(state, batch or workers, rng))
     if not len(state):
-        failed = ", ".join(space.architecture(genome).id for genome in state.failed)
+        failed = ", ".join(subnet.id for subnet in space.subnets(state.failed))
         raise InvalidInput(f"the first measurements all failed, of the networks {failed}: they gave no finite numbers")
     if batch is None:
         small = state.everything is not None
@@ -131,7 +131,7 @@ def _result(
     state: SearchState, predictors: Mapping[str, str], noise: Mapping[str, float] | None, *, stopped_early: bool
 ) -> SearchResult:
     names = [*state.expensive, *state.cheap]
-    options = [state.space.architecture(genome).options for genome in state.genomes]
+    options = [subnet.options for subnet in state.space.subnets(state.genomes)]
     table = pd.DataFrame([{c.name: o.get(c.name) for c in state.space.choices} for o in options], dtype=object)
     values = state.values()
     table[names] = values
@@ -141,5 +141,5 @@ def _result(
     if noise is not None:
         front["tied"] = tied(values[best], values[feasible], _margins(state, noise))
     front = front.sort_values(names, ignore_index=True)
-    failed = tuple(state.space.architecture(genome).id for genome in state.failed)
+    failed = tuple(subnet.id for subnet in state.space.subnets(state.failed))
     return SearchResult(table, front, state.genomes, predictors, stopped_early, failed)

@@ -38,7 +38,6 @@ from search_spaces.operators.norm import Normalize
 from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.formats import FLOAT32, INT8, NumberFormat
 from search_spaces.precision.placement import place_quantizers
-from search_spaces.space.architecture import Architecture
 from search_spaces.space.space import SearchSpace
 
 WeightedNode = Conv | Linear
@@ -127,10 +126,9 @@ class Supernet(nn.Module):
             return execute(graph, images, SharedLayers(self))
         return execute(graph, images, DeployedLayers(self.fold(graph, calibration)))
 
-    def extract(self, architecture: Architecture, calibration: Calibration) -> dict[str, NDArray[Any]]:
+    def extract(self, graph: Graph, calibration: Calibration) -> dict[str, NDArray[Any]]:
         """Cut a network out: return the weights that `search_spaces.lower` takes, integers as int8 and int32."""
         arrays = {}
-        graph = self.space.graph(architecture)
         folded = self.fold(graph, calibration)
         for name, tensor in folded.items():
             owner, _, kind = name.rpartition("/")

@@ -55,7 +55,7 @@ def resnet(
     """Build the space, of basic blocks or of bottlenecks.
 
     Args:
-        name: Name of the space, recorded with every architecture.
+        name: Name of the space, recorded with every subnet.
         input_shape: Channels, height and width of the images.
         n_classes: Number of classes, at least 2.
         stem_width: Channels of the first convolution.

@@ -120,7 +120,7 @@ def staged(
     """Build a space of networks in stages.
 
     Args:
-        name: Name of the space, recorded with every architecture.
+        name: Name of the space, recorded with every subnet.
         build: Appends the nodes of a block.
         input_shape: Channels, height and width of the images.
         n_classes: Number of classes, at least 2.

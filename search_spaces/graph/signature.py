@@ -1,11 +1,34 @@
 """Signature: what decides how long some nodes take, as one line of text."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from search_spaces.graph.node import Node
 from search_spaces.operators.conv import Conv
 from search_spaces.operators.linear import Linear
 from search_spaces.operators.quantize import Quantize
+from search_spaces.precision.formats import NumberFormat
+
+COMMON = {field.name for field in fields(Node)}
+
+
+def describe(nodes: Sequence[Node]) -> str:
+    """Return everything that nodes are as one line of text, fields that are at their default left out.
+
+    So a new field of an operator changes no text, and no digest made of it, until somebody sets it.
+    """
+    lines = []
+    for node in nodes:
+        own = [field for field in fields(node) if field.name not in COMMON and getattr(node, field.name) != field.default]
+        settings = " ".join(f"{field.name}={_plain(getattr(node, field.name))}" for field in own)
+        words = (type(node).__name__.lower(), node.name, *node.inputs, *map(str, node.shape), node.precision.name, settings)
+        lines.append(" ".join(words))
+    return " | ".join(lines)
+
+
+def _plain(value: object) -> object:
+    """Return the name of a number format, anything else as it is."""
+    return value.name if isinstance(value, NumberFormat) else value
 
 
 def signature(nodes: Sequence[Node]) -> str:

@@ -1,9 +1,10 @@
-"""SearchSpace: genomes and architectures, and the chain of slots that turns an architecture into a graph.
+"""SearchSpace: genomes and subnets, and the chain of slots that turns a subnet into a graph.
 
 Three words: a *choice* is one decision, a *gene* the index of its option, a *genome* one gene for every choice. Genes of
 choices that do not matter (of a block that elastic depth leaves out) are 0, so equal networks have equal rows.
 """
 
+import hashlib
 import itertools
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 from search_spaces.errors import InvalidInput
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node
+from search_spaces.graph.signature import describe
 from search_spaces.precision.formats import FLOAT32, NumberFormat
 from search_spaces.precision.placement import place_quantizers
 from search_spaces.registry import Registry
-from search_spaces.space.architecture import Architecture
 from search_spaces.space.choice import ActiveWhen, Choice, Option
 from search_spaces.space.factor import Factor, combine
+from search_spaces.space.subnet import Subnet, read_subnet_json
 
 Genomes = NDArray[np.int16]
 Block = tuple[Node, ...]
@@ -52,7 +54,7 @@ class SearchSpace:
     """Choices, and the networks that they become.
 
     Args:
-        name: Goes into every architecture and file.
+        name: Goes into every subnet's id and every file.
         choices: The decisions; their order is the order of genes.
         slots: The blocks in order of computation. None: a space without networks, see `TabularSpace`.
         conditions: For a choice that does not always matter, when it does. Conditions are not nested.
@@ -131,23 +133,20 @@ class SearchSpace:
         """Draw `n` genomes, uniform for each gene and then canonicalized; shape `(n, n_genes)`, repeats possible."""
         return self.canonicalize(rng.integers(0, self.cardinalities, size=(n, len(self.choices)), dtype=np.int16))
 
-    def architecture(self, genome: Genomes) -> Architecture:
-        """Return the architecture of one genome of shape `(n_genes,)`."""
-        row = self.canonicalize(np.asarray(genome)[None])
-        active = self.mask(row)[0]
-        pairs = zip(self.choices, row[0], active, strict=True)
-        return Architecture(self.name, tuple((c.name, c.options[gene]) for c, gene, active_for in pairs if active_for))
+    def subnet(self, genome: Genomes) -> Subnet:
+        """Return the network of one genome of shape `(n_genes,)`."""
+        return Subnet(self, self.canonicalize(np.asarray(genome)[None])[0])
 
-    def genome(self, architecture: Architecture) -> Genomes:
-        """Return the genome of an architecture, shape `(n_genes,)`.
+    def subnets(self, genomes: Genomes) -> list[Subnet]:
+        """Return the networks of genomes of shape `(n, n_genes)`."""
+        return [Subnet(self, genome) for genome in self.canonicalize(genomes)]
+
+    def subnet_of(self, options: Mapping[str, Option]) -> Subnet:
+        """Return the network of options by choice.
 
         Raises:
-            InvalidInput: If the architecture is of another space, lacks a choice that matters, or names an unknown
-                choice or option.
+            InvalidInput: If an active choice has no option, or a choice or option is unknown.
         """
-        if architecture.space != self.name:
-            raise InvalidInput(f"the architecture is of space '{architecture.space}', this is space '{self.name}'")
-        options = architecture.options
         if unknown := sorted(set(options) - set(self.gene)):
             raise InvalidInput(f"space '{self.name}' has no choice called {unknown}; it has {list(self.gene)}")
         row = np.zeros((1, len(self.choices)), dtype=np.int16)
@@ -159,11 +158,21 @@ class SearchSpace:
                     )
                 row[0, i] = choice.options.index(options[choice.name])
         row = self.canonicalize(row)
-        if missing := [c.name for c, active_for in zip(self.choices, self.mask(row)[0], strict=True)
-                       if active_for and c.name not in options]:  # fmt: skip
-            raise InvalidInput(f"the architecture lacks the choices {missing}")
-        genome: Genomes = row[0]
-        return genome
+        active = zip(self.choices, self.mask(row)[0], strict=True)
+        if missing := [choice.name for choice, is_active in active if is_active and choice.name not in options]:
+            raise InvalidInput(f"the subnet lacks the choices {missing}")
+        return Subnet(self, row[0])
+
+    def subnet_from_json(self, text: str) -> Subnet:
+        """Return the network that `Subnet.to_json` wrote.
+
+        Raises:
+            InvalidInput: If the text is none, or of another space; see `subnet_of` too.
+        """
+        name, options = read_subnet_json(text)
+        if name != self.name:
+            raise InvalidInput(f"the subnet is of space '{name}', this is space '{self.name}'")
+        return self.subnet_of(options)
 
     @cached_property
     def size(self) -> int:
@@ -183,23 +192,30 @@ class SearchSpace:
             )
         return total
 
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the content: choices, conditions and every distinct block; 16 hexadecimal digits.
+
+        A file that depends on a space holds it beside the name: it is of this very space exactly if the digests are equal.
+        """
+        content = hashlib.sha256(repr([(choice.name, choice.options) for choice in self.choices]).encode())
+        content.update(repr(sorted((name, c.choice, c.options) for name, c in self.conditions.items())).encode())
+        for text in sorted({describe(block) for block in self.distinct_blocks()}):
+            content.update(text.encode())
+        return content.hexdigest()[:16]
+
     # ------------------------------------------------------------------ networks
 
-    def values(self, architecture: Architecture) -> dict[str, Option]:
-        """Return an option for every choice, the first one where a choice does not matter."""
-        genome = self.genome(architecture)
-        return {choice.name: choice.options[gene] for choice, gene in zip(self.choices, genome, strict=True)}
-
-    def graph(self, architecture: Architecture) -> Graph:
-        """Return the whole network with its quantizers.
+    def build(self, genome: Genomes) -> Graph:
+        """Return the whole network of a canonical genome with its quantizers; `Subnet.graph` keeps it.
 
         Raises:
-            InvalidInput: If the architecture is not of this space, or the space has no networks behind it.
+            InvalidInput: If the space has no networks behind it.
         """
         if not self.slots:
             raise InvalidInput(f"space '{self.name}' has choices only and no networks behind it")
-        values = self.values(architecture)
-        built = (tuple(slot.build({name: values[name] for name in slot.reads})) for slot in self.slots)
+        options = {choice.name: choice.options[gene] for choice, gene in zip(self.choices, genome, strict=True)}
+        built = (tuple(slot.build({name: options[name] for name in slot.reads})) for slot in self.slots)
         return connect([block for block in built if block])
 
     @cached_property

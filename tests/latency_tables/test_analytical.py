@@ -70,7 +70,7 @@ def test_tables_agree_with_graphs(tiny_space):
     tables = model.tables(tiny_space)
     genomes = tiny_space.sample(60, np.random.default_rng(0))
     for name, table in tables.items():
-        graphs = [tiny_space.graph(tiny_space.architecture(genome)) for genome in genomes]
+        graphs = [tiny_space.subnet(genome).graph for genome in genomes]
         assert table(genomes) == pytest.approx([model.graph_costs(graph)[name] for graph in graphs])
 
 
@@ -88,12 +88,12 @@ def test_a_space_is_narrowed_to_what_has_kernels(tiny_space, make_tiny_space):
     with pytest.raises(InvalidInput, match=r"no kernel for \['float32'\]; narrow the space with `formats: \[w8a8, w4a4\]`"):
         model.tables(tiny_space)
     with pytest.raises(InvalidInput, match="no kernel for float32, which 'stem/conv' computes in"):
-        model.graph_costs(tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "smallest", "float32"))))
+        model.graph_costs(tiny_space.subnet(uniform_genome(tiny_space, "smallest", "float32")).graph)
     narrow = make_tiny_space(("w4a4", "w8a8"))
     assert formats(narrow) == ["w8a8", "w4a4"]
     assert narrow.size < tiny_space.size
-    graph = narrow.graph(narrow.architecture(uniform_genome(narrow, "smallest", "w4a4")))
-    whole = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "smallest", "w4a4")))
+    graph = narrow.subnet(uniform_genome(narrow, "smallest", "w4a4")).graph
+    whole = tiny_space.subnet(uniform_genome(tiny_space, "smallest", "w4a4")).graph
     assert graph == whole
     with pytest.raises(InvalidInput, match=r"no kernel for \['e4m3'\]"):
         model.tables(make_tiny_space(("w4a4", "e4m3")))

@@ -51,7 +51,7 @@ def test_input_and_output_of_a_fused_operator_are_alive_together(precision, peak
 @pytest.mark.parametrize("name", ["macs", "bitops", "parameters", "size_bytes", "peak_activation_bytes"])
 def test_tables_equal_graphs(tiny_space, rng, name):
     genomes = tiny_space.sample(200, rng)
-    graphs = [tiny_space.graph(tiny_space.architecture(genome)) for genome in genomes]
+    graphs = [tiny_space.subnet(genome).graph for genome in genomes]
     assert (cost_table(tiny_space, name)(genomes) == [graph_costs(graph)[name] for graph in graphs]).all()
 
 
@@ -68,7 +68,7 @@ def plain_network(graph: Graph) -> list[nn.Module]:
 
 
 def test_costs_equal_counts_on_torch_modules(tiny_space):
-    graph = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "largest", "float32")))
+    graph = tiny_space.subnet(uniform_genome(tiny_space, "largest", "float32")).graph
     modules = plain_network(graph)
     costs = graph_costs(graph)
     assert costs["parameters"] == sum(p.numel() for m in modules for p in m.parameters())

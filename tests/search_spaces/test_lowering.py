@@ -31,7 +31,7 @@ def every_border(space):
 
 def test_integer_blocks_run_in_integers(tiny_space):
     for genome in every_border(tiny_space):
-        graph = tiny_space.graph(tiny_space.architecture(genome))
+        graph = tiny_space.subnet(genome).graph
         operators = optimized_operators(lower(graph))
         assert operators.get("QLinearConv", 0) == n_nodes(graph, Conv, is_float=False)
         assert operators.get("Conv", 0) + operators.get("FusedConv", 0) == n_nodes(graph, Conv, is_float=True)
@@ -40,7 +40,7 @@ def test_integer_blocks_run_in_integers(tiny_space):
 
 
 def test_versions_are_written_and_the_file_takes_raw_pixels(tiny_space):
-    graph = tiny_space.graph(tiny_space.architecture(np.zeros(len(tiny_space.choices), np.int16)))
+    graph = tiny_space.subnet(np.zeros(len(tiny_space.choices), np.int16)).graph
     model = lower(graph)
     assert (model.ir_version, model.opset_import[0].version) == (10, 21)
     session = open_session(model.SerializeToString())
@@ -50,7 +50,7 @@ def test_versions_are_written_and_the_file_takes_raw_pixels(tiny_space):
 
 
 def test_dynamic_batch(tiny_space, rng):
-    graph = tiny_space.graph(tiny_space.architecture(baselines(tiny_space)["w4a4 middle"]))
+    graph = tiny_space.subnet(baselines(tiny_space)["w4a4 middle"]).graph
     session = open_session(lower(graph, batch="batch").SerializeToString())
     images = rng.random((5, 1, 8, 8)).astype(np.float32)
     (together,) = session.run(None, {"images": images})
@@ -60,7 +60,7 @@ def test_dynamic_batch(tiny_space, rng):
 
 @pytest.mark.parametrize("number_format", ["w4a4", "w8a8"])
 def test_int4_weights_take_less_room_and_compute_the_same(tiny_space, rng, number_format):
-    graph = tiny_space.graph(tiny_space.architecture(baselines(tiny_space)[f"{number_format} largest"]))
+    graph = tiny_space.subnet(baselines(tiny_space)[f"{number_format} largest"]).graph
     plain, packed = lower(graph), lower(graph, int4=True)
     images = rng.random((4, 1, 8, 8)).astype(np.float32)
     assert np.array_equal(predictions(plain, images), predictions(packed, images))
@@ -72,7 +72,7 @@ def test_int4_weights_take_less_room_and_compute_the_same(tiny_space, rng, numbe
 
 
 def test_activations_below_eight_bits_are_clipped(tiny_space):
-    graph = tiny_space.graph(tiny_space.architecture(baselines(tiny_space)["w4a4 smallest"]))
+    graph = tiny_space.subnet(baselines(tiny_space)["w4a4 smallest"]).graph
     model = lower(graph)
     names = {node.name: node.format for node in graph.nodes if isinstance(node, Quantize)}
     narrow = [name for name, number_format in names.items() if number_format.bits == 4]
@@ -85,6 +85,6 @@ def test_activations_below_eight_bits_are_clipped(tiny_space):
 
 
 def test_missing_weights_are_a_fault(tiny_space):
-    graph = tiny_space.graph(tiny_space.architecture(np.zeros(len(tiny_space.choices), np.int16)))
+    graph = tiny_space.subnet(np.zeros(len(tiny_space.choices), np.int16)).graph
     with pytest.raises(KeyError, match="stem/normalize/mean"):
         lower(graph, {})

@@ -25,7 +25,6 @@ from search_spaces.operators.conv import Conv
 from search_spaces.operators.linear import Linear
 from search_spaces.operators.norm import Normalize
 from search_spaces.operators.quantize import Quantize
-from search_spaces.space.architecture import Architecture
 
 SUMS = "SHA256SUMS"  # of all other files of the folder, as `sha256sum -c` takes it
 ERROR_TOLERANCE = 0.5  # percent of test images by which an error may differ from the one that was recorded
@@ -95,7 +94,7 @@ def verify(folder: Path, data_path: str | None = None) -> Verification:
         raise InvalidInput(f"the data set '{data.name}' is not the one that '{folder}' was made with: its content differs")
     build = SPACES.get(subnet["architecture"]["space"])
     space = build(input_shape=data.image_shape, n_classes=data.n_classes, formats=tuple(subnet["formats"]))
-    graph = space.graph(Architecture.from_json(json.dumps(subnet["architecture"])))
+    graph = space.subnet_from_json(json.dumps(subnet["architecture"])).graph
     try:
         model = onnx.load(folder / "model.onnx")
         weights = weights_of(model, graph)

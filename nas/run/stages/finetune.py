@@ -9,7 +9,7 @@ from nas.data.dataset import Dataset
 from nas.objectives.evaluator import Evaluator, Split
 from nas.training.schedule import Schedule
 from nas.training.trainer import train
-from search_spaces.space.architecture import Architecture
+from search_spaces.space.subnet import Subnet
 
 SPLITS: tuple[Split, ...] = ("val", "test")
 
@@ -17,7 +17,7 @@ SPLITS: tuple[Split, ...] = ("val", "test")
 def finetune(
     evaluator: Evaluator,
     data: Dataset,
-    architecture: Architecture,
+    subnet: Subnet,
     schedule: Schedule,
     *,
     epochs: int,
@@ -32,7 +32,7 @@ def finetune(
     Args:
         evaluator: Holds the supernet; its weights become those of this network, and wrong for others.
         data: Trains and measures.
-        architecture: The network.
+        subnet: The network.
         schedule: How the supernet was trained; stages and rates are replaced.
         epochs: Passes over the training images.
         learning_rate: Greatest rate.
@@ -44,11 +44,10 @@ def finetune(
     Returns:
         `error_val` and `error_test` in percent, and both with `_before` behind them.
     """
-    space = evaluator.supernet.space
-    graph, genomes = space.graph(architecture), space.genome(architecture)[None]
+    graph, genomes = subnet.graph, subnet.genome[None]
     before = {f"error_{split}_before": float(evaluator.errors(genomes, split)[0]) for split in SPLITS}
     short = replace(schedule, float_epochs=0, quantized_epochs=epochs, quantized_learning_rate=learning_rate, kurtosis=0.0)
-    identity = {**identity, "finetuned": architecture.id, "epochs": epochs, "learning_rate": learning_rate}
+    identity = {**identity, "finetuned": subnet.id, "epochs": epochs, "learning_rate": learning_rate}
     train(
         evaluator.supernet,
         data,

@@ -32,7 +32,7 @@ def sample_sandwich(space: SearchSpace, schedule: Schedule, epoch: float, rng: n
         Yu & Huang 2019, arXiv:1903.05134 (sandwich); recipe of Cai et al. 2020, arXiv:1908.09791, with formats added;
         start of shrinking: DepS, Annavajjala et al. 2024, arXiv:2407.06167.
     """
-    largest = space.graph(space.architecture(uniform_genome(space, "largest")))
+    largest = space.subnet(uniform_genome(space, "largest")).graph
     if not schedule.shrinks(epoch):
         return [largest]
     trained = schedule.formats(formats(space), epoch)
@@ -46,7 +46,7 @@ def sample_sandwich(space: SearchSpace, schedule: Schedule, epoch: float, rng: n
             random[:, gene] = np.array(options)[column]
         random = space.canonicalize(random)
     smallest = uniform_genome(space, "smallest", trained[-1] if trained else None)
-    return [largest, *(space.graph(space.architecture(genome)) for genome in (*random, smallest))]
+    return [largest, *(space.subnet(genome).graph for genome in (*random, smallest))]
 
 
 def sandwich_step(

@@ -35,7 +35,7 @@ def test_it_computes_what_onnxruntime_computes(name, tiny_space):
     """Equal up to rounding in float32; in integers most answers within one step of the last quantizer."""
     backend, images = RUNTIMES.get(name), np.random.default_rng(0).random((1, 1, 8, 8)).astype(np.float32)
     for text, tolerance in (("float32", 1e-4), ("w8a8", 0.05), ("w4a4", 0.05)):
-        graph = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "middle", text)))
+        graph = tiny_space.subnet(uniform_genome(tiny_space, "middle", text)).graph
         model = lower(graph).SerializeToString()
         expected = RUNTIMES.get("onnxruntime").outputs(model, images)
         found = backend.outputs(model, images)

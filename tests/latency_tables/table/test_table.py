@@ -73,7 +73,7 @@ def test_joins_that_differ_in_shape_only_lie_on_a_line():
 
 def test_fit_finds_the_line_that_made_the_data(tiny_space, rng, make_table):
     parts = make_table(tiny_space).parts
-    graphs = [tiny_space.graph(tiny_space.architecture(g)) for g in tiny_space.sample(200, rng)]
+    graphs = [tiny_space.subnet(g).graph for g in tiny_space.sample(200, rng)]
     rows = np.array([[1.0, *graph_features(parts, graph)] for graph in graphs])
     true = np.array([0.02, 1.1, 0.9, 0.001, 0.002, 1.2, 0.8, 0.001])
     fitted = fit(parts, graphs, rows @ true)
@@ -85,7 +85,7 @@ def test_fit_finds_the_line_that_made_the_data(tiny_space, rng, make_table):
 def test_genomes_and_graphs_are_priced_alike(tiny_space, rng, make_table):
     table = make_table(tiny_space)
     genomes = tiny_space.sample(100, rng)
-    graphs = [tiny_space.graph(tiny_space.architecture(genome)) for genome in genomes]
+    graphs = [tiny_space.subnet(genome).graph for genome in genomes]
     assert table.predict_ms(tiny_space, genomes) == pytest.approx([table.predict_graph_ms(graph) for graph in graphs])
 
 
@@ -93,7 +93,7 @@ def test_every_block_of_every_network_is_measured(tiny_space, rng):
     names = {name for name, _ in iterate_parts(tiny_space)}
     transitions = {name.split(" || ")[0] for name in names if " || " in name}
     for genome in tiny_space.sample(100, rng):
-        blocks = [block for _, block in tiny_space.graph(tiny_space.architecture(genome)).arrivals]
+        blocks = [block for _, block in tiny_space.subnet(genome).graph.arrivals]
         assert {block_key(block) for block in blocks} <= names
         assert {transition_key(producer_key(a), consumer_key(b)) for a, b in pairwise(blocks)} <= transitions
 
@@ -211,14 +211,14 @@ def test_doubts(figures, reason):
 def test_uniform_networks_never_change_format(tiny_space, make_table):
     parts = make_table(tiny_space).parts
     for name in ("float32", "w8a8", "w4a4"):
-        graph = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "largest", name)))
+        graph = tiny_space.subnet(uniform_genome(tiny_space, "largest", name)).graph
         assert (graph_features(parts, graph)[5:] == 0).all()
 
 
 def test_noise_cannot_make_a_call_take_less_than_nothing(tiny_space, rng, make_table):
     """Times that grow faster than their sums want a negative constant."""
     parts = make_table(tiny_space).parts
-    graphs = [tiny_space.graph(tiny_space.architecture(genome)) for genome in tiny_space.sample(20, rng)]
+    graphs = [tiny_space.subnet(genome).graph for genome in tiny_space.sample(20, rng)]
     sums = np.array([graph_features(parts, graph)[:2].sum() for graph in graphs])
     fitted = fit(parts, graphs, np.maximum(sums - 0.9 * sums.min(), 1e-6))
     assert fitted[0] >= 0

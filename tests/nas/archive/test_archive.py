@@ -21,7 +21,7 @@ def test_what_was_measured_is_there_again(tiny_space, tmp_path, rng):
     assert again.lookup(genomes)[5] is None
     assert again.frame()["latency_ms"].tolist() == [0, 1, 2, 3, 4]
     study = optuna.load_study(study_name="latency", storage=open_storage(storage))
-    assert study.best_trial.params == dict(tiny_space.architecture(genomes[0]).options)
+    assert study.best_trial.params == dict(tiny_space.subnet(genomes[0]).options)
 
 
 def test_other_networks_are_refused(tiny_space, tmp_path):

@@ -148,14 +148,14 @@ def test_an_archive_that_is_gone_is_said(run, failing):
 
 
 def test_export(finished, tmp_path, capsys, monkeypatch, failing):
-    architecture_id = nas.open_run(finished).front()["id"].iloc[-1]
+    subnet_id = nas.open_run(finished).front()["id"].iloc[-1]
     target = tmp_path / "model"
-    assert main(["export", str(finished), architecture_id, "--to", str(target)]) == 0
+    assert main(["export", str(finished), subnet_id, "--to", str(target)]) == 0
     assert "answers equal the supernet's" in capsys.readouterr().out
     subnet = json.loads((target / "subnet.json").read_text())
-    assert subnet["id"] == architecture_id
+    assert subnet["id"] == subnet_id
     assert {"error_val", "error_test", "latency_ms", "device"} <= set(subnet["measured"])
-    assert "exists already" in failing(["export", finished, architecture_id, "--to", target])
+    assert "exists already" in failing(["export", finished, subnet_id, "--to", target])
     assert "has measured no subnet 'abc'" in failing(["export", finished, "abc", "--to", tmp_path / "x"])
 
     def spoiled(graph, weights=None, **settings):
@@ -166,7 +166,7 @@ def test_export(finished, tmp_path, capsys, monkeypatch, failing):
         return model
 
     monkeypatch.setattr("nas.export.bundle.lower", spoiled)
-    message = failing(["export", finished, architecture_id, "--to", tmp_path / "bad"], code=1)
+    message = failing(["export", finished, subnet_id, "--to", tmp_path / "bad"], code=1)
     assert "is not exported" in message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
 

@@ -30,7 +30,7 @@ digits = load_dataset("digits", n_val=360)
 net = Supernet(space)
 net.set_pixel_statistics(*digits.pixel_statistics())
 genomes = [uniform_genome(space, level, name) for level, name in (("largest", "float32"), ("smallest", "w4a4"))]
-graphs = [space.graph(space.architecture(genome)) for genome in genomes]
+graphs = [space.subnet(genome).graph for genome in genomes]
 images, labels = torch.from_numpy(digits.x_train[:63]), torch.from_numpy(digits.y_train[:63])
 for graph in graphs:
     net(images, graph)  # sets the scales of activations

@@ -47,10 +47,10 @@ def learned(digits, make_schedule, tmp_path_factory):
 
 def parity_of(evaluator, genome, images):
     supernet = evaluator.supernet
-    architecture = supernet.space.architecture(genome)
-    graph = supernet.space.graph(architecture)
+    subnet = supernet.space.subnet(genome)
+    graph = subnet.graph
     calibration = evaluator.calibrate(graph)
-    weights = supernet.extract(architecture, calibration)
+    weights = supernet.extract(subnet.graph, calibration)
     expected = predict(supernet, graph, calibration, torch.from_numpy(images)).numpy()
     return check_parity(lower(graph, weights), graph, weights, images, expected), weights
 
@@ -65,7 +65,7 @@ def test_every_integer_format_is_trained_exported_and_proven(formats, learned, d
         parity, weights = parity_of(evaluator, genome, images)
         assert parity.integer_mismatches == parity.float_mismatches == parity.float_conv == 0, name
         assert parity.agreement >= 98, name
-        graph = space.graph(space.architecture(genome))
+        graph = space.subnet(genome).graph
         for node in graph.nodes:
             if isinstance(node, Conv) and "-tensor" in name and node.name != "stem/conv":
                 assert len(set(weights[f"{node.name}/weight_scale"].tolist())) == 1
@@ -82,7 +82,7 @@ def test_what_is_shipped_is_what_was_trained(name, learned, digits):
     """Layers on shared weights against folded ones, on the batch that calibrates; apart by rounded biases only."""
     space = one_block_each(("float32", name) if name != "float32" else (name,))
     supernet = learned(space).supernet
-    graph = space.graph(space.architecture(uniform_genome(space, "largest", name)))
+    graph = space.subnet(uniform_genome(space, "largest", name)).graph
     images = torch.from_numpy(digits.x_train[:400])
     calibration = calibrate(supernet, graph, images)
     with torch.no_grad():
@@ -102,7 +102,7 @@ def test_minifloats_are_trained_and_costed_but_not_exported(learned):
     for name in MINIFLOATS:
         genome = uniform_genome(space, "largest", name)
         assert evaluator.errors(genome[None])[0] < 40
-        graph = space.graph(space.architecture(genome))
+        graph = space.subnet(genome).graph
         assert graph["stem/conv"].precision.is_float32
         assert {n.format.name for n in graph.nodes if isinstance(n, Quantize)} == {name}
         with pytest.raises(InvalidInput, match=f"onnxruntime has no kernels for {name}: such networks can be trained"):

@@ -60,7 +60,7 @@ def opened(model, version, images, folder):
 @pytest.mark.parametrize("name", ["mobilenet-v3-digits", "resnet-digits", "vit-digits"])
 def test_the_least_version_that_is_named_runs_it(name, precision, batch, int4, tmp_path, rng):
     space = SPACES.get(name)(formats=tuple(dict.fromkeys(["float32", precision])))
-    model = lower(space.graph(space.architecture(uniform_genome(space, "smallest", precision))), batch=batch, int4=int4)
+    model = lower(space.subnet(uniform_genome(space, "smallest", precision)).graph, batch=batch, int4=int4)
     minimum = min_onnxruntime(model)
     assert minimum == (PACKED if int4 and precision.startswith(("w3", "w4")) else PLAIN)
     images = rng.normal(size=(1 if batch == 1 else 3, 1, 8, 8)).astype(np.float32)
@@ -72,7 +72,7 @@ def test_the_least_version_that_is_named_runs_it(name, precision, batch, int4, t
 
 def test_the_version_before_does_not(tmp_path, rng):
     space = SPACES.get("mobilenet-digits")()
-    model = lower(space.graph(space.architecture(uniform_genome(space, "smallest", "w4a4"))), int4=True)
+    model = lower(space.subnet(uniform_genome(space, "smallest", "w4a4")).graph, int4=True)
     images = rng.normal(size=(1, 1, 8, 8)).astype(np.float32)
     said, logits = opened(model, BEFORE_PACKED, images, tmp_path)
     assert logits is None

@@ -29,10 +29,10 @@ def test_a_rate_that_destroys_is_rolled_back_at_once(evaluator, digits, make_sch
     supernet = Supernet(evaluator.supernet.space)
     supernet.load_state_dict(evaluator.supernet.state_dict())
     space = supernet.space
-    architecture = space.architecture(uniform_genome(space, "largest", "w8a8"))
+    subnet = space.subnet(uniform_genome(space, "largest", "w8a8"))
     plan = {"epochs": 1, "seed": 0, "checkpoint": tmp_path / "c", "identity": {}}
     with pytest.raises(InvalidInput, match="training collapses in epoch 1 even at 0.125 of the learning rate"):
-        finetune(Evaluator(supernet, digits), digits, architecture, make_schedule(), learning_rate=1e9, **plan)
+        finetune(Evaluator(supernet, digits), digits, subnet, make_schedule(), learning_rate=1e9, **plan)
 
 
 def test_what_is_in_the_way_is_found_before_training(run, capsys, monkeypatch):

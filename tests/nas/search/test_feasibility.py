@@ -32,7 +32,7 @@ def test_limits_that_exclude_each_other_name_the_nearest_network():
         check_feasible(SPACE, TABLES, {"up": 3.0, "down": 4.0})
     named = str(caught.value).split("network ")[2].split(" ")[0]
     genomes = np.array([[a, b] for a in range(3) for b in range(3)], np.int16)
-    ids = {SPACE.architecture(genome).id: UP(genome[None])[0] for genome in genomes}
+    ids = {SPACE.subnet(genome).id: UP(genome[None])[0] for genome in genomes}
     assert ids[named] == 3
 
 

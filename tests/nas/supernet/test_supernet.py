@@ -46,11 +46,11 @@ def plain_float(graph, weights, images):
 @pytest.mark.parametrize("level", ["smallest", "middle", "largest"])
 def test_supernet_equals_a_plain_network_of_extracted_weights(trained, digits, level):
     space = trained.space
-    architecture = space.architecture(uniform_genome(space, level, "float32"))
-    graph = space.graph(architecture)
+    subnet = space.subnet(uniform_genome(space, level, "float32"))
+    graph = subnet.graph
     images = torch.from_numpy(digits.x_test)
     calibration = calibrate(trained, graph, torch.from_numpy(digits.x_train))
-    weights = trained.extract(architecture, calibration)
+    weights = trained.extract(subnet.graph, calibration)
     with torch.no_grad():
         found = trained(images, graph, calibration)
         expected = plain_float(graph, weights, images)
@@ -60,7 +60,7 @@ def test_supernet_equals_a_plain_network_of_extracted_weights(trained, digits, l
 def test_calibrated_float_network_equals_batch_norm_with_its_statistics(trained, digits):
     """Folding is checked against torch's own batch norm on the first convolution."""
     space = trained.space
-    graph = space.graph(space.architecture(uniform_genome(space, "middle", "float32")))
+    graph = space.subnet(uniform_genome(space, "middle", "float32")).graph
     images = torch.from_numpy(digits.x_train[:400])
     calibration = calibrate(trained, graph, images)
     node = graph["stem/conv"]
@@ -80,7 +80,7 @@ def test_elastic_layers_are_slices(tiny_space):
     supernet = Supernet(tiny_space, torch.Generator().manual_seed(1))
     shared = supernet.shared["stage2/block2/depthwise/weight"]
     assert shared.shape == (48, 1, 5, 5)
-    small = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "smallest")))
+    small = tiny_space.subnet(uniform_genome(tiny_space, "smallest")).graph
     node = small["stage1/block1/depthwise"]
     whole = supernet.shared["stage1/block1/depthwise/weight"]
     assert (supernet.weight(node) == whole[:16, :, 1:4, 1:4]).all()
@@ -91,7 +91,7 @@ def test_elastic_layers_are_slices(tiny_space):
 
 def test_elastic_layers_equal_plain_layers_of_sliced_weights(tiny_space, rng):
     supernet = Supernet(tiny_space)
-    small = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "smallest")))
+    small = tiny_space.subnet(uniform_genome(tiny_space, "smallest")).graph
     node = small["stage1/block1/depthwise"]
     plain = torch.nn.Sequential(
         torch.nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False), torch.nn.BatchNorm2d(16, eps=BATCH_NORM_EPS)
@@ -105,9 +105,9 @@ def test_elastic_layers_equal_plain_layers_of_sliced_weights(tiny_space, rng):
 def test_extracted_weights_do_not_follow_later_training(trained, digits):
     supernet = Supernet(trained.space)
     supernet.load_state_dict(trained.state_dict())
-    architecture = trained.space.architecture(uniform_genome(trained.space, "smallest", "float32"))
-    graph = trained.space.graph(architecture)
-    weights = supernet.extract(architecture, calibrate(supernet, graph, torch.from_numpy(digits.x_train[:64])))
+    subnet = trained.space.subnet(uniform_genome(trained.space, "smallest", "float32"))
+    graph = subnet.graph
+    weights = supernet.extract(subnet.graph, calibrate(supernet, graph, torch.from_numpy(digits.x_train[:64])))
     before = {name: array.copy() for name, array in weights.items()}
     with torch.no_grad():
         for parameter in supernet.parameters():
@@ -120,13 +120,13 @@ def test_depth_takes_the_first_blocks(tiny_space):
     deep = uniform_genome(tiny_space, "largest")
     shallow = deep.copy()
     shallow[tiny_space.gene["stage2/depth"]] = 0
-    names = [{n.name for n in tiny_space.graph(tiny_space.architecture(g)).nodes} for g in (deep, shallow)]
+    names = [{n.name for n in tiny_space.subnet(g).graph.nodes} for g in (deep, shallow)]
     assert names[0] - names[1] == {n for n in names[0] if n.startswith("stage2/block2")}
 
 
 def test_gradient_reaches_only_the_active_slice(tiny_space, digits):
     supernet = Supernet(tiny_space, torch.Generator().manual_seed(1))
-    graph = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "smallest", "w4a4")))
+    graph = tiny_space.subnet(uniform_genome(tiny_space, "smallest", "w4a4")).graph
     supernet(torch.from_numpy(digits.x_train[:32]), graph).square().sum().backward()
     gradient = supernet.shared["stage1/block1/depthwise/weight"].grad
     assert gradient[:16, :, 1:4, 1:4].abs().sum() > 0
@@ -140,9 +140,9 @@ def test_gradient_reaches_only_the_active_slice(tiny_space, digits):
 def test_extracted_integers_are_in_range(trained, digits):
     space = trained.space
     for name, genome in baselines(space).items():
-        architecture = space.architecture(genome)
-        graph = space.graph(architecture)
-        weights = trained.extract(architecture, calibrate(trained, graph, torch.from_numpy(digits.x_train[:256])))
+        subnet = space.subnet(genome)
+        graph = subnet.graph
+        weights = trained.extract(subnet.graph, calibrate(trained, graph, torch.from_numpy(digits.x_train[:256])))
         for node in graph.nodes:
             if isinstance(node, Conv | Linear) and not node.precision.is_float32:
                 integers = weights[f"{node.name}/weight"]
@@ -156,7 +156,7 @@ def test_extracted_integers_are_in_range(trained, digits):
 def test_calibration_leaves_the_supernet_alone_and_repeats(tiny_space, digits):
     supernet = Supernet(tiny_space, torch.Generator().manual_seed(1))
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
-    graph = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "largest", "w4a4")))
+    graph = tiny_space.subnet(uniform_genome(tiny_space, "largest", "w4a4")).graph
     images = torch.from_numpy(digits.x_train)
     first, second = (calibrate(supernet, graph, images) for _ in range(2))
     assert all((tensor == before[name]).all() for name, tensor in supernet.state_dict().items())
@@ -167,7 +167,7 @@ def test_calibration_leaves_the_supernet_alone_and_repeats(tiny_space, digits):
 
 
 def test_measured_errors_do_not_depend_on_the_number_of_threads(trained, digits):
-    graph = trained.space.graph(trained.space.architecture(uniform_genome(trained.space, "largest", "w4a4")))
+    graph = trained.space.subnet(uniform_genome(trained.space, "largest", "w4a4")).graph
     images = torch.from_numpy(digits.x_train[:700])
     logits = []
     for n in (1, 2):
@@ -179,7 +179,7 @@ def test_measured_errors_do_not_depend_on_the_number_of_threads(trained, digits)
 @pytest.mark.parametrize("name", ["w8a8", "w4a4", "float32"])
 def test_a_quantizer_from_zero_up_needs_no_relu(trained, digits, monkeypatch, name):
     """With and without the ReLUs that are passed over: the same answers and gradients."""
-    graph = trained.space.graph(trained.space.architecture(uniform_genome(trained.space, "largest", name)))
+    graph = trained.space.subnet(uniform_genome(trained.space, "largest", name)).graph
     passed_over = operators._relus_of_quantizers(graph)
     assert len(passed_over) == (0 if name == "float32" else sum(isinstance(node, Relu) for node in graph.nodes))
     images = torch.from_numpy(digits.x_train[:64])

@@ -26,7 +26,7 @@ COSTS = ["macs", "bitops", "parameters", "size_bytes", "peak_activation_bytes"]
 @pytest.mark.parametrize("cost", COSTS)
 def test_tables_of_costs_equal_the_graphs(space, cost, rng):
     genomes = np.array([*space.sample(12, rng), *baselines(space).values()])
-    expected = [graph_costs(space.graph(space.architecture(genome)))[cost] for genome in genomes]
+    expected = [graph_costs(space.subnet(genome).graph)[cost] for genome in genomes]
     assert cost_table(space, cost)(genomes).tolist() == expected
 
 
@@ -36,12 +36,12 @@ def test_tables_of_costs_equal_the_graphs(space, cost, rng):
 def test_tables_of_costs_hold_for_every_kind_of_format(name, formats, cost, rng):
     space = SPACES.get(name)(formats=formats)
     genomes = space.sample(20, rng)
-    expected = [graph_costs(space.graph(space.architecture(genome)))[cost] for genome in genomes]
+    expected = [graph_costs(space.subnet(genome).graph)[cost] for genome in genomes]
     assert cost_table(space, cost)(genomes).tolist() == expected
 
 
 def test_integer_blocks_run_in_integers(space):
-    graph = space.graph(space.architecture(uniform_genome(space, "largest", "w8a8")))
+    graph = space.subnet(uniform_genome(space, "largest", "w8a8")).graph
     operators = optimized_operators(lower(graph))
 
     def n(*kinds):
@@ -55,7 +55,7 @@ def test_integer_blocks_run_in_integers(space):
 
 def test_random_networks_run_whatever_their_batch(space, rng):
     for genome in space.sample(3, rng):
-        graph = space.graph(space.architecture(genome))
+        graph = space.subnet(genome).graph
         session = open_session(lower(graph, batch="batch").SerializeToString())
         images = rng.random((3, *graph.input_shape)).astype(np.float32)
         (together,) = session.run(None, {"images": images})
@@ -67,16 +67,16 @@ def test_random_networks_run_whatever_their_batch(space, rng):
 def test_choices_matter_only_where_they_do(space, rng):
     """Networks whose genes differ are different graphs."""
     genomes = np.unique(space.sample(60, rng), axis=0)
-    graphs = {space.graph(space.architecture(genome)).nodes for genome in genomes}
+    graphs = {space.subnet(genome).graph.nodes for genome in genomes}
     assert len(graphs) == len(genomes)
 
 
 def test_resolution_is_elastic_and_a_full_one_costs_nothing():
     space = SPACES.get("mobilenet-v3-28")()
     genome = uniform_genome(space, "smallest")
-    small = space.graph(space.architecture(genome))
+    small = space.subnet(genome).graph
     genome[space.gene["resolution"]] = 1
-    full = space.graph(space.architecture(genome))
+    full = space.subnet(genome).graph
     assert [node.shape for node in small.nodes if isinstance(node, Resize)] == [(1, 21, 21)]
     assert not any(isinstance(node, Resize) for node in full.nodes)
     assert graph_costs(small)["macs"] < 0.7 * graph_costs(full)["macs"]
@@ -89,7 +89,7 @@ def test_images_of_any_size_are_resized_in_their_proportions(height, width, rng)
     genome = uniform_genome(space, "smallest")
     for resolution in range(len(space.choices[space.gene["resolution"]].options)):
         genome[space.gene["resolution"]] = resolution
-        graph = space.graph(space.architecture(genome))
+        graph = space.subnet(genome).graph
         wanted = int(space.choices[space.gene["resolution"]].options[resolution])
         normalized = graph["stem/normalize"].shape
         assert normalized == (3, wanted, max(1, round(width * wanted / height)))
@@ -105,7 +105,7 @@ def test_images_of_any_size_are_resized_in_their_proportions(height, width, rng)
 
 def test_a_resnet_adds_before_its_relu(rng):
     space = SPACES.get("resnet-digits")()
-    graph = space.graph(space.architecture(space.sample(1, rng)[0]))
+    graph = space.subnet(space.sample(1, rng)[0]).graph
     consumers_of = consumers(graph.nodes)
     for node in graph.nodes:
         if isinstance(node, Add):

@@ -16,12 +16,12 @@ def formats_of(graph):
 
 
 def test_float_network_has_no_quantizer(tiny_space):
-    graph = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "largest", "float32")))
+    graph = tiny_space.subnet(uniform_genome(tiny_space, "largest", "float32")).graph
     assert not formats_of(graph)
 
 
 def test_bits_inside_and_between_blocks(tiny_space):
-    graph = tiny_space.graph(tiny_space.architecture(uniform_genome(tiny_space, "smallest", "w4a4")))
+    graph = tiny_space.subnet(uniform_genome(tiny_space, "smallest", "w4a4")).graph
     assert formats_of(graph) == {
         "stem/normalize": (8, True),
         "stem/relu": (8, False),
@@ -41,7 +41,7 @@ def test_stem_and_head_follow_their_neighbours(tiny_space):
     for stem, head in [(0, 0), (0, 1), (1, 0), (2, 2)]:
         genome = np.zeros(len(tiny_space.choices), np.int16)
         genome[[first, last]] = stem, head
-        graph = tiny_space.graph(tiny_space.architecture(genome))
+        graph = tiny_space.subnet(genome).graph
         names = ["float32", "w8a8", "w8a8"]
         assert graph["stem/conv"].precision.name == names[stem]
         assert graph["head/linear"].precision.name == names[head]
@@ -51,7 +51,7 @@ def test_input_is_converted_once_for_branch_and_shortcut(tiny_space):
     genome = np.zeros(len(tiny_space.choices), np.int16)
     genome[tiny_space.gene["stage1/depth"]] = 1
     genome[tiny_space.gene["stage1/block2/format"]] = 1
-    graph = tiny_space.graph(tiny_space.architecture(genome))
+    graph = tiny_space.subnet(genome).graph
     (converted,) = [n for n in graph.nodes if isinstance(n, Quantize) and n.name.startswith("stage1/block2/input")]
     consumers_of = [node.name for node in graph.nodes if converted.name in node.inputs]
     assert consumers_of == ["stage1/block2/expand", "stage1/block2/add"]
@@ -74,7 +74,7 @@ def test_signature_ignores_names_and_weight_bits(tiny_space):
 
 def test_a_minifloat_rounds_what_is_multiplied_and_not_what_is_added(make_tiny_space):
     space = make_tiny_space(("e2m1",))
-    graph = space.graph(space.architecture(np.zeros(len(space.choices), np.int16)))
+    graph = space.subnet(np.zeros(len(space.choices), np.int16)).graph
     assert graph["stage1/block1/add"].inputs == ("stem/relu", "stage1/block1/project")
     for node in graph.nodes:
         if isinstance(node, Conv | Linear):
@@ -84,7 +84,7 @@ def test_a_minifloat_rounds_what_is_multiplied_and_not_what_is_added(make_tiny_s
 @pytest.mark.parametrize("suffix", ["", "-asymmetric"])
 def test_what_cannot_be_negative_has_no_bit_for_a_sign(suffix):
     space = SPACES.get("mobilenet-v3-digits")(formats=(f"w4a4{suffix}",))
-    graph = space.graph(space.architecture(np.zeros(len(space.choices), np.int16)))
+    graph = space.subnet(np.zeros(len(space.choices), np.int16)).graph
     found = {n.inputs[0]: n.format for n in graph.nodes if isinstance(n, Quantize)}
     behind_relu = [f"stage1/block1/{part}" for part in ("squeeze/pool", "squeeze/relu", "squeeze/gate", "squeeze/multiply")]
     behind_swish = [f"stage2/block1/{part}" for part in ("squeeze/pool", "squeeze/multiply", "relu1", "expand")]

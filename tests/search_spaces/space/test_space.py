@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces import SPACES, ActiveWhen, Architecture, Choice, InvalidInput, SearchSpace, Stage, TabularSpace, mobilenet
+from search_spaces import SPACES, ActiveWhen, Choice, InvalidInput, SearchSpace, Stage, TabularSpace, mobilenet
 
 
 def all_genomes(space: SearchSpace) -> np.ndarray:
@@ -34,11 +34,11 @@ def test_size_equals_brute_force(small):
 
 def test_genomes_are_equal_exactly_when_graphs_are(small):
     distinct = np.unique(small.canonicalize(all_genomes(small)), axis=0)
-    graphs = {small.graph(small.architecture(genome)) for genome in distinct}
+    graphs = {small.subnet(genome).graph for genome in distinct}
     assert len(graphs) == len(distinct)
     some = all_genomes(small)[::37]
     for genome, canonical in zip(some, small.canonicalize(some), strict=True):
-        assert small.graph(small.architecture(genome)) == small.graph(small.architecture(canonical))
+        assert small.subnet(genome).graph == small.subnet(canonical).graph
 
 
 @given(seed=st.integers(0, 2**32 - 1))
@@ -48,15 +48,15 @@ def test_canonical_genomes_stay_and_survive_json(seed):
     assert genomes.dtype == np.int16
     assert (space.canonicalize(genomes) == genomes).all()
     for genome in genomes:
-        architecture = Architecture.from_json(space.architecture(genome).to_json())
-        assert architecture == space.architecture(genome)
-        assert (space.genome(architecture) == genome).all()
+        subnet = space.subnet_from_json(space.subnet(genome).to_json())
+        assert subnet == space.subnet(genome)
+        assert (subnet.genome == genome).all()
 
 
 def test_id_is_stable_across_processes_and_versions():
     space = SPACES.get("mobilenet-digits")()
     zero = np.zeros(len(space.choices), np.int16)
-    assert space.architecture(zero).id == "e4d24af03f"
+    assert space.subnet(zero).id == "e4d24af03f"
 
 
 def test_digits_preset_is_large_and_cheap_to_measure():
@@ -77,7 +77,22 @@ def test_every_active_slot_arrives_exactly_once(small, rng):
     genomes = small.sample(50, rng)
     arrivals = np.array([[value is not None for value in factor(genomes)] for factor in small.chain])
     for i, genome in enumerate(genomes):
-        assert arrivals[:, i].sum() == len(small.graph(small.architecture(genome)).arrivals)
+        assert arrivals[:, i].sum() == len(small.subnet(genome).graph.arrivals)
+
+
+def test_the_digest_is_of_the_content():
+    def space(**changes):
+        stages = (Stage(depths=(1, 2), widths=(8, 16)),)
+        settings = {"input_shape": (1, 8, 8), "n_classes": 10, "stem_width": 8, "stages": stages, "kernels": (3, 5)}
+        return mobilenet("own", **(settings | {"expand_ratios": (1, 2)} | changes))
+
+    assert space().digest == space().digest
+    changes = ({"n_classes": 5}, {"input_shape": (1, 9, 8)}, {"kernels": (3, 7)}, {"formats": ("float32", "w8a8")})
+    changes += ({"expand_ratios": (1, 3)}, {"stem_width": 9}, {"stages": (Stage(depths=(2,), widths=(8, 16)),)})
+    assert len({space().digest, *(space(**change).digest for change in changes)}) == 1 + len(changes)
+    a, b = Choice("a", (1, 2)), Choice("b", (1, 2))
+    conditional = SearchSpace("s", [a, b], conditions={"b": ActiveWhen("a", (1,))})
+    assert len({SearchSpace("s", [a, b]).digest, SearchSpace("s", [b, a]).digest, conditional.digest}) == 3
 
 
 def test_bad_genomes_and_architectures_are_named(small):
@@ -87,18 +102,18 @@ def test_bad_genomes_and_architectures_are_named(small):
     zero[0, 0] = 5
     with pytest.raises(InvalidInput, match=r"gene 'stage1/depth' must be in 0..1, got 5 in row 0"):
         small.canonicalize(zero)
-    good = small.architecture(np.zeros(16, np.int16))
+    good = small.subnet(np.zeros(16, np.int16))
     with pytest.raises(InvalidInput, match="of space 'other', this is space 'small'"):
-        small.genome(Architecture("other", good.values))
+        small.subnet_from_json(good.to_json().replace("small", "other"))
     with pytest.raises(InvalidInput, match="lacks the choices"):
-        small.genome(Architecture("small", good.values[1:]))
+        small.subnet_of(dict(list(good.options.items())[1:]))
     with pytest.raises(InvalidInput, match=r"choice 'stage1/depth' must be one of \[1, 2\], got 9"):
-        small.genome(Architecture("small", (("stage1/depth", 9), *good.values[1:])))
+        small.subnet_of({**good.options, "stage1/depth": 9})
     with pytest.raises(InvalidInput, match=r"has no choice called \['colour'\]"):
-        small.genome(Architecture("small", (*good.values, ("colour", 1))))
+        small.subnet_of({**good.options, "colour": 1})
     for text in ("{", "[]", '{"space": "x"}'):
-        with pytest.raises(InvalidInput, match="an architecture is JSON of the form"):
-            Architecture.from_json(text)
+        with pytest.raises(InvalidInput, match="a subnet is JSON of the form"):
+            small.subnet_from_json(text)
 
 
 def test_space_refuses_unknown_and_nested_names():
@@ -110,7 +125,7 @@ def test_space_refuses_unknown_and_nested_names():
     with pytest.raises(InvalidInput, match="a condition must name a choice that always matters"):
         SearchSpace("s", [a, b, c], conditions={"b": ActiveWhen("a", (1,)), "c": ActiveWhen("b", (1,))})
     with pytest.raises(InvalidInput, match="choices only and no networks"):
-        TabularSpace([a]).graph(TabularSpace([a]).architecture(np.zeros(1, np.int16)))
+        _ = TabularSpace([a]).subnet(np.zeros(1, np.int16)).graph
 
 
 @pytest.mark.parametrize(

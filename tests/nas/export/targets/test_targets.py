@@ -35,7 +35,7 @@ NAMES = ("float32", "w8a8", "w4a4", "w8a8-asymmetric", "w5a6-tensor")
 def deployed(name, number_format, n=4, level="largest"):
     """A network with random weights and what onnxruntime makes of it."""
     space = SPACES.get(name)(formats=NAMES)
-    graph = space.graph(space.architecture(uniform_genome(space, level, number_format)))
+    graph = space.subnet(uniform_genome(space, level, number_format)).graph
     rng = np.random.default_rng(1)
     weights = random_weights(graph, rng)
     model = lower(graph, weights)

@@ -26,10 +26,10 @@ from search_spaces.space.baselines import baselines
 def exported(evaluator, genome, images):
     """What `check_parity` takes, without the file: graph, weights, images, the supernet's logits."""
     supernet, space = evaluator.supernet, evaluator.supernet.space
-    architecture = space.architecture(genome)
-    graph = space.graph(architecture)
+    subnet = space.subnet(genome)
+    graph = subnet.graph
     calibration = evaluator.calibrate(graph)
-    weights = supernet.extract(architecture, calibration)
+    weights = supernet.extract(subnet.graph, calibration)
     return graph, weights, images, predict(supernet, graph, calibration, torch.from_numpy(images)).numpy()
 
 
@@ -91,29 +91,29 @@ def damage(model, name, change):
 
 def test_export_writes_a_file_that_answers(evaluator, digits, tmp_path):
     space = evaluator.supernet.space
-    architecture = space.architecture(baselines(space)["w8a8 largest"])
-    parity = export_bundle(evaluator, digits, architecture, tmp_path / "out", seed=0, facts={"error_val": 1.0})
+    subnet = space.subnet(baselines(space)["w8a8 largest"])
+    parity = export_bundle(evaluator, digits, subnet, tmp_path / "out", seed=0, facts={"error_val": 1.0})
     written = ["README.md", "SHA256SUMS", "model.onnx", "parity.json", "predict.py", "samples.npz", "subnet.json"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == written
     assert json.loads((tmp_path / "out" / "parity.json").read_text())["agreement"] == parity["agreement"]
     subnet = json.loads((tmp_path / "out" / "subnet.json").read_text())
-    assert subnet["id"] == architecture.id
+    assert subnet["id"] == subnet.id
     assert subnet["measured"] == {"error_val": 1.0}
     assert subnet["input"]["shape"] == [1, 1, 8, 8]
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
     predictions = [session.run(None, {"images": image[None]})[0].argmax() for image in digits.x_test]
     error = 100 * np.mean(np.array(predictions) != digits.y_test)
-    genome = space.genome(architecture)
+    genome = subnet.genome
     assert error == pytest.approx(evaluator.errors(genome[None], "test")[0], abs=0.6)
     onnx.checker.check_model(str(tmp_path / "out" / "model.onnx"), full_check=True)
 
 
 def test_the_bundle_explains_and_runs_itself(evaluator, digits, tmp_path):
     space = evaluator.supernet.space
-    architecture = space.architecture(baselines(space)["w4a4 largest"])
+    subnet = space.subnet(baselines(space)["w4a4 largest"])
     facts = {"error_val": 5.0, "error_test": 10.0, "latency_ms": 0.5, "latency_spread": 0.01, "latency_ms@other": 2.0}
     device = {"backend": "onnxruntime", "version": "1", "threads": 1, "cpu": "some processor"}
-    export_bundle(evaluator, digits, architecture, tmp_path / "out", seed=0, facts={**facts, "device": device})
+    export_bundle(evaluator, digits, subnet, tmp_path / "out", seed=0, facts={**facts, "device": device})
     text = (tmp_path / "out" / "README.md").read_text()
     assert "- test: 10.00 % (95 % interval 7.31 to 13.53)" in text  # Wilson, 36 of 360
     assert (
@@ -147,16 +147,14 @@ def test_the_bundle_explains_and_runs_itself(evaluator, digits, tmp_path):
 
 def test_failed_parity_leaves_nothing(evaluator, digits, tmp_path, monkeypatch):
     space = evaluator.supernet.space
-    architecture = space.architecture(baselines(space)["w8a8 middle"])
+    subnet = space.subnet(baselines(space)["w8a8 middle"])
 
     def broken(graph, weights, **settings):
         return damage(lower(graph, weights, **settings), "head/linear/weight/integers", lambda w: -w)
 
     monkeypatch.setattr(bundle, "lower", broken)
-    with pytest.raises(
-        ParityFailed, match=rf"subnet {architecture.id} is not exported: the logits differ .* choose another"
-    ):
-        export_bundle(evaluator, digits, architecture, tmp_path / "out", seed=0)
+    with pytest.raises(ParityFailed, match=rf"subnet {subnet.id} is not exported: the logits differ .* choose another"):
+        export_bundle(evaluator, digits, subnet, tmp_path / "out", seed=0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -206,12 +204,12 @@ def test_integer_blocks_on_float_kernels_are_found(evaluator, digits):
 
 def test_export_never_overwrites(evaluator, digits, tmp_path):
     space = evaluator.supernet.space
-    architecture = space.architecture(baselines(space)["float32 smallest"])
+    subnet = space.subnet(baselines(space)["float32 smallest"])
     (tmp_path / "mine.txt").write_text("keep me")
     with pytest.raises(InvalidInput, match="exists already and is not empty; choose another folder"):
-        export_bundle(evaluator, digits, architecture, tmp_path, seed=0)
+        export_bundle(evaluator, digits, subnet, tmp_path, seed=0)
     with pytest.raises(InvalidInput, match="exists already"):
-        export_bundle(evaluator, digits, architecture, tmp_path / "mine.txt", seed=0)
+        export_bundle(evaluator, digits, subnet, tmp_path / "mine.txt", seed=0)
     with pytest.raises(InvalidInput, match="cannot write to"):
-        export_bundle(evaluator, digits, architecture, tmp_path / "mine.txt" / "x", seed=0)
+        export_bundle(evaluator, digits, subnet, tmp_path / "mine.txt" / "x", seed=0)
     assert (tmp_path / "mine.txt").read_text() == "keep me"
