@@ -1,12 +1,14 @@
 """Model card of an exported model, in Markdown, and a program of a few lines that runs it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from scipy.stats import binomtest
 
 from nas.data.dataset import Dataset
 from nas.export.verification.parity import N_REFERENCE_IMAGES, Parity
+from nas.objectives.columns import LATENCY, Column
 from search_spaces.graph.graph import Graph
 from search_spaces.lowering import is_int4
 from search_spaces.operators.conv import Conv
@@ -159,10 +161,11 @@ def _latencies(measured: Mapping[str, Any]) -> list[str]:
     found = []
     if (ms := measured.get("file_latency_ms")) is not None:
         found.append(f"- {ms:.4f} ms, spread {100 * measured['file_latency_spread']:.1f} %: this file, {own}")
-    for name in (key for key in measured if key.split("@")[0] == "latency_ms"):
-        where = name.partition("@")[2] or own
-        spread = measured.get(name.replace("latency_ms", "latency_spread"), 0.0)
-        found.append(f"- {measured[name]:.4f} ms, spread {100 * spread:.1f} %: the search measured, {where}")
+    for column in (Column.from_name(key) for key in measured):
+        if replace(column, device="") != LATENCY:
+            continue
+        where, spread = column.device or own, measured.get(column.spread.name, 0.0)
+        found.append(f"- {measured[column.name]:.4f} ms, spread {100 * spread:.1f} %: the search measured, {where}")
     return found or ["- latency not measured"]
 
 

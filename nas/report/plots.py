@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from latency_tables.table.table import LatencyTable
+from nas.objectives.columns import ERROR, LATENCY, Column
 
 TICKS = (1, 1.5, 2, 3, 5, 7)  # of each decade
-AXES = {"latency_ms": "measured latency (ms)", "size_bytes": "packed weights (bytes)"}
+AXES = (LATENCY, Column("size_bytes"))
 
 
 def front_png(front: pd.DataFrame, measured: pd.DataFrame, baselines: pd.DataFrame, title: str) -> bytes:
@@ -31,14 +32,15 @@ def front_png(front: pd.DataFrame, measured: pd.DataFrame, baselines: pd.DataFra
         A PNG.
     """
     figure, panels = plt.subplots(1, len(AXES), figsize=(12, 5), layout="constrained")
-    for panel, (column, label) in zip(panels, AXES.items(), strict=True):
+    for panel, axis in zip(panels, AXES, strict=True):
+        column = axis.name
         panel.scatter(measured[column], measured["error_val"], s=14, color="0.7", label="timed")
         kinds = baselines.groupby(baselines["baseline"].str.split().str[0], sort=False)
         for i, (precision, group) in enumerate(kinds):
             line = group.sort_values(column)
             panel.plot(line[column], line["error_val"], f"C{i}x:", label=f"uniform {precision}")
         panel.scatter(front[column], front["error_val"], s=26, color="black", label="front", zorder=3)
-        panel.set(xlabel=label, ylabel="validation error (%)", xscale="log")
+        panel.set(xlabel=_title(axis), ylabel=_title(ERROR), xscale="log")
         panel.xaxis.set_major_locator(LogLocator(subs=TICKS))
         panel.xaxis.set_minor_locator(NullLocator())
         panel.xaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
@@ -65,6 +67,10 @@ def table_png(table: LatencyTable, title: str) -> bytes:
     panel.set(xlabel="measured (ms)", ylabel="predicted (ms); dotted: 10 % off")
     panel.set_title(title, fontsize="small", wrap=True)
     return _png(figure)
+
+
+def _title(column: Column) -> str:
+    return f"{column.label} ({column.quantity.unit})"
 
 
 def _png(figure: Figure) -> bytes:

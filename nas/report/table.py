@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -11,15 +12,16 @@ from rich.table import Table
 
 from latency_tables.table.table import LatencyTable
 from nas.events.progress import terminal
+from nas.objectives.columns import ERROR, LATENCY, TEST_ERROR, Column, number_columns
 
 WORTH_TELLING = 10.0  # percent of disturbed timings
-SHOWN = {
-    "error_val": ("val %", "{:.2f}"),
-    "error_test": ("test %", "{:.2f}"),
-    "latency_ms": ("ms", "{:.4f}"),
-    "latency_spread": ("spread", "{:.1%}"),
-    "latency_ms_predicted": ("pred. ms", "{:.4f}"),
-    "size_bytes": ("packed B", "{:,.0f}"),
+SHOWN = {  # of what is printed: heading and form
+    ERROR: ("val %", "{:.2f}"),
+    TEST_ERROR: ("test %", "{:.2f}"),
+    LATENCY: ("ms", "{:.4f}"),
+    LATENCY.spread: ("spread", "{:.1%}"),
+    LATENCY.predicted: ("pred. ms", "{:.4f}"),
+    Column("size_bytes"): ("packed B", "{:,.0f}"),
 }
 
 
@@ -38,9 +40,9 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, rows: pd.DataFrame
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("id", no_wrap=True)
     table.add_column("formats", min_width=13)
-    further = [str(name) for name in front if str(name).startswith("latency_ms@")]
-    shown = {name: title for name, title in SHOWN.items() if name in front}
-    shown |= {name: (name.replace("latency_ms@", "ms@"), "{:.4f}") for name in further}
+    shown = {column.name: title for column, title in SHOWN.items() if column.name in front}
+    further = [column for column in number_columns(front) if column.device and replace(column, device="") == LATENCY]
+    shown |= {column.name: (f"ms@{column.device}", "{:.4f}") for column in further}
     for title, _ in shown.values():
         table.add_column(title, justify="right", no_wrap="@" not in title)
     if "beaten" in rows:

@@ -13,10 +13,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
 from nas.archive.storage import without_password
+from nas.objectives.columns import ERROR, Column, number_columns
 from nas.report.table import gains, validation_summary
-from nas.run.measurements import measured_networks
 from nas.run.pipeline import Pipeline
-from nas.search.columns import numbers
+from nas.search.measurements import Measurements
 from nas.search.pareto import hypervolume
 from nas.training.checkpoint import load_tensors
 from predictors import assess
@@ -25,17 +25,6 @@ from search_spaces.graph.graph import Graph
 from search_spaces.operators.conv import Conv
 from search_spaces.space.space import Genomes
 
-LABELS = {  # of a column of numbers: label, unit, decimals
-    "error_val": ("validation error", "%", 2),
-    "error_test": ("test error", "%", 2),
-    "latency_ms": ("latency", "ms", 4),
-    "latency_spread": ("spread of the latency", "%", 1),
-    "latency_ms_predicted": ("predicted latency", "ms", 4),
-    "size_bytes": ("packed weights", "bytes", 0),
-    "macs": ("multiply-accumulates", "", 0),
-    "estimated_ms": ("modelled latency", "ms", 4),
-    "estimated_mj": ("modelled energy", "mJ", 4),
-}
 N_IMPORTANT = 20  # choices that are shown
 INACTIVE = "inactive"
 
@@ -51,23 +40,21 @@ def report_content(pipeline: Pipeline) -> dict[str, Any]:
     """
     run, config, space = pipeline.run, pipeline.experiment, pipeline.space
     front, uniform = run.front(), run.baselines()
-    networks, genomes = measured_networks(pipeline), pipeline.errors.genomes()
-    objectives, columns = run.objectives, numbers(networks)
+    measured = pipeline.measurements()
+    objectives, columns, errors = run.objectives, number_columns(measured.values_frame()), measured[ERROR]
     return {
         "title": f"{config.name}: networks for {pipeline.latency.device.name}",
         "folder": shlex.quote(str(run.path)),
-        "columns": [{"name": name, **_label(name)} for name in columns],
-        "limits": list(
-            dict.fromkeys([*objectives, *(n for n in ("error_val", "latency_ms", "size_bytes") if n in columns)])
-        ),
+        "columns": [{"name": column.name, **_label(column)} for column in columns],
+        "limits": list(dict.fromkeys([*objectives, "error_val", "latency_ms", "size_bytes"])),
         "x": next((name for name in objectives if name != "error_val"), "latency_ms"),
-        "networks": _networks(space, networks, genomes, front, uniform),
+        "networks": _networks(measured, columns, front, uniform),
         "gains": gains(front, uniform),
         "latency": _latencies(pipeline),
-        "predictor": _predictor(space, genomes, networks["error_val"].to_numpy(float)),
+        "predictor": _predictor(space, measured.genomes, errors),
         "training": load_tensors(run.supernet)[1]["records"],
-        "importances": importances(space, genomes, networks["error_val"].to_numpy(float)),
-        "hypervolume": _hypervolume(networks, objectives),
+        "importances": importances(space, measured.genomes, errors),
+        "hypervolume": _hypervolume(measured, objectives),
         "configuration": _shown(pipeline),
     }
 
@@ -78,32 +65,29 @@ def _shown(pipeline: Pipeline) -> str:
     return text.replace(url, without_password(url)) if url else text
 
 
-def _label(column: str) -> dict[str, Any]:
-    name, _, device = column.partition("@")
-    label, unit, digits = LABELS[name]
-    return {"label": f"{label} on {device}" if device else label, "unit": unit, "digits": digits}
+def _label(column: Column) -> dict[str, Any]:
+    if column.is_spread:
+        return {"label": column.label, "unit": "%", "digits": 1}
+    return {"label": column.label, "unit": column.quantity.unit, "digits": column.quantity.digits}
 
 
 def _networks(
-    space: SearchSpace, networks: pd.DataFrame, genomes: Genomes, front: pd.DataFrame, uniform: pd.DataFrame
+    measured: Measurements, columns: Sequence[Column], front: pd.DataFrame, uniform: pd.DataFrame
 ) -> list[dict[str, Any]]:
-    tied, named = (
-        dict(zip(front["id"], front["tied"], strict=True)),
-        dict(zip(uniform["id"], uniform["baseline"], strict=True)),
-    )
-    columns = numbers(networks)
+    tied = dict(zip(front["id"], front["tied"], strict=True))
+    named = dict(zip(uniform["id"], uniform["baseline"], strict=True))
+    percent = {column: 100 if column.is_spread else 1 for column in columns}
     rows = []
-    for genome, row in zip(genomes, networks.to_dict("records"), strict=True):
-        name = row["id"]
-        layers = [layer for layer, members in (("front", tied), ("baseline", named)) if name in members]
+    for i, subnet in enumerate(measured.subnets):
+        layers = [layer for layer, members in (("front", tied), ("baseline", named)) if subnet.id in members]
         rows.append(
             {
-                "id": name,
+                "id": subnet.id,
                 "layers": layers or ["measured"],
-                "baseline": named.get(name),
-                "tied": bool(tied.get(name, False)),
-                "values": {name: float(row[name]) * (100 if "spread" in name else 1) for name in columns},
-                "blocks": describe_blocks(space.subnet(genome).graph),
+                "baseline": named.get(subnet.id),
+                "tied": bool(tied.get(subnet.id, False)),
+                "values": {column.name: percent[column] * float(measured[column][i]) for column in columns},
+                "blocks": describe_blocks(subnet.graph),
             }
         )
     return rows
@@ -136,7 +120,7 @@ def _latencies(pipeline: Pipeline) -> list[dict[str, Any]]:
             "verdict": validation_summary(table),
             "held_out": table.report.held_out,
             "column": latencies.name,
-            "predicted": latencies.name.replace("latency_ms", "latency_ms_predicted"),
+            "predicted": latencies.column.predicted.name,
         }
         for latencies, table in zip(pipeline.latencies, pipeline.tables(), strict=True)
     ]
@@ -184,12 +168,13 @@ def importances(space: SearchSpace, genomes: Genomes, errors: np.ndarray) -> dic
     return {"words": words, "names": [name for name, _ in top], "values": [value for _, value in top]}
 
 
-def _hypervolume(networks: pd.DataFrame, objectives: Sequence[str]) -> dict[str, Any]:
+def _hypervolume(measured: Measurements, objectives: Sequence[str]) -> dict[str, Any]:
     """Return the hypervolume after every measurement; a latency counts as predicted, since few were timed."""
-    names = [name.replace("latency_ms", "latency_ms_predicted") for name in objectives]
-    values = networks[names].to_numpy(float)
+    columns = [Column.from_name(name) for name in objectives]
+    columns = [column.predicted if column.predicted in measured else column for column in columns]
+    values = np.column_stack([measured[column] for column in columns])
     width = np.ptp(values, axis=0)
     scaled = (values - values.min(axis=0)) / np.where(width > 0, width, 1)
-    volumes = [hypervolume(scaled[: n + 1], np.full(len(names), 1.1)) for n in range(len(scaled))]
-    words = f"By {', '.join(_label(name)['label'] for name in names)}."
+    volumes = [hypervolume(scaled[: n + 1], np.full(len(columns), 1.1)) for n in range(len(scaled))]
+    words = f"By {', '.join(column.label for column in columns)}."
     return {"words": words, "values": [volume / volumes[-1] for volume in volumes]}

@@ -13,12 +13,13 @@ from typing import Any
 from latency_tables.analytical import Accelerator
 from latency_tables.device import Device
 from nas.events.renamed import renamed_experiment, renamed_keys
+from nas.objectives.columns import METRICS
 from nas.run.yaml import build, override, read_yaml
 from nas.training.schedule import Schedule
 from search_spaces.errors import InvalidInput
 
-OBJECTIVES = ("error", "latency_ms", "size_bytes", "macs", "estimated_ms", "estimated_mj")
-ESTIMATED = OBJECTIVES[4:]
+OBJECTIVES = tuple(METRICS)
+ESTIMATED = tuple(name for name, metric in METRICS.items() if metric.is_estimated)
 OTHER_DEVICE = "latency_ms@"  # followed by the name of one of `more_devices`
 
 

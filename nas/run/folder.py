@@ -19,11 +19,11 @@ from nas.archive.storage import sqlite_url
 from nas.events import distributed
 from nas.events.files import write_atomically
 from nas.events.renamed import COLUMNS, renamed_columns
+from nas.objectives.columns import NEEDED, Column, numbers, select
 from nas.objectives.table_files import read_table
 from nas.report.query import Scores
 from nas.run.experiment import Experiment
 from nas.run.yaml import override
-from nas.search.columns import NUMBERS, numbers, select
 from search_spaces.errors import InvalidInput
 
 VERSIONED = ("hwnas", "torch", "numpy", "pymoo", "optuna", "onnx", "onnxruntime", "scikit-learn")
@@ -162,7 +162,7 @@ class RunFolder:
     @property
     def objectives(self) -> list[str]:
         """Columns of the front that the search minimised."""
-        return ["error_val" if name == "error" else name for name in self.experiment.search.objectives]
+        return [Column.of_objective(name).name for name in self.experiment.search.objectives]
 
     def table_path(self, device: str) -> Path:
         """Return where the latency table of a device lies."""
@@ -236,9 +236,8 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise InvalidInput(f"'{path}' is damaged ({' '.join(str(error).split())}); {remedy}") from error
         needed = ["id", "baseline"] if path.name == "baselines.csv" else ["id"]
-        broken = [
-            name for name in NUMBERS if name not in table or table[name].dtype.kind not in "if" or table[name].isna().any()
-        ]
+        names = [column.name for column in NEEDED]
+        broken = [n for n in names if n not in table or table[n].dtype.kind not in "if" or table[n].isna().any()]
         broken += [name for name in needed if name not in table or table[name].isna().any()]
         if broken or not text.endswith("\n"):
             raise InvalidInput(f"'{path}' is damaged: it is cut off, or {broken} are not whole; {remedy}")

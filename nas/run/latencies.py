@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from latency_tables.remote.bundle import measured_device, measured_names
 from latency_tables.table.table import LatencyTable
 from latency_tables.timing.measurement import Measurement
 from nas.archive.archive import Archive
+from nas.objectives.columns import LATENCY, Column
 from nas.run.tables import DeviceTable
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInput
 from search_spaces.graph.graph import Graph
 from search_spaces.space.space import Genomes
 
-COLUMNS = ("latency_ms", "latency_spread")
+STORED = {"latency_ms": LATENCY, "latency_spread": LATENCY.spread}  # names of what the archive keeps
 
 
 class Latencies:
@@ -27,23 +29,23 @@ class Latencies:
     Args:
         device: The device and its table.
         open_archive: From name of a study, names of its values and identity to an archive.
-        suffix: What is added to the names of columns: nothing for the first device of a run, otherwise `@NAME`.
+        further: Name of a further device of the run; empty for its first.
     """
 
     def __init__(
         self,
         device: DeviceTable,
         open_archive: Callable[[str, tuple[str, ...], Mapping[str, str]], Archive],
-        suffix: str,
+        further: str,
     ) -> None:
         self.device = device
-        self.suffix = suffix
+        self.column = replace(LATENCY, device=further)
         self._open_archive = open_archive
 
     @property
     def name(self) -> str:
         """Name of the latency as an objective."""
-        return f"latency_ms{self.suffix}"
+        return self.column.name
 
     def predicted(self) -> FactorTable:
         """Return the table of predictions.
@@ -53,7 +55,7 @@ class Latencies:
         """
         return self.device.read().factor_table(self.device.space)
 
-    def time(self, genomes: Genomes, heading: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def time(self, genomes: Genomes, heading: Mapping[str, Any]) -> dict[Column, np.ndarray]:
         """Return measured latency and spread of networks by column; what was not timed yet is timed and kept.
 
         Args:
@@ -71,10 +73,11 @@ class Latencies:
             self._keep(due, list(self.device.time_here(graphs, self.device.read(), dict(heading)).values()))
         return self.known(genomes)
 
-    def known(self, genomes: Genomes) -> dict[str, np.ndarray]:
+    def known(self, genomes: Genomes) -> dict[Column, np.ndarray]:
         """Return measured latency and spread of networks by column, as `time` does, but NaN where none was measured."""
-        found = [values or dict.fromkeys(COLUMNS, np.nan) for values in self._archive.lookup(genomes)]
-        return {f"{name}{self.suffix}": np.array([values[name] for values in found]) for name in COLUMNS}
+        found = [values or dict.fromkeys(STORED, np.nan) for values in self._archive.lookup(genomes)]
+        device = self.column.device
+        return {replace(column, device=device): np.array([row[name] for row in found]) for name, column in STORED.items()}
 
     def due_in(self, genomes: Genomes, file: Path) -> list[Genomes]:
         """Return those of the networks that were not timed yet and that a result holds, in order."""
@@ -105,7 +108,7 @@ class Latencies:
     @cached_property
     def _archive(self) -> Archive:
         fingerprint = json.dumps(dict(self.device.read().fingerprint), sort_keys=True)
-        return self._open_archive(f"latency {self.device.device.name}", COLUMNS, {"device": fingerprint})
+        return self._open_archive(f"latency {self.device.device.name}", tuple(STORED), {"device": fingerprint})
 
     def _due(self, genomes: Genomes) -> list[Genomes]:
         return [genome for genome, values in zip(genomes, self._archive.lookup(genomes), strict=True) if values is None]

@@ -1,36 +1,16 @@
-"""Everything that a run has measured, as one table; and what another device's latency table makes of it."""
+"""Another device's latency table on everything that a run has measured."""
 
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from latency_tables.table.table import LatencyTable
+from nas.objectives.columns import ERROR, LATENCY
 from nas.objectives.table_files import read_table
 from nas.report.query import Scores
 from nas.run.pipeline import Pipeline
 from nas.run.tables import tables_folder
-from nas.search.front import describe_networks, named, rows_of_baselines
-from nas.search.pareto import non_dominated
+from nas.search.measurements import Measurements
 from search_spaces.errors import InvalidInput
-from search_spaces.space.space import Genomes
-
-
-def measured_networks(pipeline: Pipeline) -> pd.DataFrame:
-    """Return every network whose error was measured, in the order of measurement.
-
-    Returns:
-        The columns of `front.csv` but `tied`; NaN where a test error or a latency was not measured.
-
-    Raises:
-        InvalidInput: If nothing was measured.
-    """
-    genomes = _genomes(pipeline)
-    columns: dict[str, np.ndarray] = {"error_test": _test_errors(pipeline, genomes)}
-    for latencies in pipeline.latencies:
-        columns |= latencies.known(genomes)
-    return describe_networks(pipeline.space, genomes, pipeline.errors.frame()["error"].to_numpy(), columns, pipeline.costs())
 
 
 def rescored(pipeline: Pipeline, table: LatencyTable) -> Scores:
@@ -47,17 +27,16 @@ def rescored(pipeline: Pipeline, table: LatencyTable) -> Scores:
     Raises:
         InvalidInput: If the table is of another space, or nothing was measured.
     """
-    genomes = _genomes(pipeline)
-    static = pipeline.static_costs()
-    costs = {**static, "latency_ms": table.factor_table(pipeline.space)}
-    errors = pipeline.errors.frame()["error"].to_numpy()
-    networks = describe_networks(pipeline.space, genomes, errors, {}, costs).drop(columns="error_test")
-    names = ["error_val", "latency_ms_predicted"]
-    names += [name for name in pipeline.experiment.search.objectives if name in static]
-    front = networks[non_dominated(networks[names].to_numpy(float))].sort_values([*names, "id"], ignore_index=True)
-    return Scores(
-        front, named(networks, rows_of_baselines(pipeline.space, genomes)), names, table, asdict(pipeline.experiment.data)
-    )
+    measured, static = pipeline.measurements(), pipeline.static_costs()
+    exact = [column for column in measured.values if column.name in static]
+    values = {ERROR: measured[ERROR], LATENCY.predicted: table.factor_table(pipeline.space)(measured.genomes)}
+    rescored = Measurements(pipeline.space, measured.genomes, values | {column: measured[column] for column in exact})
+    objectives = [ERROR, LATENCY.predicted]
+    objectives += [column for column in exact if column.name in pipeline.experiment.search.objectives]
+    rows, _ = rescored.front(objectives)
+    names = [column.name for column in objectives]
+    data = asdict(pipeline.experiment.data)
+    return Scores(rescored.take(rows).frame(), rescored.baselines_frame(), names, table, data)
 
 
 def find_table(pipeline: Pipeline, device: str) -> LatencyTable:
@@ -80,17 +59,3 @@ def find_table(pipeline: Pipeline, device: str) -> LatencyTable:
     raise InvalidInput(
         f"there is no latency table '{device}'; known for this space: {', '.join(known) or 'none'}, or a file"
     )
-
-
-def _genomes(pipeline: Pipeline) -> Genomes:
-    genomes = pipeline.errors.genomes()
-    if not len(genomes):
-        path = pipeline.run.path
-        raise InvalidInput(f"'{path}' has measured no networks yet; measure some with `hwnas search {path}`")
-    return genomes
-
-
-def _test_errors(pipeline: Pipeline, genomes: Genomes) -> np.ndarray:
-    """Return the measured test errors, NaN where there is none; shape `(n,)`."""
-    found = pipeline.test_errors.lookup(genomes)
-    return np.array([np.nan if values is None else values["error_test"] for values in found])

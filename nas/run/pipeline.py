@@ -16,21 +16,23 @@ from nas.archive.storage import drop_study
 from nas.data.dataset import Dataset, read_in_words
 from nas.data.load import expanded, load_dataset
 from nas.events import distributed
-from nas.events.files import file_digest, write_atomically
-from nas.events.progress import Update, console, progress_bar, working
+from nas.events.files import file_digest
+from nas.events.progress import console, progress_bar, working
 from nas.export.bundle import check_folder, export_bundle
+from nas.objectives.columns import ERROR, TEST_ERROR, Column
 from nas.objectives.evaluator import Evaluator
 from nas.objectives.table_files import read_table
-from nas.report.plots import front_png
-from nas.report.table import describe, print_validation
+from nas.report.table import print_validation
 from nas.run.folder import RunFolder
 from nas.run.latencies import Latencies, import_results
 from nas.run.provenance import provenance, recorded
 from nas.run.stages.finetune import finetune
+from nas.run.stages.front import write_front
+from nas.run.stages.search import search_cheap
 from nas.run.tables import DeviceTable
-from nas.search.evolution.evolve import Objective, evolve, lower_bound, upper_bound
+from nas.search.evolution.evolve import Objective, lower_bound, upper_bound
 from nas.search.feasibility import check_feasible
-from nas.search.front import measured_front
+from nas.search.measurements import Measurements
 from nas.search.state import Measure
 from nas.search.study import SearchResult, search
 from nas.supernet.supernet import Supernet
@@ -39,7 +41,7 @@ from nas.training.tensorboard import tensorboard_log
 from nas.training.trainer import check_identity, init_from, load_supernet, train
 from search_spaces import SPACES, InvalidInput, SearchSpace, Subnet, cost_table
 from search_spaces.costs import FactorTable
-from search_spaces.space.baselines import baselines, formats
+from search_spaces.space.baselines import formats
 from search_spaces.space.space import Genomes
 
 
@@ -77,7 +79,7 @@ class Pipeline:
         for i, device in enumerate((config.device, *config.more_devices)):
             path = self.run.table_path(device.name)
             table = DeviceTable(self.space, device, config.table, path, config.seed, str(self.run.path))
-            made.append(Latencies(table, self._archive, f"@{device.name}" if i else ""))
+            made.append(Latencies(table, self._archive, device.name if i else ""))
         return tuple(made)
 
     @property
@@ -200,8 +202,9 @@ class Pipeline:
                     progress=update,
                 )
             else:
-                self._search_cheap(cheap, constraints, evaluator, rng, update)
-        self._write_front(exact, evaluator)
+                genomes = search_cheap(self.space, cheap, constraints, config.n_measurements, rng)
+                self.errors.measure_missing(genomes, evaluator.measure, update)
+        self._write_front(evaluator)
         return result
 
     def export(self, subnet_id: str, folder: Path, **options: Any) -> dict[str, Any]:
@@ -330,24 +333,6 @@ class Pipeline:
         self._trained_tensors()  # a supernet that is not whole is named, not taken for another one
         return {"supernet": file_digest(self.run.supernet), "n_calibration": str(self.experiment.search.n_calibration)}
 
-    def _search_cheap(
-        self,
-        cheap: Mapping[str, Objective],
-        constraints: dict[str, Objective],
-        evaluator: Evaluator,
-        rng: np.random.Generator,
-        progress: Update,
-    ) -> None:
-        """Search without the error as an objective: nothing is predicted; the error is measured to be told.
-
-        Of a front with more networks than may be measured, as many are taken, evenly along its first objective.
-        """
-        genomes = evolve(self.space, cheap, constraints, population=100, generations=100, rng=rng).genomes
-        n = min(len(genomes), self.experiment.search.n_measurements)
-        genomes = genomes[np.linspace(0, len(genomes) - 1, n).round().astype(int)]
-        genomes = np.concatenate([genomes, np.array(list(baselines(self.space).values()))])
-        self.errors.measure_missing(genomes, evaluator.measure, progress)
-
     def _find(self, subnet_id: str) -> Subnet:
         for subnet in self.space.subnets(self.errors.genomes()):
             if subnet.id == subnet_id:
@@ -355,30 +340,32 @@ class Pipeline:
         path = self.run.path
         raise InvalidInput(f"'{path}' has measured no subnet '{subnet_id}'; `hwnas front {path}` lists those of the front")
 
-    def _write_front(self, exact: Mapping[str, Objective], evaluator: Evaluator) -> None:
-        config = self.experiment.search
-        heading = {"supernet": self._weights_and_calibration["supernet"]}
+    def measurements(self) -> Measurements:
+        """Return every network whose error was measured, in the order of measurement; NaN where the rest was not.
 
-        def measure_latency(genomes: Genomes) -> dict[str, np.ndarray]:
-            columns: dict[str, np.ndarray] = {}
-            for latencies in self.latencies:
-                columns |= latencies.time(genomes, heading)
-            return columns
+        Raises:
+            InvalidInput: If nothing was measured.
+        """
+        genomes = self.errors.genomes()
+        if not len(genomes):
+            path = self.run.path
+            raise InvalidInput(f"'{path}' has measured no networks yet; measure some with `hwnas search {path}`")
+        tested = [np.nan if found is None else found["error_test"] for found in self.test_errors.lookup(genomes)]
+        values: dict[Column, np.ndarray] = {ERROR: self.errors.frame()["error"].to_numpy(), TEST_ERROR: np.array(tested)}
+        for latencies in self.latencies:
+            values |= latencies.known(genomes)
+        values |= {each.column.predicted: each.predicted()(genomes) for each in self.latencies}
+        values |= {Column.from_name(name): cost(genomes) for name, cost in self.static_costs().items()}
+        return Measurements(self.space, genomes, values)
 
-        networks, front, uniform = measured_front(
-            self.space,
-            self.errors,
-            exact,
-            config.objectives,
-            config.max,
-            config.min,
-            noise=config.noise,
-            measure_latency=measure_latency,
+    def _write_front(self, evaluator: Evaluator) -> None:
+        write_front(
+            self.run,
+            self.measurements(),
+            self.latencies,
+            heading={"supernet": self._weights_and_calibration["supernet"]},
             measure_test_error=lambda genomes: self._measure_test_errors(genomes, evaluator),
         )
-        picture = front_png(front, networks, uniform, f"{self.experiment.name}: {describe(self.latency.read())}")
-        write_atomically(self.run.front_png, picture)
-        self.run.write_front(front, uniform)
 
     @cached_property
     def errors(self) -> Archive:

@@ -1,4 +1,4 @@
-"""The measured front: of what a search has found, the networks that no other beats by measured values."""
+"""The measured front of a run: networks near the front are timed, those on it tested, and only measured values decide."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -6,136 +6,61 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nas.archive.archive import Archive
-from nas.search.evolution.evolve import Objective
-from nas.search.pareto import columns, layers, non_dominated, tied
-from search_spaces import InvalidInput, SearchSpace
-from search_spaces.space.baselines import baselines
+from nas.objectives.columns import TEST_ERROR, Column
+from nas.search.measurements import Measurements
+from nas.search.pareto import layers
+from search_spaces.errors import InvalidInput
 from search_spaces.space.space import Genomes
 
 N_LAYERS = 2  # fronts by predicted latency whose networks are timed: a near miss may prove better than it was predicted
 
 
-def measured_front(
-    space: SearchSpace,
-    errors: Archive,
-    exact: Mapping[str, Objective],
-    objectives: Sequence[str],
-    upper: Mapping[str, float],
-    lower: Mapping[str, float],
+def measure_front(
+    known: Measurements,
+    objectives: Sequence[Column],
+    upper: Mapping[Column, float],
+    lower: Mapping[Column, float],
     *,
-    noise: float = 0.0,
-    measure_latency: Callable[[Genomes], dict[str, NDArray[np.float64]]],
+    tolerance: Mapping[str, float],
+    measure_latency: Callable[[Genomes], Mapping[Column, NDArray[np.float64]]],
     measure_test_error: Callable[[Genomes], NDArray[np.float64]],
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Time the networks near the front, then keep those that no other beats by measured values.
+) -> tuple[Measurements, pd.DataFrame, pd.DataFrame]:
+    """Time the networks near the front, and make the front of their measured values.
 
     Args:
-        space: Their space.
-        errors: Archive of the networks whose error was measured.
-        exact: Costs by table; `latency_ms` among them is the prediction.
-        objectives: Names of what is minimised, `error` or names of `exact`.
-        upper: Upper bounds by name.
-        lower: Lower bounds by name.
-        noise: Points of error that mean nothing: column `tied` marks networks that another one would beat if errors moved by
-            so much and latencies by their spread.
-        measure_latency: From genomes `(n, g)` to columns of shape `(n,)`, `latency_ms` among them.
+        known: The networks whose error was measured, with their exact costs and predicted latencies.
+        objectives: Measured columns that are minimised.
+        upper: Upper bounds by measured column.
+        lower: Lower bounds by measured column.
+        tolerance: See `Measurements.front`.
+        measure_latency: From genomes `(n, g)` to columns of shape `(n,)`.
         measure_test_error: From genomes `(n, g)` to percent, shape `(n,)`.
 
     Returns:
-        All timed networks, the front, and the baselines: a row for each network with id, numbers and choices.
+        All timed networks; the front and the baselines as tables.
 
     Raises:
         InvalidInput: If no measured network satisfies the constraints.
     """
-    genomes = errors.genomes()
-    known = {"error": errors.frame()["error"].to_numpy(), **{n: function(genomes) for n, function in exact.items()}}
-    feasible = satisfies(known, upper, lower)
+    feasible = known.satisfying(_predicted(known, upper), _predicted(known, lower))
     near = np.flatnonzero(feasible)
-    near = near[layers(columns({name: known[name][near] for name in objectives}), N_LAYERS)]
-    seeds = rows_of_baselines(space, genomes)
-    timed = np.unique([*near, *seeds.values()])
-    networks = describe_networks(space, genomes[timed], known["error"][timed], measure_latency(genomes[timed]), exact)
+    values = np.column_stack([known[column][near] for column in _predicted(known, dict.fromkeys(objectives, 0.0))])
+    timed = np.unique([*near[layers(values, N_LAYERS)], *known.baselines().values()])
+    found = known.take(timed)
+    found = found.including(measure_latency(found.genomes))
 
-    names = ["error_val" if name == "error" else name for name in objectives]
-    kept = np.flatnonzero(feasible[timed] & satisfies(networks, upper, lower))
-    if not len(kept):
-        constraints = {**{f"max {n}": v for n, v in upper.items()}, **{f"min {n}": v for n, v in lower.items()}}
-        raise InvalidInput(
-            f"no measured network satisfies the constraints {constraints}; relax one or measure more networks"
-        )
-    values = networks.iloc[kept][names].to_numpy(float)
-    best = kept[non_dominated(values)]
-    margins = np.column_stack([_margin(networks.iloc[kept], name, noise) for name in names])
-    networks.loc[kept, "tied"] = tied(values, values, margins)
-    of_seed = [int(np.searchsorted(timed, row)) for row in seeds.values()]
-    shown = np.unique([*best, *of_seed])
-    networks.loc[shown, "error_test"] = measure_test_error(genomes[timed][shown])
-
-    front = networks.iloc[best].sort_values([*names, "id"], ignore_index=True)
-    front["tied"] = front["tied"].astype(bool)
-    return networks, front, named(networks.drop(columns="tied"), dict(zip(seeds, of_seed, strict=True)))
+    kept = feasible[timed] & found.satisfying(upper, lower)
+    if not kept.any():
+        names = {**{f"max {c.name}": x for c, x in upper.items()}, **{f"min {c.name}": x for c, x in lower.items()}}
+        raise InvalidInput(f"no measured network satisfies the constraints {names}; relax one or measure more networks")
+    rows, is_tied = found.front(objectives, among=kept, tolerance=tolerance)
+    tested = np.unique([*rows, *found.baselines().values()])
+    errors = np.full(len(found), np.nan)
+    errors[tested] = measure_test_error(found.genomes[tested])
+    found = found.including({TEST_ERROR: errors})
+    return found, found.take(rows).frame().assign(tied=is_tied), found.baselines_frame()
 
 
-def satisfies(
-    values: Mapping[str, NDArray[np.float64]] | pd.DataFrame, upper: Mapping[str, float], lower: Mapping[str, float]
-) -> NDArray[np.bool_]:
-    """Return which networks satisfy upper and lower bounds, shape `(n,)`; `values` holds a column for every limit."""
-    mask = np.ones(len(next(iter(values.values()))) if isinstance(values, Mapping) else len(values), dtype=bool)
-    for name, limit in upper.items():
-        mask &= np.asarray(values[name]) <= limit
-    for name, limit in lower.items():
-        mask &= np.asarray(values[name]) >= limit
-    return mask
-
-
-def _margin(networks: pd.DataFrame, name: str, noise: float) -> NDArray[np.float64]:
-    """Return how far the values of each network may be off, shape `(n,)`."""
-    if name == "error_val":
-        return np.full(len(networks), noise)
-    spread = name.replace("latency_ms", "latency_spread")
-    if spread in networks and spread != name:
-        return (networks[name] * networks[spread]).to_numpy(float)
-    return np.zeros(len(networks))
-
-
-def describe_networks(
-    space: SearchSpace,
-    genomes: Genomes,
-    errors: NDArray[np.float64],
-    measured: Mapping[str, NDArray[np.float64]],
-    costs: Mapping[str, Objective],
-) -> pd.DataFrame:
-    """Return a row for each network: id, measured and predicted numbers, choices.
-
-    Args:
-        space: Their space.
-        genomes: Shape `(n, g)`.
-        errors: On the validation split, percent, shape `(n,)`.
-        measured: Further columns, each `(n,)`; a test error among them or not.
-        costs: By name; latencies are called `latency_ms_predicted` in the table.
-    """
-    subnets = space.subnets(genomes)
-    frame = pd.DataFrame({"id": [a.id for a in subnets], "error_val": errors, "error_test": np.nan, **measured})
-    for name, cost in costs.items():
-        values = cost(genomes)
-        frame[name.replace("latency_ms", "latency_ms_predicted")] = values.astype(int) if name in WHOLE_NUMBERS else values
-    for choice in space.choices:
-        frame[choice.name] = pd.Series([a.options.get(choice.name) for a in subnets], dtype=object)
-    return frame
-
-
-def rows_of_baselines(space: SearchSpace, genomes: Genomes) -> dict[str, int]:
-    """Return which of the genomes are baselines, by name."""
-    rows = {genome.tobytes(): i for i, genome in enumerate(genomes)}
-    return {name: rows[g.tobytes()] for name, g in baselines(space).items() if g.tobytes() in rows}
-
-
-def named(networks: pd.DataFrame, rows: Mapping[str, int]) -> pd.DataFrame:
-    """Return some rows with what they are called, in a first column `baseline`."""
-    chosen = networks.iloc[list(rows.values())].reset_index(drop=True)
-    chosen.insert(0, "baseline", list(rows))
-    return chosen
-
-
-WHOLE_NUMBERS = ("size_bytes", "macs")
+def _predicted(known: Measurements, by_column: Mapping[Column, float]) -> dict[Column, float]:
+    """Return the same with predicted columns instead of those that are predicted."""
+    return {(c.predicted if c.predicted in known else c): value for c, value in by_column.items()}

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nas.objectives.columns import Column
 from nas.search.evolution.evolve import Objective
-from nas.search.pareto import non_dominated, tied
+from nas.search.measurements import Measurements
 from nas.search.state import Measure, MeasurementStore, SearchState
 from nas.search.strategies import STRATEGIES
 from nas.search.strategies.predictor import PredictorStrategy
@@ -26,21 +28,30 @@ class SearchResult:
     """Result of a search.
 
     Attributes:
-        archive: A row for each measured network: its choices by name (None where inactive), then the objectives.
-        front: The non-dominated rows of `archive`; where noise was given, column `tied` says that another measured network
-            would beat this one if expensive objectives moved by it.
-        genomes: Shape `(n, n_genes)`, in the order of `archive`.
+        measurements: Every network that was measured, in the order of measurement, with all objectives.
+        front: The Pareto front: options by choice (None where inactive), then the objectives, sorted by them; where noise
+            was given, column `tied` says that another measured network would dominate this one if expensive objectives moved
+            by it.
         predictors: Name of the predictor that was used last, by expensive objective; empty for strategies without.
-        stopped_early: Whether the search ended because it gained no more than the noise.
+        stopped_early: True if the search ended because it gained no more than the noise.
         failed: Ids of networks whose measurement gave no finite numbers.
     """
 
-    archive: pd.DataFrame
+    measurements: Measurements
     front: pd.DataFrame
-    genomes: Genomes
     predictors: Mapping[str, str]
     stopped_early: bool
     failed: tuple[str, ...] = ()
+
+    @property
+    def genomes(self) -> Genomes:
+        """The measured networks, shape `(n, n_genes)`."""
+        return self.measurements.genomes
+
+    @cached_property
+    def archive(self) -> pd.DataFrame:
+        """A row for each measured network: options by choice, then the objectives."""
+        return _table(self.measurements)
 
 
 def search(
@@ -130,16 +141,16 @@ def _margins(state: SearchState, noise: Mapping[str, float] | None) -> Floats:
 def _result(
     state: SearchState, predictors: Mapping[str, str], noise: Mapping[str, float] | None, *, stopped_early: bool
 ) -> SearchResult:
-    names = [*state.expensive, *state.cheap]
-    options = [subnet.options for subnet in state.space.subnets(state.genomes)]
-    table = pd.DataFrame([{c.name: o.get(c.name) for c in state.space.choices} for o in options], dtype=object)
-    values = state.values()
-    table[names] = values
-    feasible = np.flatnonzero(state.feasible(state.genomes))
-    best = feasible[non_dominated(values[feasible])]
-    front = table.iloc[best].copy()
+    objectives = [Column.from_name(name) for name in [*state.expensive, *state.cheap]]
+    measured = Measurements(state.space, state.genomes, dict(zip(objectives, state.values().T, strict=True)))
+    tolerance = {Column.from_name(name).metric: margin for name, margin in (noise or {}).items()}
+    rows, is_tied = measured.front(objectives, among=state.feasible(state.genomes), tolerance=tolerance)
+    front = _table(measured.take(rows))
     if noise is not None:
-        front["tied"] = tied(values[best], values[feasible], _margins(state, noise))
-    front = front.sort_values(names, ignore_index=True)
+        front["tied"] = is_tied
     failed = tuple(subnet.id for subnet in state.space.subnets(state.failed))
-    return SearchResult(table, front, state.genomes, predictors, stopped_early, failed)
+    return SearchResult(measured, front, predictors, stopped_early, failed)
+
+
+def _table(measured: Measurements) -> pd.DataFrame:
+    return pd.concat([measured.choices_frame(), measured.values_frame()], axis=1)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from nas.cli.command import main
-from nas.run.measurements import find_table, measured_networks, rescored
+from nas.run.measurements import find_table, rescored
 from nas.run.resolve import open_run
 
 
@@ -26,7 +26,7 @@ def other(finished, tmp_path):
 
 def test_every_measured_network_is_there_once(finished):
     pipeline = open_run(str(finished))
-    networks = measured_networks(pipeline)
+    networks = pipeline.measurements().frame()
     assert len(networks) == len(pipeline.errors.genomes()) == networks["id"].nunique()
     front = pipeline.run.front().set_index("id")
     same = networks.set_index("id").loc[front.index]
@@ -37,7 +37,7 @@ def test_every_measured_network_is_there_once(finished):
 def test_another_table_scores_all_networks(finished, other):
     pipeline = open_run(str(finished))
     scores = rescored(pipeline, find_table(pipeline, str(other)))
-    networks = measured_networks(pipeline).set_index("id")
+    networks = pipeline.measurements().frame().set_index("id")
     np.testing.assert_allclose(
         scores.front["latency_ms_predicted"], 3 * networks.loc[scores.front["id"], "latency_ms_predicted"]
     )

@@ -1,0 +1,55 @@
+"""The front of a run: made of what was measured, drawn, and written."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from nas.events.files import write_atomically
+from nas.objectives.columns import Column
+from nas.report.plots import front_png
+from nas.report.table import describe
+from nas.run.folder import RunFolder
+from nas.run.latencies import Latencies
+from nas.search.front import measure_front
+from nas.search.measurements import Measurements
+from search_spaces.space.space import Genomes
+
+
+def write_front(
+    run: RunFolder,
+    known: Measurements,
+    devices: Sequence[Latencies],
+    *,
+    heading: dict[str, Any],
+    measure_test_error: Callable[[Genomes], np.ndarray],
+) -> None:
+    """Measure what the front needs on every device, and write the front, its picture and the baselines into the run folder.
+
+    Args:
+        run: The run.
+        known: The networks whose error was measured.
+        devices: The latencies of the run's devices, the first one's first.
+        heading: What an interrupted timing must agree with to be gone on from.
+        measure_test_error: From genomes `(n, g)` to percent, shape `(n,)`.
+    """
+    config = run.experiment.search
+
+    def measure_latency(genomes: Genomes) -> dict[Column, np.ndarray]:
+        columns: dict[Column, np.ndarray] = {}
+        for latencies in devices:
+            columns |= latencies.time(genomes, heading)
+        return columns
+
+    timed, front, uniform = measure_front(
+        known,
+        [Column.of_objective(name) for name in config.objectives],
+        {Column.from_name(name): bound for name, bound in config.max.items()},
+        {Column.from_name(name): bound for name, bound in config.min.items()},
+        tolerance={"error": config.noise},
+        measure_latency=measure_latency,
+        measure_test_error=measure_test_error,
+    )
+    picture = front_png(front, timed.frame(), uniform, f"{run.experiment.name}: {describe(devices[0].device.read())}")
+    write_atomically(run.front_png, picture)
+    run.write_front(front, uniform)

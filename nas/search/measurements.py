@@ -1,0 +1,125 @@
+"""Measurements: one table of what was measured of subnets. Every Pareto front of measured networks is made here."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nas.objectives.columns import Column
+from nas.search.pareto import non_dominated, tied
+from search_spaces.space.baselines import baselines
+from search_spaces.space.space import Genomes, SearchSpace
+from search_spaces.space.subnet import Subnet
+
+Floats = NDArray[np.float64]
+
+
+class Measurements:
+    """Values of subnets by column, each in its own unit; NaN where a value was not measured.
+
+    Args:
+        space: The space.
+        genomes: Canonical and distinct, shape `(n, n_genes)`.
+        values: By column, each `(n,)`.
+    """
+
+    def __init__(self, space: SearchSpace, genomes: Genomes, values: Mapping[Column, Floats]) -> None:
+        self.space = space
+        self.genomes = genomes
+        self.values = {column: np.asarray(array, dtype=np.float64) for column, array in values.items()}
+
+    def __len__(self) -> int:
+        return len(self.genomes)
+
+    def __getitem__(self, column: Column) -> Floats:
+        return self.values[column]
+
+    def __contains__(self, column: Column) -> bool:
+        return column in self.values
+
+    @cached_property
+    def subnets(self) -> list[Subnet]:
+        """The subnets, in order."""
+        return self.space.subnets(self.genomes)
+
+    def take(self, rows: NDArray[np.intp]) -> "Measurements":
+        """Return some rows, in the order given."""
+        return Measurements(self.space, self.genomes[rows], {column: array[rows] for column, array in self.values.items()})
+
+    def including(self, values: Mapping[Column, Floats]) -> "Measurements":
+        """Return the same subnets with further columns behind."""
+        return Measurements(self.space, self.genomes, {**self.values, **values})
+
+    def satisfying(self, upper: Mapping[Column, float], lower: Mapping[Column, float]) -> NDArray[np.bool_]:
+        """Return which subnets satisfy upper and lower bounds, shape `(n,)`."""
+        mask = np.ones(len(self), dtype=bool)
+        for column, bound in upper.items():
+            mask &= self[column] <= bound
+        for column, bound in lower.items():
+            mask &= self[column] >= bound
+        return mask
+
+    def front(
+        self,
+        objectives: Sequence[Column],
+        *,
+        among: NDArray[np.bool_] | None = None,
+        tolerance: Mapping[str, float] | None = None,
+    ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Return the Pareto front: the subnets that no other one dominates by these columns.
+
+        The order is total and knows no ties: a subnet on the front is marked as tied if another one would dominate it, were
+        values smaller by how far they may be off; it stays on the front.
+
+        Args:
+            objectives: Columns that are minimised.
+            among: The subnets that may stand on the front, shape `(n,)`; None: all.
+            tolerance: How far values of a metric may be off; latencies may be off by their spread.
+
+        Returns:
+            Rows of the front, sorted by the objectives, then by id; and which of them are tied. Both of shape `(k,)`.
+        """
+        usable = np.arange(len(self)) if among is None else np.flatnonzero(among)
+        values = np.column_stack([self[column][usable] for column in objectives])
+        best = np.flatnonzero(non_dominated(values))
+        ids = [self.subnets[row].id for row in usable[best]]
+        best = best[np.lexsort((ids, *values[best].T[::-1]))]
+        margins = np.column_stack([self._margin(column, tolerance or {})[usable] for column in objectives])
+        return usable[best], tied(values[best], values, margins).astype(bool)
+
+    def _margin(self, column: Column, tolerance: Mapping[str, float]) -> Floats:
+        """Return how far the values of a column may be off, shape `(n,)`."""
+        if column.spread in self:
+            return self[column] * self[column.spread]
+        return np.full(len(self), tolerance.get(column.metric, 0.0))
+
+    def baselines(self) -> dict[str, int]:
+        """Return the rows of the space's baselines that were measured, by name."""
+        rows = {genome.tobytes(): i for i, genome in enumerate(self.genomes)}
+        found = {name: rows.get(genome.tobytes()) for name, genome in baselines(self.space).items()}
+        return {name: row for name, row in found.items() if row is not None}
+
+    def values_frame(self) -> pd.DataFrame:
+        """Return the values by the names of their columns."""
+        whole = {c for c, array in self.values.items() if c.quantity.is_whole and np.isfinite(array).all()}
+        return pd.DataFrame({c.name: array.astype(int) if c in whole else array for c, array in self.values.items()})
+
+    def choices_frame(self) -> pd.DataFrame:
+        """Return the options by choice, None where a choice is inactive."""
+        options = [subnet.options for subnet in self.subnets]
+        names = [choice.name for choice in self.space.choices]
+        return pd.DataFrame({name: pd.Series([row.get(name) for row in options], dtype=object) for name in names})
+
+    def frame(self) -> pd.DataFrame:
+        """Return a row for each subnet: id, values, options."""
+        ids = pd.DataFrame({"id": [subnet.id for subnet in self.subnets]}, dtype=object)
+        return pd.concat([ids, self.values_frame(), self.choices_frame()], axis=1)
+
+    def baselines_frame(self) -> pd.DataFrame:
+        """Return the measured baselines as a table, named in a first column `baseline`."""
+        rows = self.baselines()
+        frame = self.take(np.array(list(rows.values()), dtype=np.intp)).frame()
+        frame.insert(0, "baseline", list(rows))
+        return frame
