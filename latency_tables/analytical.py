@@ -21,12 +21,10 @@ from search_spaces.costs import FactorTable, arrivals, macs
 from search_spaces.errors import InvalidInput
 from search_spaces.graph.graph import Graph, consumers
 from search_spaces.graph.node import Node, n_elements
-from search_spaces.operators.conv import Conv
 from search_spaces.operators.ends import Output
-from search_spaces.operators.linear import Linear
 from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.formats import FLOAT32, NumberFormat, Precision
-from search_spaces.precision.placement import MULTIPLIES, place_quantizers
+from search_spaces.precision.placement import place_quantizers
 from search_spaces.space.baselines import formats
 from search_spaces.space.space import SearchSpace
 
@@ -125,16 +123,16 @@ class Accelerator:
         consumers_of = consumers(nodes)
         nanoseconds = picojoules = 0.0
         for node in nodes:
-            if not isinstance(node, MULTIPLIES):
+            if not node.macs():
                 continue
             given = [by_name[name] for name in node.inputs]
             operands = [_stored_format(tensor, source) for tensor in given]
             stored = sum(n_elements(tensor) * held.bits / 8 for tensor, held in zip(given, operands, strict=True))
             stored += n_elements(node) * _leaving_format(node, consumers_of).bits / 8
             moved = 0.0
-            if isinstance(node, Conv | Linear):
+            for spec in (spec for spec in node.weights() if spec.quantized):
                 operands.append(node.precision.weights)
-                moved += math.ceil(math.prod(node.weight_shape) * node.precision.weights.bits / 8)
+                moved += math.ceil(math.prod(spec.shape) * node.precision.weights.bits / 8)
             compute_ns, compute_pj = self._compute(node, operands)
             moved += stored if stored > self.buffer_bytes else 0
             nanoseconds += max(compute_ns, moved / self.bandwidth_gb_s)

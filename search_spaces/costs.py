@@ -12,12 +12,6 @@ from numpy.typing import NDArray
 
 from search_spaces.graph.graph import Graph, consumers
 from search_spaces.graph.node import Node, n_elements
-from search_spaces.operators.attention import AttentionScores, AttentionValues
-from search_spaces.operators.conv import Conv
-from search_spaces.operators.elementwise import Relu
-from search_spaces.operators.ends import Input
-from search_spaces.operators.linear import Linear
-from search_spaces.operators.norm import Normalize
 from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.formats import FLOAT32, NumberFormat
 from search_spaces.precision.placement import place_quantizers, quantizer_name
@@ -51,8 +45,8 @@ class FactorTable:
 
 
 def macs(nodes: Sequence[Node]) -> float:
-    """Return the multiply-accumulate operations of convolutions, linear layers and attention for one image."""
-    return sum(_macs(node) for node in nodes)
+    """Return the multiply-accumulate operations of all operators for one sample."""
+    return sum(node.macs() for node in nodes)
 
 
 def bitops(nodes: Sequence[Node]) -> float:
@@ -65,33 +59,32 @@ def bitops(nodes: Sequence[Node]) -> float:
 
     total = 0.0
     for node in nodes:
-        if isinstance(node, Conv | Linear):
+        if node.macs() and any(spec.quantized for spec in node.weights()):
             met = 32 if node.precision.is_float32 else bits(node.inputs[0])
-            total += _macs(node) * node.precision.weights.bits * met
-        elif isinstance(node, AttentionScores | AttentionValues):
-            total += _macs(node) * bits(node.inputs[0]) * bits(node.inputs[1])
+            total += node.macs() * node.precision.weights.bits * met
+        elif node.macs():
+            total += node.macs() * math.prod(bits(name) for name in node.inputs)
     return total
 
 
 def parameters(nodes: Sequence[Node]) -> float:
     """Return the number of weights and biases, batch norm folded into them."""
-    return sum(math.prod(n.weight_shape) + n.shape[0] for n in nodes if isinstance(n, Conv | Linear))
+    return sum(math.prod(spec.shape) for node in nodes for spec in node.weights() if spec.is_counted)
 
 
 def size_bytes(nodes: Sequence[Node]) -> float:
     """Return the bytes of the weights when packed.
 
-    Per layer: weights at their bit-width, rounded up to whole bytes; 4 bytes for each bias, and for each scale: one a
-    channel, one in all, or none in float32. The file on disk is larger: onnxruntime wants weights below 8 bits in int8
-    containers.
+    Per tensor: quantized ones at their bit-width, rounded up to whole bytes, and 4 bytes for each scale: one a channel, one
+    in all, or none in float32; others, such as biases, at 4 bytes an element; tied ones once. The file on disk is larger:
+    onnxruntime wants weights below 8 bits in int8 containers.
     """
     total = 0
     for node in nodes:
-        if isinstance(node, Conv | Linear):
-            n_weights, n_channels = math.prod(node.weight_shape), node.shape[0]
-            total += math.ceil(n_weights * node.precision.weights.bits / 8) + 4 * n_channels
-            n_scales = 0 if node.precision.is_float32 else n_channels if node.precision.per_channel else 1
-            total += 4 * n_scales
+        for spec in (spec for spec in node.weights() if spec.is_counted):
+            n = math.prod(spec.shape)
+            n_scales = 0 if node.precision.is_float32 else spec.shape[0] if node.precision.per_channel else 1
+            total += math.ceil(n * node.precision.weights.bits / 8) + 4 * n_scales if spec.quantized else 4 * n
     return total
 
 
@@ -119,17 +112,17 @@ def peak_activation_bytes(nodes: Sequence[Node], source: NumberFormat | None = N
 
 
 def _is_absorbed(node: Node, consumers_of: Sequence[Node]) -> bool:
-    """Return whether the tensor is never written because a ReLU or quantizer is computed on the fly."""
-    if len(consumers_of) != 1 or isinstance(node, Input | Normalize):
+    """Return True if the tensor is never written because an activation or quantizer is computed on the fly."""
+    if len(consumers_of) != 1 or node.gives_8_bits:
         return False
     if isinstance(consumers_of[0], Quantize):  # its own one: that of another block behind a float32 border is computed there
         return consumers_of[0].name == quantizer_name(node)
-    return isinstance(consumers_of[0], Relu)
+    return consumers_of[0].is_fused
 
 
 def _stored_bytes(node: Node, source: NumberFormat | None) -> int:
     tensor_format = node.format if isinstance(node, Quantize) else FLOAT32
-    if isinstance(node, Input) and source is not None:
+    if not node.inputs and source is not None:
         tensor_format = source
     return n_elements(node) * tensor_format.stored_bytes
 
@@ -159,16 +152,6 @@ def arrivals(space: SearchSpace, price: Callable[[NumberFormat, Block], float]) 
     """Return factors of what a block costs given the format in which its input arrives."""
     factors = (combine(lambda arrival: price(*arrival) if arrival else 0.0, [factor]) for factor in space.chain)
     return tuple(factor.reduced().astype(np.float64) for factor in factors)
-
-
-def _macs(node: Node) -> float:
-    if isinstance(node, Conv | Linear):
-        return n_elements(node) * math.prod(node.weight_shape[1:])
-    if isinstance(node, AttentionScores):
-        return n_elements(node) * node.depth
-    if isinstance(node, AttentionValues):
-        return n_elements(node) * math.prod(node.shape[1:])
-    return 0.0
 
 
 ADDITIVE: dict[str, Callable[[Sequence[Node]], float]] = {

@@ -1,4 +1,4 @@
-"""Registry: names for plain functions and classes, used for spaces, predictors and latency backends."""
+"""Registry: names for plain functions and classes, used for spaces, operators, predictors and runtimes."""
 
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar

@@ -54,7 +54,7 @@ class Runtime(Protocol):
         """Run a model with one input and one output once and return what it gives."""
 
 
-RUNTIMES: Registry[Runtime] = Registry("latency backend")
+RUNTIMES: Registry[Runtime] = Registry("runtime")
 
 
 def timed(call: Callable[..., object], *arguments: object) -> Runner:

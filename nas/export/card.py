@@ -11,8 +11,6 @@ from nas.export.verification.parity import N_REFERENCE_IMAGES, Parity
 from nas.objectives.columns import LATENCY, Column
 from search_spaces.graph.graph import Graph
 from search_spaces.lowering import is_int4
-from search_spaces.operators.conv import Conv
-from search_spaces.operators.linear import Linear
 from search_spaces.operators.quantize import Quantize
 
 PREDICT = '''\
@@ -103,7 +101,7 @@ def card(
 def _file(subnet: Mapping[str, Any], graph: Graph) -> str:
     """Return how long `model.onnx` is, and in which version of ONNX."""
     onnx = subnet["onnx"]
-    narrow = onnx["int4"] and any(isinstance(node, Conv | Linear) and is_int4(node) for node in graph.nodes)
+    narrow = onnx["int4"] and any(is_int4(node) for node in graph.nodes)
     stored = ", weights of up to 4 bits two a byte" if narrow else ""
     return (
         f"`model.onnx` has {onnx['bytes']:,} bytes{stored} (opset {onnx['opset']}, IR version {onnx['ir_version']}); it "
@@ -172,9 +170,8 @@ def _latencies(measured: Mapping[str, Any]) -> list[str]:
 def _layers(graph: Graph) -> list[str]:
     rows = []
     for node in graph.nodes:
-        if isinstance(node, Conv | Linear):
+        for spec in (spec for spec in node.weights() if spec.quantized):
             source = graph[node.inputs[0]]
-            taken = source.format.name if isinstance(source, Quantize) else "float32"
-            shape = "x".join(map(str, node.weight_shape))
-            rows.append(f"| {node.name} | {node.precision.weights.name} | {shape} | {taken} |")
+            taken = source.format.name if isinstance(source, Quantize) else source.outputs[0].dtype
+            rows.append(f"| {node.name} | {node.precision.weights.name} | {'x'.join(map(str, spec.shape))} | {taken} |")
     return rows

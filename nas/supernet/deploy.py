@@ -8,9 +8,8 @@ from torch.nn import functional
 
 from nas.quantizers.integers import dequantize, quantize
 from nas.quantizers.minifloats import quantize_minifloat
-from search_spaces.lowering import bounds
+from search_spaces.graph.node import Node
 from search_spaces.operators.conv import Conv
-from search_spaces.operators.linear import Linear
 from search_spaces.operators.norm import Normalize
 from search_spaces.operators.quantize import Quantize
 
@@ -33,27 +32,29 @@ class DeployedLayers:
     def conv(self, node: Conv, x: Tensor) -> Tensor:
         """See `ParameterSource`."""
         x = x.contiguous(memory_format=torch.channels_last)
-        return convolve(node, x, *self._weight_and_bias(node))
+        return convolve(node, x, *self.tensors(node))
 
-    def linear(self, node: Linear, x: Tensor) -> Tensor:
-        """See `ParameterSource`."""
-        return functional.linear(x, *self._weight_and_bias(node))
+    def tensors(self, node: Node) -> tuple[Tensor, ...]:
+        """See `ParameterSource`; a tied weight is that of the operator that holds it."""
+        specs = {spec.role: spec for spec in node.weights() if not spec.folded}
+        name = f"{specs['weight'].shared_with or node.name}/weight"
+        weight = self.weights[name]
+        bias = (self.weights[f"{node.name}/bias"],) if "bias" in specs else ()
+        if not node.precision.is_integer:
+            return (weight, *bias)
+        scale = self.weights[f"{name}_scale"]
+        weight = dequantize(weight, per_row(scale, weight))
+        if not bias:
+            return (weight,)
+        input_scale = self.weights[f"{node.inputs[0]}/scale"]
+        return (weight, dequantize(bias[0], input_scale * scale.double()).float())
 
     def quantize(self, node: Quantize, x: Tensor) -> Tensor:
         """See `ParameterSource`."""
         scale = self.weights[f"{node.name}/scale"]
         if node.format.is_minifloat:
             return dequantize(quantize_minifloat(x, scale, node.format), scale)
-        return dequantize(quantize(x, scale, *bounds(node, self.weights)), scale)
-
-    def _weight_and_bias(self, node: Conv | Linear) -> tuple[Tensor, Tensor]:
-        weight, bias = self.weights[f"{node.name}/weight"], self.weights[f"{node.name}/bias"]
-        if not node.precision.is_integer:
-            return weight, bias
-        scale = self.weights[f"{node.name}/weight_scale"]
-        input_scale = self.weights[f"{node.inputs[0]}/scale"]
-        weight = dequantize(weight, per_row(scale, weight))
-        return weight, dequantize(bias, input_scale * scale.double()).float()
+        return dequantize(quantize(x, scale, *node.bounds(self.weights)), scale)
 
 
 def convolve(node: Conv, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -5,7 +5,7 @@ number format is elastic too: weights are rounded when used, at a scale recomput
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,17 +30,15 @@ from nas.supernet.deploy import DeployedLayers, convolve, per_row
 from nas.supernet.executor import execute
 from nas.supernet.folding import BATCH_NORM_EPS, MAX_BIAS, batch_norm_line, fold_integers, nudge_scales
 from search_spaces.graph.graph import Graph
-from search_spaces.graph.node import Node
+from search_spaces.graph.node import Node, WeightSpec
+from search_spaces.lowering import has_integer_weights
 from search_spaces.operators.conv import Conv
 from search_spaces.operators.elementwise import Relu
-from search_spaces.operators.linear import Linear
 from search_spaces.operators.norm import Normalize
 from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.formats import FLOAT32, INT8, NumberFormat
 from search_spaces.precision.placement import place_quantizers
 from search_spaces.space.space import SearchSpace
-
-WeightedNode = Conv | Linear
 
 N_IMAGES_OF_INITIAL_SCALE = 16
 N_VALUES_OF_INITIAL_SCALE = 200_000
@@ -83,14 +81,10 @@ class Supernet(nn.Module):
         self.space = space
         self.fake_quantize: FakeQuantize = fake_quantize
         self.choose_scale: ChooseScale = choose_scale
-        shapes, normalized, scales, multipliers = _inventory(space)
+        specs, scales, multipliers = _inventory(space)
         self.shared = nn.ParameterDict()
-        for name, shape in shapes.items():
-            weight = torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:]))
-            self.shared[f"{name}/weight"] = nn.Parameter(weight)
-            self.shared[f"{name}/bias"] = nn.Parameter(torch.zeros(shape[0]))
-            if name in normalized:
-                self.shared[f"{name}/gamma"] = nn.Parameter(torch.ones(shape[0]))
+        for name, spec in specs.items():
+            self.shared[name] = nn.Parameter(_initial(spec, generator))
         self.scale_index = {key: i for i, key in enumerate(scales)}
         self.multiplier_index = {key: i for i, key in enumerate(multipliers)}
         self.log_scales = nn.Parameter(torch.zeros(len(scales)))
@@ -129,12 +123,10 @@ class Supernet(nn.Module):
     def extract(self, graph: Graph, calibration: Calibration) -> dict[str, NDArray[Any]]:
         """Cut a network out: return the weights that `search_spaces.lower` takes, integers as int8 and int32."""
         arrays = {}
-        folded = self.fold(graph, calibration)
-        for name, tensor in folded.items():
+        for name, tensor in self.fold(graph, calibration).items():
             owner, _, kind = name.rpartition("/")
-            node = graph[owner]
             array = tensor.detach().cpu().numpy().copy()
-            if isinstance(node, Conv | Linear) and node.precision.is_integer and kind in ("weight", "bias"):
+            if has_integer_weights(graph[owner]) and kind in ("weight", "bias"):
                 array = array.astype(np.int8 if kind == "weight" else np.int32)
             elif kind == "zero_point":
                 array = array.astype(np.uint8)
@@ -147,17 +139,27 @@ class Supernet(nn.Module):
         folded: dict[str, Tensor] = {}
         quantizers = _quantizers_behind_layers(graph)
         for node in graph.nodes:
-            if isinstance(node, Conv | Linear):
-                folded |= self._fold_layer(node, calibration, quantizers.get(node.name))
-            elif isinstance(node, Quantize):
+            if isinstance(node, Quantize):
                 folded[f"{node.name}/scale"] = calibration.scales[node.name]
                 if node.format.asymmetric:
                     folded[f"{node.name}/zero_point"] = calibration.zero_points[node.name]
             elif isinstance(node, Normalize):
                 folded[f"{node.name}/mean"], folded[f"{node.name}/std"] = self.pixel_mean, self.pixel_std
+            elif roles := {spec.role for spec in node.weights() if not spec.shared_with}:
+                fold = self._fold_layer if "bias" in roles else self._fold_table
+                folded |= fold(node, calibration, quantizers.get(node.name))
         return folded
 
-    def _fold_layer(self, node: WeightedNode, calibration: Calibration, quantizer: Quantize | None) -> dict[str, Tensor]:
+    def _fold_table(self, node: Node, calibration: Calibration, quantizer: Quantize | None) -> dict[str, Tensor]:  # noqa: ARG002
+        """Fold an operator that has a weight and no bias."""
+        weight = self.weight(node)
+        if not node.precision.is_integer:
+            return {f"{node.name}/weight": self.rounded(node, weight)}
+        scale, qmax = self.weight_scale(node, weight), node.precision.weights.qmax
+        integers = quantize(weight, per_row(scale, weight), -qmax, qmax)
+        return {f"{node.name}/weight": integers, f"{node.name}/weight_scale": scale}
+
+    def _fold_layer(self, node: Node, calibration: Calibration, quantizer: Quantize | None) -> dict[str, Tensor]:
         weight, bias = self.weight(node), self.bias(node)
         slope, intercept = torch.ones_like(bias), bias
         if isinstance(node, Conv) and node.batch_norm:
@@ -186,17 +188,16 @@ class Supernet(nn.Module):
 
     # ------------------------------------------------------------------ the active slice
 
-    def weight(self, node: WeightedNode) -> Tensor:
-        """Return the shared weight cut to `node.weight_shape`: first channels, centre of the kernel."""
-        shared: Tensor = self.shared[f"{node.name}/weight"]
-        n_out, n_in, *kernel = node.weight_shape
-        shared = shared[:n_out, :n_in]
-        if kernel:
-            margin = (shared.shape[-1] - kernel[0]) // 2
-            shared = shared[:, :, margin : margin + kernel[0], margin : margin + kernel[0]]
+    def weight(self, node: Node) -> Tensor:
+        """Return the shared weight cut to that of the node: the first of each axis, the centre of a kernel."""
+        spec = next(spec for spec in node.weights() if spec.role == "weight")
+        shared: Tensor = self.shared[f"{spec.shared_with or node.name}/weight"]
+        for axis, (kind, length) in enumerate(zip(spec.axes, spec.shape, strict=True)):
+            start = (shared.shape[axis] - length) // 2 if kind == "kernel" else 0
+            shared = shared.narrow(axis, start, length)
         return shared
 
-    def bias(self, node: WeightedNode) -> Tensor:
+    def bias(self, node: Node) -> Tensor:
         """Return the bias (of a `Conv`: that of its batch norm), shape `(out,)`."""
         bias: Tensor = self.shared[f"{node.name}/bias"][: node.shape[0]]
         return bias
@@ -206,7 +207,7 @@ class Supernet(nn.Module):
         gamma: Tensor = self.shared[f"{node.name}/gamma"][: node.shape[0]]
         return gamma
 
-    def weight_scale(self, node: WeightedNode, weight: Tensor) -> Tensor:
+    def weight_scale(self, node: Node, weight: Tensor) -> Tensor:
         """Return the scale of a weight, shape `(out,)`: the best for this slice times a learned multiplier."""
         number_format = node.precision.weights
         rows = weight.flatten(1) if node.precision.per_channel else weight.reshape(1, -1)
@@ -215,7 +216,7 @@ class Supernet(nn.Module):
         dampening = 1 / math.sqrt(weight.numel() * number_format.max_value)
         return (scale * scale_gradient(self.log_multipliers[index].exp(), dampening)).expand(len(weight))
 
-    def rounded(self, node: WeightedNode, weight: Tensor) -> Tensor:
+    def rounded(self, node: Node, weight: Tensor) -> Tensor:
         """Return a weight fake-quantized in the format of its block."""
         number_format = node.precision.weights
         if number_format.is_float32:
@@ -301,10 +302,11 @@ class SharedLayers:
             return functional.batch_norm(y, None, None, gamma, bias, training=True, eps=BATCH_NORM_EPS)
         return functional.batch_norm(y, *self._statistics(node, y), gamma, bias, eps=BATCH_NORM_EPS)
 
-    def linear(self, node: Linear, x: Tensor) -> Tensor:
+    def tensors(self, node: Node) -> tuple[Tensor, ...]:
         """See `ParameterSource`."""
         weight = self.supernet.rounded(node, self.supernet.weight(node))
-        return functional.linear(x, weight, self.supernet.bias(node)).float()
+        has_bias = any(spec.role == "bias" for spec in node.weights())
+        return (weight, self.supernet.bias(node)) if has_bias else (weight,)
 
     def quantize(self, node: Quantize, x: Tensor) -> Tensor:
         """See `ParameterSource`."""
@@ -341,30 +343,34 @@ def _quantizers_behind_layers(graph: Graph) -> dict[str, Quantize]:
 
 
 class _Inventory(NamedTuple):
-    """Everything to learn in a space: largest shapes of weights, layers with batch norm, scales and multipliers."""
+    """Everything to learn in a space: the largest of each tensor by `NODE/ROLE`, scales and multipliers."""
 
-    shapes: dict[str, tuple[int, ...]]
-    normalized: set[str]
+    specs: dict[str, WeightSpec]
     scales: list[tuple[str, NumberFormat]]
     multipliers: list[tuple[str, NumberFormat, bool]]
 
 
 def _inventory(space: SearchSpace) -> _Inventory:
-    shapes: dict[str, tuple[int, ...]] = {}
-    normalized = set()
+    specs: dict[str, dict[str, WeightSpec]] = {}
     scales: dict[tuple[str, NumberFormat], None] = {}
     multipliers: dict[tuple[str, NumberFormat, bool], None] = {}
-    nodes: list[Node] = [
-        node for block in space.distinct_blocks() for source in (FLOAT32, INT8) for node in place_quantizers(block, source)
-    ]
-    for node in nodes:
-        if isinstance(node, Conv | Linear):
-            known = shapes.get(node.name, node.weight_shape)
-            shapes[node.name] = tuple(max(pair) for pair in zip(known, node.weight_shape, strict=True))
-            if isinstance(node, Conv) and node.batch_norm:
-                normalized.add(node.name)
-            if not node.precision.is_float32:
-                multipliers[node.name, node.precision.weights, node.precision.per_channel] = None
-        elif isinstance(node, Quantize):
-            scales[node.name, node.format] = None
-    return _Inventory(shapes, normalized, list(scales), list(multipliers))
+    for block in space.distinct_blocks():
+        for node in (node for source in (FLOAT32, INT8) for node in place_quantizers(block, source)):
+            if isinstance(node, Quantize):
+                scales[node.name, node.format] = None
+                continue
+            for spec in (spec for spec in node.weights() if spec.init != "given" and not spec.shared_with):
+                own = specs.setdefault(node.name, {})
+                known = own.get(spec.role, spec).shape
+                own[spec.role] = replace(spec, shape=tuple(map(max, known, spec.shape)))
+                if spec.quantized and not node.precision.is_float32:
+                    multipliers[node.name, node.precision.weights, node.precision.per_channel] = None
+    named = {f"{name}/{role}": spec for name, own in specs.items() for role, spec in own.items()}
+    return _Inventory(named, list(scales), list(multipliers))
+
+
+def _initial(spec: WeightSpec, generator: torch.Generator) -> Tensor:
+    """Return a new tensor to be trained."""
+    if spec.init == "normal":
+        return torch.randn(spec.shape, generator=generator) * math.sqrt(2 / math.prod(spec.shape[1:]))
+    return torch.ones(spec.shape) if spec.init == "ones" else torch.zeros(spec.shape)

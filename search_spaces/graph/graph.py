@@ -40,6 +40,11 @@ class Graph:
         return {node.name: node for node in self.nodes}
 
     @property
+    def inputs(self) -> tuple[Node, ...]:
+        """The nodes that take nothing: what is put into the network."""
+        return tuple(node for node in self.nodes if not node.inputs)
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of what the network takes, without the batch axis."""
         return self.nodes[0].shape

@@ -1,1 +1,17 @@
-"""Operators, a family a file."""
+"""Operators, a family a file; importing this package registers them."""
+
+from search_spaces.graph.node import OPERATORS
+from search_spaces.operators import (  # noqa: F401 - each registers its operators
+    attention,
+    conv,
+    elementwise,
+    embedding,
+    ends,
+    linear,
+    norm,
+    pool,
+    quantize,
+    resize,
+)
+
+__all__ = ["OPERATORS"]

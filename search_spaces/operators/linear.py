@@ -1,17 +1,63 @@
 """Fully connected layers."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from search_spaces.graph.node import Node
+import numpy as np
+
+from search_spaces.graph.node import Doubles, Floats, Node, Quantized, Weights, WeightSpec, operator, untimed
+from search_spaces.operators.ends import Input
+
+if TYPE_CHECKING:
+    from search_spaces.lowering import Writer
 
 
+@operator("linear")
 @dataclass(frozen=True, kw_only=True)
 class Linear(Node):
-    """A fully connected layer with bias, on a flattened input."""
+    """A fully connected layer with bias, on a flattened input.
 
-    in_features: int
+    Attributes:
+        in_features: Elements taken.
+    """
 
-    @property
-    def weight_shape(self) -> tuple[int, ...]:
-        """`(out, in)`."""
-        return (self.shape[0], self.in_features)
+    in_features: int = untimed()
+
+    has_integer_kernel = True
+
+    def weights(self) -> tuple[WeightSpec, ...]:
+        """Weight `(out, in)` and bias."""
+        weight = WeightSpec("weight", (self.shape[0], self.in_features), ("out", "in"), quantized=True, init="normal")
+        return (weight, WeightSpec("bias", self.shape[:1], ("out",)))
+
+    def macs(self) -> float:
+        """See `Node`."""
+        return math.prod(self.shape) * self.in_features
+
+    def emit(self, writer: "Writer") -> None:
+        """See `Node`."""
+        flat = writer.rearranged(self.inputs[0], f"{self.name}/input", ("Flatten", {}))
+        writer.operator("Gemm", [flat, *writer.weight_and_bias(self)], self.name, transB=1)
+
+    def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+        """See `Node`."""
+        weight, bias = (weights[f"{self.name}/{role}"].astype(np.float64) for role in ("weight", "bias"))
+        result: Doubles = inputs[0].reshape(len(inputs[0]), -1).astype(np.float64) @ weight.T + bias
+        return result
+
+    def compute_integers(self, inputs: Sequence[Quantized], output: Quantized | None, weights: Weights) -> Floats:
+        """See `Node`."""
+        scale_out = np.float32(output.scale) if output else np.float32(1)
+        multiplier = (np.float32(inputs[0].scale) * weights[f"{self.name}/weight_scale"].astype(np.float32)) / scale_out
+        return self.compute([inputs[0].integers.astype(np.float64)], weights).astype(np.float32) * multiplier
+
+    @classmethod
+    def examples(cls) -> tuple[tuple[Node, ...], ...]:
+        """See `Node`."""
+        shapes = ((6, 1, 1), (3, 2, 2))
+        return tuple(
+            (Input(name="x", shape=shape), cls(name="y", inputs=("x",), shape=(5,), in_features=math.prod(shape)))
+            for shape in shapes
+        )

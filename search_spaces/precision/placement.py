@@ -21,18 +21,8 @@ from dataclasses import replace
 
 from search_spaces.graph.graph import consumers
 from search_spaces.graph.node import Node
-from search_spaces.operators.attention import AttentionScores, AttentionValues, Softmax
-from search_spaces.operators.conv import Conv
-from search_spaces.operators.elementwise import Add, HardSigmoid, Multiply, Relu
-from search_spaces.operators.ends import Input, Output
-from search_spaces.operators.linear import Linear
-from search_spaces.operators.norm import Normalize
-from search_spaces.operators.pool import GlobalAveragePool
 from search_spaces.operators.quantize import Quantize
-from search_spaces.operators.resize import Resize
 from search_spaces.precision.formats import NumberFormat
-
-MULTIPLIES = Conv | Linear | AttentionScores | AttentionValues
 
 
 def place_quantizers(block: Sequence[Node], source: NumberFormat) -> tuple[Node, ...]:
@@ -53,9 +43,9 @@ def place_quantizers(block: Sequence[Node], source: NumberFormat) -> tuple[Node,
     never_negative: set[str] = set()
     placed: list[Node] = []
     for node in block:
-        takes_rounded = precision.is_integer or isinstance(node, MULTIPLIES)
+        takes_rounded = precision.is_integer or node.macs() > 0
         placed.append(replace(node, inputs=tuple(quantized.get(n, n) for n in node.inputs)) if takes_rounded else node)
-        if _is_never_negative(node, never_negative):
+        if node.nonnegative([name in never_negative for name in node.inputs]):
             never_negative.add(node.name)
         if not _is_quantized(node, consumers_of[node.name], source):
             continue
@@ -78,27 +68,16 @@ def quantizer_name(node: Node) -> str:
 
 def _is_quantized(node: Node, consumers_of: Sequence[Node], source: NumberFormat) -> bool:
     if node.precision.is_minifloat:
-        return any(isinstance(consumer, MULTIPLIES) for consumer in consumers_of)
-    if isinstance(node, Output) or (isinstance(node, Input) and not source.is_float32):
+        return any(consumer.macs() > 0 for consumer in consumers_of)
+    if node.outputs[0].dtype != "float32" or (not node.inputs and not source.is_float32):
         return False
-    return not any(isinstance(consumer, Relu | Output | Normalize | Resize) for consumer in consumers_of)
-
-
-def _is_never_negative(node: Node, known: set[str]) -> bool:
-    """Return whether a tensor cannot be negative, given the names of those before it in the block that cannot."""
-    if isinstance(node, GlobalAveragePool | Multiply):
-        return known.issuperset(node.inputs)
-    return isinstance(node, Relu | HardSigmoid | Softmax)
+    return not node.gives_raw and not any(consumer.takes_raw for consumer in consumers_of)
 
 
 def _tensor_format(node: Node, consumers_of: Sequence[Node], *, signed: bool) -> NumberFormat:
     inside = node.precision.activations
     if inside.is_minifloat:
         return inside
-    if (
-        not consumers_of
-        or any(isinstance(consumer, Add) for consumer in consumers_of)
-        or isinstance(node, Input | Normalize)
-    ):
+    if not consumers_of or any(consumer.takes_8_bits for consumer in consumers_of) or node.gives_8_bits:
         return NumberFormat(8, signed)
     return NumberFormat(inside.bits, signed, asymmetric=signed and inside.asymmetric)

@@ -14,9 +14,7 @@ from onnx import helper, numpy_helper
 
 from search_spaces.errors import InvalidInput
 from search_spaces.graph.graph import Graph
-from search_spaces.lowering import Weights, zero_point_of
-from search_spaces.operators.conv import Conv
-from search_spaces.operators.linear import Linear
+from search_spaces.graph.node import Weights
 from search_spaces.operators.quantize import Quantize
 
 DOMAIN = "qonnx.custom_op.general"
@@ -34,7 +32,12 @@ def to_qonnx(model: onnx.ModelProto, graph: Graph, weights: Weights) -> onnx.Mod
         weights: What it was lowered with.
     """
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    bits = {f"{n.name}/weight": n.precision.weights.bits for n in graph.nodes if isinstance(n, Conv | Linear)}
+    bits = {
+        f"{node.name}/{spec.role}": node.precision.weights.bits
+        for node in graph.nodes
+        for spec in node.weights()
+        if spec.quantized
+    }
     quantizers = {f"{node.name}/integers": node for node in graph.nodes if isinstance(node, Quantize)}
     constants: dict[str, NDArray[Any]] = {}
     renamed: dict[str, str] = {}
@@ -114,7 +117,7 @@ def _activation(
     weights: Weights,
 ) -> onnx.NodeProto:
     asymmetric, scale = node.format.asymmetric, stored[f"{node.name}/scale"]
-    zero = zero_point_of(node, weights) if asymmetric else 0
+    zero = node.zero_point(weights) if asymmetric else 0
     signed = node.format.signed and not asymmetric
     return _quant(source, output, scale, zero, node.format.bits, constants, signed=signed)
 

@@ -16,7 +16,7 @@ from latency_tables.runtimes import RUNTIMES
 from nas.export.targets.qonnx import run_qonnx, to_qonnx
 from nas.export.targets.torch_module import module_source
 from search_spaces.graph.graph import Graph
-from search_spaces.lowering import Weights
+from search_spaces.graph.node import Weights
 from search_spaces.registry import Registry
 
 N_QONNX_IMAGES = 512  # its executor holds all tensors of all of them

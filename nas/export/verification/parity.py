@@ -17,15 +17,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from latency_tables.runtimes.onnxruntime import open_session
-from nas.export.verification import reference
-from search_spaces.graph.graph import Graph
-from search_spaces.graph.node import Node
-from search_spaces.lowering import Weights, zero_point_of
-from search_spaces.operators.attention import AttentionScores, AttentionValues, Softmax
+from search_spaces.graph.graph import Graph, consumers
+from search_spaces.graph.node import Node, Quantized, Weights
 from search_spaces.operators.conv import Conv
-from search_spaces.operators.elementwise import Add, HardSigmoid, HardSwish, Multiply, Relu
-from search_spaces.operators.linear import Linear
-from search_spaces.operators.pool import GlobalAveragePool
 from search_spaces.operators.quantize import Quantize
 
 N_REFERENCE_IMAGES = 16
@@ -150,64 +144,52 @@ class _StepOne:
         self.weights = weights
         self.found = found
         self.tensors = self.elements = self.ties = self.integer_mismatches = self.float_mismatches = 0
-        self.floats: dict[str, NDArray[np.float64]] = {graph.nodes[0].name: found[graph.nodes[0].name].astype(np.float64)}
-        for node in graph.nodes[1:]:
+        self.floats: dict[str, NDArray[np.float64]] = {
+            node.name: found[node.name].astype(np.float64) for node in graph.inputs
+        }
+        consumers_of = consumers(graph.nodes)
+        for node in graph.nodes:
+            if not node.inputs:
+                continue
             if isinstance(node, Quantize):
                 self._compare(node)
-                self.floats[node.name] = self._integers(node.name).astype(np.float64) * self._scale(node.name)
-            elif isinstance(node, Linear) and not node.precision.is_float32:
-                source = node.inputs[0]
-                self.floats[node.name] = reference.integer_linear(
-                    node, self._integers(source), self._scale(source), weights
-                ).astype(np.float64)
-            elif node.precision.is_float32 or not _is_integer_result(graph, node):
-                self.floats[node.name] = reference.in_floats(node, [self.floats[n] for n in node.inputs], weights)
+                tensor = self._quantized(node.name)
+                self.floats[node.name] = tensor.integers.astype(np.float64) * float(tensor.scale)
+            elif not _is_integer_result(graph, node):
+                self.floats[node.name] = node.compute([self.floats[n] for n in node.inputs], weights)
+            elif any(consumer.gives_raw for consumer in consumers_of[node.name]):
+                tensors = [self._quantized(name) for name in node.inputs]
+                self.floats[node.name] = node.compute_integers(tensors, None, weights).astype(np.float64)
         logits = self.floats[graph.output.name]
         difference = np.abs(found[graph.output.name] - logits).max()
         self.logit_error = float(difference / max(np.abs(logits).max(), 1e-12))
 
     def _compare(self, quantizer: Quantize) -> None:
-        found = self._integers(quantizer.name)
+        output = self._quantized(quantizer.name)
         self.tensors += 1
-        self.elements += found.size
+        self.elements += output.integers.size
         node = self.graph[quantizer.inputs[0]]
         if not _is_integer_result(self.graph, node):
-            nearest = reference.saturate(self.floats[node.name] / self._scale(quantizer.name), quantizer, self.weights)
-            self.float_mismatches += int((np.abs(found - nearest) > 1).sum())
+            nearest = quantizer.saturate(self.floats[node.name] / float(output.scale), self.weights)
+            self.float_mismatches += int((np.abs(output.integers - nearest) > 1).sum())
             return
-        if isinstance(node, Relu):
+        if node.is_fused:  # the saturation at 0 does what a ReLU does
             node = self.graph[node.inputs[0]]
-        values = self._integer_result(node, quantizer)
-        differs = found != reference.saturate(values, quantizer, self.weights)
-        if isinstance(node, Add | Multiply):
-            ties = differs & (np.abs(np.abs(values - found) - 0.5) < TIE)
+        values = node.compute_integers([self._quantized(name) for name in node.inputs], output, self.weights)
+        differs = output.integers != quantizer.saturate(values, self.weights)
+        if node.may_tie:
+            ties = differs & (np.abs(np.abs(values - output.integers) - 0.5) < TIE)
             self.ties += int(ties.sum())
             differs &= ~ties
         self.integer_mismatches += int(differs.sum())
 
-    def _integer_result(self, node: Node, quantizer: Quantize) -> NDArray[np.float32]:
-        """Return what the reference gives before rounding, in units of the quantizer's step."""
-        tensors, scales = [self._integers(n) for n in node.inputs], [self._scale(n) for n in node.inputs]
-        if isinstance(node, Conv):
-            return reference.integer_conv(node, tensors[0], scales[0], quantizer, self.weights)
-        if isinstance(node, GlobalAveragePool):
-            return reference.integer_global_average_pool(tensors[0], scales[0], quantizer, self.weights)
-        if isinstance(node, Multiply):
-            return reference.integer_multiply(tensors, scales, quantizer, self.weights)
-        if isinstance(node, AttentionScores | AttentionValues):
-            return reference.integer_attention(node, tensors, scales, quantizer, self.weights)
-        if isinstance(node, Add):
-            inputs = [source for name in node.inputs if isinstance(source := self.graph[name], Quantize)]
-            return reference.integer_add(tensors, inputs, quantizer, self.weights)
-        raise TypeError(f"no integer reference for {type(node).__name__}")
-
-    def _integers(self, name: str) -> NDArray[np.int64]:
+    def _quantized(self, name: str) -> Quantized:
         quantizer = self.graph[name]
         assert isinstance(quantizer, Quantize)
-        return self.found[name].astype(np.int64) - zero_point_of(quantizer, self.weights)
-
-    def _scale(self, name: str) -> float:
-        return float(self.weights[f"{name}/scale"])
+        zero_point = quantizer.zero_point(self.weights)
+        return Quantized(
+            self.found[name].astype(np.int64) - zero_point, np.float32(self.weights[f"{name}/scale"]), zero_point
+        )
 
 
 def _run_with_integers(model: onnx.ModelProto, graph: Graph, images: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
@@ -219,15 +201,16 @@ def _run_with_integers(model: onnx.ModelProto, graph: Graph, images: NDArray[np.
         exposed.graph.output.append(helper.make_tensor_value_info(name, TensorProto.UINT8, None))
     session = open_session(exposed.SerializeToString())
     asked = [*tensors.values(), graph.output.name]
-    runs = [session.run(asked, {graph.nodes[0].name: image[None]}) for image in images]
+    (taken,) = graph.inputs
+    runs = [session.run(asked, {taken.name: image[None]}) for image in images]
     found = [np.concatenate(values) for values in zip(*runs, strict=True)]
-    return {**dict(zip([*tensors, graph.output.name], found, strict=True)), graph.nodes[0].name: images}
+    return {**dict(zip([*tensors, graph.output.name], found, strict=True)), taken.name: images}
 
 
 def _is_integer_result(graph: Graph, node: Node) -> bool:
-    """Return whether the tensor is computed from integers alone, so that onnxruntime never holds it in float32."""
-    if node.precision.is_float32 or isinstance(node, HardSigmoid | HardSwish | Softmax):
+    """Return True if the tensor is computed from integers alone, so that onnxruntime never holds it in float32."""
+    if node.precision.is_float32:
         return False
-    if isinstance(node, Relu):
+    if node.is_fused:
         node = graph[node.inputs[0]]
-    return bool(node.inputs) and all(isinstance(graph[name], Quantize) for name in node.inputs)
+    return node.has_integer_kernel and all(isinstance(graph[name], Quantize) for name in node.inputs)

@@ -21,10 +21,7 @@ from nas.export.verification.parity import check_parity, predictions
 from search_spaces import SPACES
 from search_spaces.errors import InvalidInput
 from search_spaces.graph.graph import Graph
-from search_spaces.operators.conv import Conv
-from search_spaces.operators.linear import Linear
-from search_spaces.operators.norm import Normalize
-from search_spaces.operators.quantize import Quantize
+from search_spaces.lowering import has_integer_weights
 
 SUMS = "SHA256SUMS"  # of all other files of the folder, as `sha256sum -c` takes it
 ERROR_TOLERANCE = 0.5  # percent of test images by which an error may differ from the one that was recorded
@@ -150,17 +147,10 @@ def weights_of(model: onnx.ModelProto, graph: Graph) -> dict[str, NDArray[Any]]:
         stored[name.removesuffix("/int4")] = stored[name].astype(np.int8)
     weights = {}
     for node in graph.nodes:
-        if isinstance(node, Conv | Linear):
-            kind = "" if node.precision.is_float32 else "/integers"
-            for part in ("weight", "bias"):
-                weights[f"{node.name}/{part}"] = stored[f"{node.name}/{part}{kind}"]
-            if kind:
-                scale = stored[f"{node.name}/weight/scale"]
-                weights[f"{node.name}/weight_scale"] = np.broadcast_to(scale, node.shape[:1])
-        elif isinstance(node, Quantize):
-            for part in ("scale", "zero_point"):
-                weights[f"{node.name}/{part}"] = stored[f"{node.name}/{part}"]
-        elif isinstance(node, Normalize):
-            for part in ("mean", "std"):
-                weights[f"{node.name}/{part}"] = stored[f"{node.name}/{part}"].reshape(-1)
+        integers = "/integers" if has_integer_weights(node) else ""
+        for spec in (spec for spec in node.weights() if not (spec.folded or spec.shared_with)):
+            name = f"{node.name}/{spec.role}"
+            weights[name] = stored[f"{name}{integers}"].reshape(spec.shape)
+            if spec.quantized and integers:
+                weights[f"{name}_scale"] = np.broadcast_to(stored[f"{name}/scale"], spec.shape[:1])
     return weights

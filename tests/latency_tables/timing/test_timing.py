@@ -167,7 +167,7 @@ def test_a_real_process_that_eats_the_processor_is_noticed():
     core = min(os.sched_getaffinity(0))
     child = """
 import numpy as np, time
-from latency_tables.timing.protocol import Watch, time_model
+from latency_tables.timing.protocol import time_model
 def run(n):
     durations = np.empty(n)
     for i in range(n):
@@ -175,7 +175,7 @@ def run(n):
         sum(range(2000))
         durations[i] = time.perf_counter() - started
     return durations
-print([time_model(run, Watch(run), 0.03, 0.1)[0].undisturbed for _ in range(5)])
+print([time_model(run, InterferenceMonitor(run), 0.03, 0.1)[0].is_clean for _ in range(5)])
 """
     pin = f"import os; os.sched_setaffinity(0, {{{core}}})\n"
     hog = subprocess.Popen([sys.executable, "-c", pin + "while True: pass"])

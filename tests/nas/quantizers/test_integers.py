@@ -124,15 +124,15 @@ def test_scales_that_no_hair_frees_of_ties_move_away_from_them():
 @pytest.mark.parametrize("zero_share", [0.0, 0.3, 1.0])
 def test_every_asymmetric_integer_stays(bits, zero_share):
     """Each integer, the ties between them, and what lies outside."""
-    qmax = 2**bits - 1
-    zero_point = round(zero_share * qmax)
-    integers = torch.arange(-zero_point, qmax - zero_point + 1)
-    qmin, qmax = torch.tensor(float(-zero_point)), torch.tensor(float(qmax - zero_point))
-    assert torch.equal(fake_quantize(integers * 0.25, torch.tensor(0.25), qmin, qmax), integers * 0.25)
+    zero_point = round(zero_share * (2**bits - 1))
+    qmin, qmax = -zero_point, 2**bits - 1 - zero_point
+    integers = torch.arange(qmin, qmax + 1)
+    ends = torch.tensor(float(qmin)), torch.tensor(float(qmax))
+    assert torch.equal(fake_quantize(integers * 0.25, torch.tensor(0.25), *ends), integers * 0.25)
     ties = integers[:-1] + 0.5
-    assert torch.equal(quantize(ties, torch.tensor(1.0), -zero_point, qmax - zero_point), 2 * (ties / 2).round())
+    assert torch.equal(quantize(ties, torch.tensor(1.0), qmin, qmax), 2 * (ties / 2).round())
     outside = torch.tensor([-1e9, 1e9, 0.0, -0.0])
-    assert quantize(outside, torch.tensor(1.0), -zero_point, qmax - zero_point).tolist() == [qmin, qmax, 0, 0]
+    assert quantize(outside, torch.tensor(1.0), qmin, qmax).tolist() == [qmin, qmax, 0, 0]
 
 
 def test_the_range_of_asymmetric_integers_learns():

@@ -136,7 +136,7 @@ def test_a_modelled_accelerator_gives_objectives(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("backend: onnxruntme", "unknown latency backend 'onnxruntme'"),
+        ("backend: onnxruntme", "unknown runtime 'onnxruntme'"),
         ("thread: 2", "unknown key 'thread' (did you mean 'threads'?)"),
         ("threads: 0", "device.threads must be in 1..1024, got 0"),
         ("remote: true", "a remote device needs a label"),

@@ -96,10 +96,10 @@ def test_export_writes_a_file_that_answers(evaluator, digits, tmp_path):
     written = ["README.md", "SHA256SUMS", "model.onnx", "parity.json", "predict.py", "samples.npz", "subnet.json"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == written
     assert json.loads((tmp_path / "out" / "parity.json").read_text())["agreement"] == parity["agreement"]
-    subnet = json.loads((tmp_path / "out" / "subnet.json").read_text())
-    assert subnet["id"] == subnet.id
-    assert subnet["measured"] == {"error_val": 1.0}
-    assert subnet["input"]["shape"] == [1, 1, 8, 8]
+    written = json.loads((tmp_path / "out" / "subnet.json").read_text())
+    assert written["id"] == subnet.id
+    assert written["measured"] == {"error_val": 1.0}
+    assert written["input"]["shape"] == [1, 1, 8, 8]
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
     predictions = [session.run(None, {"images": image[None]})[0].argmax() for image in digits.x_test]
     error = 100 * np.mean(np.array(predictions) != digits.y_test)

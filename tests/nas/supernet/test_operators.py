@@ -1,0 +1,253 @@
+"""Contract of every registered operator, on its examples: all readings compute the same, and what it declares is true."""
+
+from dataclasses import MISSING, dataclass, fields, replace
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from nas.export.targets.torch_module import module_source
+from nas.export.verification.parity import _run_with_integers, _StepOne
+from nas.export.verification.verify import weights_of
+from nas.supernet.deploy import DeployedLayers
+from nas.supernet.executor import execute
+from nas.supernet.supernet import Supernet
+from search_spaces.costs import parameters, size_bytes
+from search_spaces.graph.graph import Graph
+from search_spaces.graph.node import COMMON, Quantized, WeightSpec, default_of, operator
+from search_spaces.graph.signature import describe, signature
+from search_spaces.lowering import lower, random_weights
+from search_spaces.operators import OPERATORS
+from search_spaces.operators.elementwise import Activation, Add, HardSwish, Relu
+from search_spaces.operators.embedding import Embedding
+from search_spaces.operators.ends import Input, Output
+from search_spaces.operators.linear import Linear
+from search_spaces.operators.quantize import Quantize
+from search_spaces.precision.formats import FLOAT32, Precision
+from search_spaces.precision.placement import place_quantizers
+from search_spaces.space.choice import Choice
+from search_spaces.space.space import SearchSpace, Slot
+
+SPECIAL = ("input", "output", "quantize")  # the ends, and what placement alone writes
+EXAMPLES = [
+    pytest.param(example, id=f"{name}-{i}") for name in OPERATORS for i, example in enumerate(OPERATORS.get(name).examples())
+]
+FORMATS = ("float32", "w8a8", "w4a4", "w8a8-tensor", "w4a6-asymmetric")
+
+
+def in_format(example, name):
+    precision = Precision.from_name(name)
+    return Graph(place_quantizers([replace(node, precision=precision) for node in example], FLOAT32))
+
+
+def feeds(graph, n, rng):
+    return {node.name: values(node, n, rng) for node in graph.inputs}
+
+
+def values(node, n, rng):
+    if node.dtype == "int64":
+        return rng.integers(0, 5, (n, *node.shape))
+    return rng.standard_normal((n, *node.shape)).astype(np.float32)
+
+
+def by_onnxruntime(graph, weights, given):
+    session = onnxruntime.InferenceSession(lower(graph, weights, batch="n").SerializeToString())
+    return session.run(None, given)[0]
+
+
+@pytest.mark.parametrize("name", sorted(set(OPERATORS) - set(SPECIAL)))
+def test_every_operator_has_examples(name):
+    kind = OPERATORS.get(name)
+    assert kind.op == name
+    assert kind.examples()
+    for *inputs, node in kind.examples():
+        assert type(node) is kind
+        assert all(isinstance(each, Input) for each in inputs)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_torch_numpy_and_onnxruntime_agree(example, name, rng):
+    graph = in_format(example, name)
+    weights, given = random_weights(graph, rng), feeds(graph, 3, rng)
+    found = by_onnxruntime(graph, weights, given)
+    tensors = {key: torch.from_numpy(np.asarray(value)) for key, value in weights.items()}
+    floats = {key: value.float() if value.dtype != torch.int64 else value for key, value in tensors.items()}
+    with torch.no_grad():
+        torched = execute(graph, {k: torch.from_numpy(v) for k, v in given.items()}, DeployedLayers(floats)).numpy()
+    assert found.shape[1:] == graph.output.shape == torched.shape[1:]
+    steps = [float(weights[f"{node.name}/scale"]) for node in graph.nodes if isinstance(node, Quantize)]
+    if not steps:
+        exact = {key: value.astype(np.float64) for key, value in given.items()}
+        for node in graph.nodes[len(graph.inputs) :]:
+            exact[node.name] = node.compute([exact[source] for source in node.inputs], weights)
+        for other in (found, torched):
+            np.testing.assert_allclose(other, exact[graph.output.name], rtol=1e-4, atol=1e-5)
+    else:
+        assert np.abs(found - torched).max() <= max(steps) * 1.001  # a step where float32 rounds halves its own way
+        assert (np.abs(found - torched) > 1e-6).mean() < 0.1
+
+
+@pytest.mark.parametrize("name", FORMATS[1:])
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if len(e.values[0]) == 2 and e.values[0][0].dtype == "float32"])
+def test_integers_equal_the_integer_reference(example, name, rng):
+    shape = example[-1].shape
+    behind = (HardSwish(name="z", inputs=("y",), shape=shape), Output(name="out", inputs=("z",), shape=shape))
+    graph = in_format((*example, *behind), name)
+    weights, given = random_weights(graph, rng), feeds(graph, 4, rng)
+    (images,) = given.values()
+    step = _StepOne(graph, weights, _run_with_integers(lower(graph, weights), graph, images))
+    assert step.tensors
+    assert step.integer_mismatches == step.float_mismatches == 0
+    assert step.logit_error < 1e-4
+
+
+@pytest.mark.parametrize("name", ["add", "multiply", "attentionscores", "attentionvalues"])
+def test_the_integer_reference_of_two_tensors_is_near_the_real_numbers(name, rng):
+    (example,) = OPERATORS.get(name).examples()
+    *inputs, node = example
+    given = [rng.integers(-100, 100, (2, *each.shape)) for each in inputs]
+    tensors = [Quantized(x, np.float32(scale), 128) for x, scale in zip(given, (0.01, 0.03), strict=True)]
+    real = node.compute([x.integers * np.float64(x.scale) for x in tensors], {})
+    output = Quantized(np.zeros(0, np.int64), np.float32(0.05), 128)
+    np.testing.assert_allclose(node.compute_integers(tensors, None, {}), real, atol=1e-4)
+    np.testing.assert_allclose(node.compute_integers(tensors, output, {}) * 0.05, real, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["float32", "w8a8", "w4a4"])
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if len(e.values[0]) == 2])
+def test_an_exported_module_computes_the_same(example, name, rng, tmp_path):
+    graph = in_format(example, name)
+    weights, given = random_weights(graph, rng), feeds(graph, 3, rng)
+    scope = {"__file__": str(tmp_path / "model.py"), "__name__": "exported"}
+    exec(module_source(graph), scope)
+    module = scope["Model"]({key: torch.from_numpy(np.asarray(value)) for key, value in weights.items()})
+    with torch.no_grad():
+        answers = module(torch.from_numpy(next(iter(given.values())))).numpy()
+    found = by_onnxruntime(graph, weights, given)
+    steps = [float(weights[f"{node.name}/scale"]) for node in graph.nodes if isinstance(node, Quantize)]
+    assert np.abs(found - answers).max() <= 1.001 * max(steps, default=1e-4)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_field_that_decides_time_changes_the_signature(example):
+    *inputs, node = example
+    for own in (f for f in fields(node) if f.name not in COMMON):
+        value = getattr(node, own.name)
+        other = not value if isinstance(value, bool) else f"{value}x" if isinstance(value, str) else value + 2
+        changed = signature([*inputs, replace(node, **{own.name: other})])
+        timed = own.metadata.get("timed", True)
+        assert (changed != signature(example)) == timed, own.name
+        assert describe([replace(node, **{own.name: other})]) != describe([node])
+
+
+def test_a_new_field_at_its_default_changes_no_signature_and_no_digest():
+    @operator("test-shrink")
+    @dataclass(frozen=True, kw_only=True)
+    class Shrink(Activation):
+        """An operator."""
+
+    @operator("test-shrink-2")
+    @dataclass(frozen=True, kw_only=True)
+    class Shrunk(Activation):
+        """The same after a release with one more field."""
+
+        amount: float = 1.0
+
+    Shrunk.op = Shrink.op
+    x = Input(name="x", shape=(3,))
+    before, after, set_ = (
+        [x, kind(name="y", inputs=("x",), shape=(3,), **settings)]
+        for kind, settings in ((Shrink, {}), (Shrunk, {}), (Shrunk, {"amount": 2.0}))
+    )
+    assert signature(after) == signature(before)
+    assert describe(after) == describe(before)
+    assert "amount=2.0" in signature(set_)
+    assert describe(set_) != describe(before)
+    assert default_of(fields(Shrunk)[-1]) == 1.0
+    assert default_of(fields(Embedding)[-2]) is MISSING
+
+
+@pytest.mark.parametrize("name", ["float32", "w8a8", "w4a4", "w8a8-tensor"])
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_weights_are_counted_saved_and_read_back(example, name, rng):
+    graph = in_format(example, name)
+    node = next(each for each in graph.nodes if each.name == "y")
+    counted = [spec for spec in node.weights() if spec.is_counted]
+    assert parameters(graph.nodes) == sum(np.prod(spec.shape) for spec in counted)
+    assert (size_bytes(graph.nodes) > 0) == bool(counted)
+    weights = random_weights(graph, rng)
+    found = weights_of(lower(graph, weights), graph)
+    assert set(found) == set(weights)
+    for key, value in weights.items():
+        np.testing.assert_array_equal(found[key], value)
+
+
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if any(s.init != "given" for s in e.values[0][-1].weights())])
+def test_weights_are_sliced_and_folded(example, rng):
+    """A small network inside a larger one: what is cut out computes what the shared weights do."""
+    node = example[-1]
+    assert {spec.role for spec in node.weights()} <= {"weight", "bias", "gamma"}
+    for name in ("float32", "w8a8"):
+        block = tuple(replace(each, precision=Precision.from_name(name)) for each in example)
+        space = SearchSpace("own", [Choice("only", (1,))], [Slot("slot", ("only",), lambda _, block=block: block)])
+        supernet = Supernet(space)
+        for spec in node.weights():
+            shared = supernet.shared[f"y/{spec.role}"]
+            assert tuple(shared.shape) == spec.shape
+        weight = next(spec for spec in node.weights() if spec.role == "weight")
+        smaller = tuple(
+            max(1, length - 2) if axis == "kernel" else length
+            for axis, length in zip(weight.axes, weight.shape, strict=True)
+        )
+        assert supernet.weight(replace_shape(node, smaller)).shape == smaller
+
+
+def replace_shape(node, shape):
+    """Return a stand-in for a node whose weight has another shape."""
+
+    class Smaller(type(node)):
+        def weights(self):
+            return tuple(replace(s, shape=shape) if s.role == "weight" else s for s in super().weights())
+
+    return Smaller(**{f.name: getattr(node, f.name) for f in fields(node)})
+
+
+def test_the_bytes_of_an_embedding_count():
+    table = Embedding(name="e", inputs=("ids",), shape=(8, 64), n_rows=50_000)
+    assert parameters([table]) == 50_000 * 64
+    assert size_bytes([table]) == 4 * 50_000 * 64
+    assert size_bytes([replace(table, precision=Precision.from_name("w4a8"))]) == 50_000 * 64 / 2 + 4 * 50_000
+
+
+def test_tied_weights_count_once_and_are_written_once(rng):
+    ids = Input(name="ids", shape=(5,), dtype="int64")
+    first = Embedding(name="first", inputs=("ids",), shape=(5, 4), n_rows=7)
+    second = replace(first, name="second", tied_to="first")
+    graph = Graph((ids, first, second, Add(name="sum", inputs=("first", "second"), shape=(5, 4))))
+    assert parameters(graph.nodes) == 28
+    weights = random_weights(graph, rng)
+    assert list(weights) == ["first/weight"]
+    model = lower(graph, weights)
+    assert [tensor.name for tensor in model.graph.initializer] == ["first/weight"]
+    given = {"ids": rng.integers(0, 7, (1, 5))}
+    found = onnxruntime.InferenceSession(model.SerializeToString()).run(None, given)[0]
+    np.testing.assert_allclose(found, 2 * weights["first/weight"][given["ids"]], rtol=1e-6)
+    with torch.no_grad():
+        source = DeployedLayers({"first/weight": torch.from_numpy(weights["first/weight"])})
+        np.testing.assert_allclose(execute(graph, torch.from_numpy(given["ids"]), source), found, rtol=1e-6)
+
+
+def test_whole_numbers_are_never_quantized():
+    graph = in_format(Embedding.examples()[0], "w8a8")
+    assert [node.op for node in graph.nodes] == ["input", "embedding", "quantize"]
+
+
+def test_a_sign_is_declared():
+    x = Input(name="x", shape=(3,))
+    assert Relu(name="y", inputs=("x",), shape=(3,)).nonnegative([False])
+    assert not Linear(name="y", inputs=("x",), shape=(3,), in_features=3).nonnegative([True])
+    assert not Output(name="y", inputs=("x",), shape=(3,)).nonnegative([False])
+    assert not x.nonnegative([])
+    assert WeightSpec("weight", (1,), ("out",), shared_with="a").is_counted is False
