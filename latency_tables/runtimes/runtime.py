@@ -1,4 +1,4 @@
-"""The interface of a backend: build a model once, then run it n times and say how long each run took."""
+"""The interface of a runtime: build a model once, then run it n times and say how long each run took."""
 
 from collections.abc import Callable, Mapping
 from time import perf_counter
@@ -17,7 +17,7 @@ Runner = Callable[[int], NDArray[np.float64]]
 class Runtime(Protocol):
     """A runtime. A new one is a file with a class of these methods, registered under its name.
 
-    Its module imports the runtime only when it is used, so that every backend can be listed everywhere.
+    Its module imports the runtime only when it is used, so that every runtime can be listed everywhere.
 
     Attributes:
         integer_kernels: Operators that compute on 8-bit integers there; the others run in float32 between conversions, so

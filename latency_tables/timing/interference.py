@@ -1,4 +1,4 @@
-"""Watch: tells whether the machine is disturbed while something is timed."""
+"""InterferenceMonitor: tells whether the machine is disturbed while something is timed."""
 
 import os
 import time

@@ -167,6 +167,7 @@ def test_a_real_process_that_eats_the_processor_is_noticed():
     core = min(os.sched_getaffinity(0))
     child = """
 import numpy as np, time
+from latency_tables.timing.interference import InterferenceMonitor
 from latency_tables.timing.protocol import time_model
 def run(n):
     durations = np.empty(n)

@@ -142,7 +142,9 @@ def test_every_field_that_decides_time_changes_the_signature(example):
         assert describe([replace(node, **{own.name: other})]) != describe([node])
 
 
-def test_a_new_field_at_its_default_changes_no_signature_and_no_digest():
+def test_a_new_field_at_its_default_changes_no_signature_and_no_digest(monkeypatch):
+    monkeypatch.setattr(OPERATORS, "_entries", dict(OPERATORS._entries))
+
     @operator("test-shrink")
     @dataclass(frozen=True, kw_only=True)
     class Shrink(Activation):
