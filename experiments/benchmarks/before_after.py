@@ -31,7 +31,6 @@ import numpy as np
 PLACES = {
     # What the probe uses, and where it may stand: a module, or `module:name` where the name has changed too.
     "SPACES": ("search_spaces",),
-    "Architecture": ("search_spaces",),
     "signature": ("search_spaces",),
     "cost_table": ("search_spaces",),
     "graph_costs": ("search_spaces",),
@@ -127,6 +126,13 @@ def as_written(name: str) -> str:
     return next((written for written, names in RENAMED.items() if name in names), name)
 
 
+def network(space: Any, genome: np.ndarray) -> tuple[str, Any]:
+    """Return id and graph of a network, which was an architecture of its own once."""
+    if hasattr(space, "subnet"):
+        return space.subnet(genome).id, space.subnet(genome).graph
+    return space.architecture(genome).id, space.graph(space.architecture(genome))
+
+
 def probe(folder: Path, *, exact: bool) -> dict[str, Any]:
     """Return everything that is compared: `exact` by name of the part (few if they are not asked for), and `speeds`."""
     import torch
@@ -147,9 +153,7 @@ def probe(folder: Path, *, exact: bool) -> dict[str, Any]:
 def describe_space(space: Any) -> dict[str, Any]:
     """Return ids, signatures and costs of sampled networks, the costs by table too, and the names of all parts."""
     genomes = space.sample(N_SAMPLED, np.random.default_rng(0))
-    architectures = [space.architecture(genome) for genome in genomes]
-    graphs = [space.graph(architecture) for architecture in architectures]
-    ids = [architecture.id for architecture in architectures]
+    ids, graphs = zip(*(network(space, genome) for genome in genomes), strict=True)
     costs = [found("graph_costs")(graph) for graph in graphs]
     return {
         "ids": ids,
@@ -223,8 +227,8 @@ def searched(space: Any, table: Any, evaluator: Any) -> dict[str, Any]:
     for row in result.front.to_dict("records"):
         options = tuple((choice.name, row[choice.name]) for choice in space.choices if row[choice.name] is not None)
         values = {name: float(row[name]) for name in ("error", *cheap)}
-        front.append({"id": found("Architecture")(space.name, options).id, **values})
-    measured = [space.architecture(genome).id for genome in result.genomes]
+        front.append({"options": str(options), **values})
+    measured = [network(space, genome)[0] for genome in result.genomes]
     return {
         "errors": dict(zip(ids_of(space, sampled), evaluator.errors(sampled).tolist(), strict=True)),
         "search, measured": dict(zip(measured, result.archive["error"].tolist(), strict=True)),
@@ -267,7 +271,7 @@ def timed(function: Callable[[], Any], n: int) -> tuple[Any, list[float]]:
 
 def ids_of(space: Any, genomes: Any) -> list[str]:
     """Return the ids of networks."""
-    return [space.architecture(genome).id for genome in genomes]
+    return [network(space, genome)[0] for genome in genomes]
 
 
 def digest(content: bytes) -> str:

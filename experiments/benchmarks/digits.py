@@ -16,6 +16,7 @@ from nas.export.verification.parity import check_parity
 from nas.objectives.evaluator import predict
 from nas.run.pipeline import Pipeline
 from nas.run.resolve import open_pipeline
+from nas.supernet.deploy import extract
 from search_spaces import lower
 from search_spaces.space.baselines import baselines
 
@@ -62,7 +63,7 @@ def print_parity(pipeline: Pipeline, n_random: int) -> None:
         subnet = space.subnet(genome)
         graph = subnet.graph
         calibration = evaluator.calibrate(graph)
-        weights = supernet.extract(subnet.graph, calibration)
+        weights = extract(supernet, subnet.graph, calibration)
         expected = predict(supernet, graph, calibration, torch.from_numpy(images)).numpy()
         p = check_parity(lower(graph, weights), graph, weights, images, expected)
         differing = p.integer_mismatches + p.float_mismatches

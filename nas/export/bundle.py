@@ -22,6 +22,7 @@ from nas.export.targets.targets import DEFAULT, TARGETS, Deployed, Target
 from nas.export.verification.parity import Parity, check_parity, is_sub8bit, predictions
 from nas.export.verification.verify import SUMS
 from nas.objectives.evaluator import Evaluator, predict
+from nas.supernet.deploy import extract
 from search_spaces.costs import graph_costs
 from search_spaces.errors import CheckFailed, InvalidInput
 from search_spaces.graph.graph import Graph
@@ -80,7 +81,7 @@ def export_bundle(
     graph = subnet.graph
     targets = _targets(graph, target)
     calibration = evaluator.calibrate(graph)
-    weights = supernet.extract(graph, calibration)
+    weights = extract(supernet, graph, calibration)
     batch = "batch" if dynamic_batch else 1
     model = lower(graph, weights, batch=batch, int4=int4)
     check_runtime(model)

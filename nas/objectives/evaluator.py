@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.data.dataset import Dataset
-from nas.supernet.calibrate import calibrate
-from nas.supernet.deploy import DeployedLayers
+from nas.supernet.calibrate import Calibration, calibrate
+from nas.supernet.deploy import DeployedLayers, fold
 from nas.supernet.executor import execute
-from nas.supernet.supernet import Calibration, Supernet
+from nas.supernet.supernet import Supernet
 from search_spaces.graph.graph import Graph
 from search_spaces.space.space import Genomes
 
@@ -63,5 +63,5 @@ class Evaluator:
 @torch.no_grad()
 def predict(supernet: Supernet, graph: Graph, calibration: Calibration, images: Tensor) -> Tensor:
     """Return the logits of one subnet as it would be shipped, shape `(n, n_classes)`."""
-    layers = DeployedLayers(supernet.fold(graph, calibration))
+    layers = DeployedLayers(fold(supernet, graph, calibration))
     return torch.cat([execute(graph, batch, layers) for batch in torch.split(images, BATCH)])

@@ -1,13 +1,70 @@
 """Recalibration of one subnet: batch-norm statistics and activation scales from fixed training images."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from nas.supernet.executor import execute
-from nas.supernet.supernet import Calibration, SharedLayers, Supernet
+from nas.supernet.folding import BATCH_NORM_EPS
+from nas.supernet.layers import SharedLayers
+from nas.supernet.scales import activation_scale
+from nas.supernet.supernet import Supernet
 from search_spaces.graph.graph import Graph
+from search_spaces.operators.conv import Conv
+from search_spaces.operators.quantize import Quantize
 
 BATCH = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Statistics and scales of one subnet, beside the shared weights.
+
+    Attributes:
+        statistics: By name of a `Conv`: mean and variance of each channel before its batch norm, shapes `(channels,)`.
+        scales: By name of a `Quantize`: its scale, shape `()`.
+        zero_points: By name of an asymmetric `Quantize`: what stands for zero, shape `()`.
+    """
+
+    statistics: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    scales: Mapping[str, Tensor] = field(default_factory=dict)
+    zero_points: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class CalibratingLayers(SharedLayers):
+    """Shared layers that note what they find: of statistics the last batch's, of scales the first one's.
+
+    Args:
+        supernet: Owner of the weights; not changed.
+        known: Scales that are given, and are not asked for again.
+    """
+
+    def __init__(self, supernet: Supernet, known: Calibration | None = None) -> None:
+        super().__init__(supernet)
+        self.found: dict[str, tuple[Tensor, Tensor]] = {}
+        self.scales: dict[str, Tensor] = dict(known.scales) if known else {}
+        self.zero_points: dict[str, Tensor] = dict(known.zero_points) if known else {}
+
+    def batch_norm(self, node: Conv, y: Tensor, gamma: Tensor, bias: Tensor) -> Tensor:
+        """See `SharedLayers`."""
+        return functional.batch_norm(y, *self.statistics(node, y), gamma, bias, eps=BATCH_NORM_EPS)
+
+    def statistics(self, node: Conv, y: Tensor) -> tuple[Tensor, Tensor]:
+        """See `SharedLayers`; the variance is that of all images, as the batch tells it."""
+        var, mean = torch.var_mean(y, dim=(0, 2, 3), correction=1)
+        self.found[node.name] = (mean, var)
+        return mean, var
+
+    def scale(self, node: Quantize, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """See `SharedLayers`."""
+        scale, zero_point = activation_scale(self.supernet, node, x, remember=False)
+        scale = self.scales.setdefault(node.name, scale.detach())
+        if zero_point is not None:
+            zero_point = self.zero_points.setdefault(node.name, zero_point.detach().round())
+        return scale, zero_point
 
 
 @torch.no_grad()
@@ -25,14 +82,13 @@ def calibrate(supernet: Supernet, graph: Graph, images: Tensor) -> Calibration:
     Source:
         Cumulative recalibration of slimmable networks: Yu & Huang 2019, arXiv:1903.05134, section 3.3.
     """
-    calibration = Calibration()
+    layers = CalibratingLayers(supernet)
     mean: dict[str, Tensor] = {}
     var: dict[str, Tensor] = {}
     for batch in torch.split(images, BATCH):
-        execute(graph, batch, SharedLayers(supernet, calibration))
+        execute(graph, batch, layers)
         share = len(batch) / len(images)
-        for name, (batch_mean, batch_var) in calibration.statistics.items():
+        for name, (batch_mean, batch_var) in layers.found.items():
             mean[name] = mean.get(name, 0) + share * batch_mean
             var[name] = var.get(name, 0) + share * batch_var
-    calibration.statistics = {name: (mean[name], var[name]) for name in mean}
-    return calibration
+    return Calibration({name: (mean[name], var[name]) for name in mean}, layers.scales, layers.zero_points)

@@ -82,3 +82,8 @@ def nudge_scales(scale: Tensor, input_scale: Tensor, output_scale: Tensor, max_i
         better = (most <= CLEAR_OF_TIES) & (found > most)
         best, most = torch.where(better, wider, best), torch.where(better, found, most)
     return best
+
+
+def per_row(values: Tensor, weight: Tensor) -> Tensor:
+    """Return values of shape `(out,)` in the shape in which they broadcast against a weight of shape `(out, ...)`."""
+    return values.reshape(-1, *[1] * (weight.ndim - 1))

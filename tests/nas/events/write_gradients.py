@@ -14,9 +14,11 @@ from nas.events import distributed
 from nas.run.experiment import TrainingConfig
 from nas.supernet import supernet
 from nas.supernet.calibrate import calibrate
-from nas.supernet.deploy import convolve
 from nas.supernet.folding import BATCH_NORM_EPS
-from nas.supernet.supernet import SharedLayers, Supernet
+from nas.supernet.layers import SharedLayers
+from nas.supernet.ops.conv import convolve
+from nas.supernet.scales import rounded
+from nas.supernet.supernet import Supernet
 from nas.training.samplers.sandwich import sandwich_step
 from search_spaces import Stage, mobilenet
 from search_spaces.space.baselines import uniform_genome
@@ -41,7 +43,7 @@ class FixedStatistics(SharedLayers):
     """Batch norms in evaluation mode; channels that a smaller network lacks are cut off."""
 
     def conv(self, node, x):
-        y = convolve(node, x, self.supernet.rounded(node, self.supernet.weight(node)))
+        y = convolve(node, x, rounded(self.supernet, node, self.supernet.weight(node)))
         mean, var = (values[: node.shape[0]] for values in statistics[node.name])
         gamma, beta = self.supernet.gamma(node), self.supernet.bias(node)
         return functional.batch_norm(y, mean, var, gamma, beta, eps=BATCH_NORM_EPS)

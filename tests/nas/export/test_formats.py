@@ -7,10 +7,10 @@ import torch
 from nas.export.bundle import parity_images
 from nas.export.verification.parity import check_parity
 from nas.objectives.evaluator import Evaluator, predict
-from nas.supernet.calibrate import calibrate
-from nas.supernet.deploy import DeployedLayers
+from nas.supernet.calibrate import CalibratingLayers, Calibration, calibrate
+from nas.supernet.deploy import DeployedLayers, extract, fold
 from nas.supernet.executor import execute
-from nas.supernet.supernet import Calibration, SharedLayers, Supernet
+from nas.supernet.supernet import Supernet
 from nas.training.trainer import train
 from search_spaces import SPACES, InvalidInput, Stage, lower, mobilenet
 from search_spaces.operators.conv import Conv
@@ -50,7 +50,7 @@ def parity_of(evaluator, genome, images):
     subnet = supernet.space.subnet(genome)
     graph = subnet.graph
     calibration = evaluator.calibrate(graph)
-    weights = supernet.extract(subnet.graph, calibration)
+    weights = extract(supernet, subnet.graph, calibration)
     expected = predict(supernet, graph, calibration, torch.from_numpy(images)).numpy()
     return check_parity(lower(graph, weights), graph, weights, images, expected), weights
 
@@ -89,9 +89,9 @@ def test_what_is_shipped_is_what_was_trained(name, learned, digits):
         shared = execute(
             graph,
             images,
-            SharedLayers(supernet, Calibration(scales=calibration.scales, zero_points=calibration.zero_points)),
+            CalibratingLayers(supernet, Calibration(scales=calibration.scales, zero_points=calibration.zero_points)),
         )
-        deployed = execute(graph, images, DeployedLayers(supernet.fold(graph, calibration)))
+        deployed = execute(graph, images, DeployedLayers(fold(supernet, graph, calibration)))
     assert (shared.argmax(dim=1) == deployed.argmax(dim=1)).float().mean() > 0.95
     assert (shared - deployed).abs().median() < 0.02 * shared.std()
 

@@ -4,10 +4,12 @@ import torch
 from torch.nn import functional
 
 from nas.objectives.evaluator import predict
-from nas.supernet import executor as operators
+from nas.supernet import executor
 from nas.supernet.calibrate import calibrate
+from nas.supernet.deploy import DeployedLayers, extract, fold
 from nas.supernet.folding import BATCH_NORM_EPS
-from nas.supernet.supernet import SharedLayers, Supernet
+from nas.supernet.layers import SharedLayers
+from nas.supernet.supernet import Supernet
 from search_spaces.operators.conv import Conv
 from search_spaces.operators.elementwise import Add, Relu
 from search_spaces.operators.linear import Linear
@@ -50,9 +52,9 @@ def test_supernet_equals_a_plain_network_of_extracted_weights(trained, digits, l
     graph = subnet.graph
     images = torch.from_numpy(digits.x_test)
     calibration = calibrate(trained, graph, torch.from_numpy(digits.x_train))
-    weights = trained.extract(subnet.graph, calibration)
+    weights = extract(trained, subnet.graph, calibration)
     with torch.no_grad():
-        found = trained(images, graph, calibration)
+        found = executor.execute(graph, images, DeployedLayers(fold(trained, graph, calibration)))
         expected = plain_float(graph, weights, images)
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
 
@@ -71,7 +73,7 @@ def test_calibrated_float_network_equals_batch_norm_with_its_statistics(trained,
         mean, var = calibration.statistics["stem/conv"]
         normed = functional.batch_norm(y, mean, var, trained.gamma(node), trained.bias(node), eps=BATCH_NORM_EPS)
         assert torch.allclose(y.mean(dim=(0, 2, 3)), mean, atol=1e-5)
-        weights = trained.fold(graph, calibration)
+        weights = fold(trained, graph, calibration)
         folded = functional.conv2d(x, weights["stem/conv/weight"], weights["stem/conv/bias"], padding=1)
     assert torch.allclose(normed, folded, atol=1e-4)
 
@@ -107,7 +109,7 @@ def test_extracted_weights_do_not_follow_later_training(trained, digits):
     supernet.load_state_dict(trained.state_dict())
     subnet = trained.space.subnet(uniform_genome(trained.space, "smallest", "float32"))
     graph = subnet.graph
-    weights = supernet.extract(subnet.graph, calibrate(supernet, graph, torch.from_numpy(digits.x_train[:64])))
+    weights = extract(supernet, subnet.graph, calibrate(supernet, graph, torch.from_numpy(digits.x_train[:64])))
     before = {name: array.copy() for name, array in weights.items()}
     with torch.no_grad():
         for parameter in supernet.parameters():
@@ -142,7 +144,7 @@ def test_extracted_integers_are_in_range(trained, digits):
     for name, genome in baselines(space).items():
         subnet = space.subnet(genome)
         graph = subnet.graph
-        weights = trained.extract(subnet.graph, calibrate(trained, graph, torch.from_numpy(digits.x_train[:256])))
+        weights = extract(trained, subnet.graph, calibrate(trained, graph, torch.from_numpy(digits.x_train[:256])))
         for node in graph.nodes:
             if isinstance(node, Conv | Linear) and not node.precision.is_float32:
                 integers = weights[f"{node.name}/weight"]
@@ -180,7 +182,7 @@ def test_measured_errors_do_not_depend_on_the_number_of_threads(trained, digits)
 def test_a_quantizer_from_zero_up_needs_no_relu(trained, digits, monkeypatch, name):
     """With and without the ReLUs that are passed over: the same answers and gradients."""
     graph = trained.space.subnet(uniform_genome(trained.space, "largest", name)).graph
-    passed_over = operators._relus_of_quantizers(graph)
+    passed_over = executor._relus_of_quantizers(graph)
     assert len(passed_over) == (0 if name == "float32" else sum(isinstance(node, Relu) for node in graph.nodes))
     images = torch.from_numpy(digits.x_train[:64])
 
@@ -190,7 +192,7 @@ def test_a_quantizer_from_zero_up_needs_no_relu(trained, digits, monkeypatch, na
         return logits, [gradient for gradient in found if gradient is not None]
 
     without, gradients_without = gradients()
-    monkeypatch.setattr(operators, "_relus_of_quantizers", lambda graph: set())
+    monkeypatch.setattr(executor, "_relus_of_quantizers", lambda graph: set())
     logits, with_relus = gradients()
     assert torch.equal(without, logits)
     for one, other in zip(gradients_without, with_relus, strict=True):

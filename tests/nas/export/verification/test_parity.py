@@ -15,6 +15,7 @@ from nas.export import bundle
 from nas.export.bundle import ParityFailed, export_bundle, parity_images
 from nas.export.verification.parity import check_parity
 from nas.objectives.evaluator import Evaluator, predict
+from nas.supernet.deploy import extract
 from nas.supernet.supernet import Supernet
 from search_spaces import InvalidInput, lower
 from search_spaces.graph.graph import Graph
@@ -29,7 +30,7 @@ def exported(evaluator, genome, images):
     subnet = space.subnet(genome)
     graph = subnet.graph
     calibration = evaluator.calibrate(graph)
-    weights = supernet.extract(subnet.graph, calibration)
+    weights = extract(supernet, subnet.graph, calibration)
     return graph, weights, images, predict(supernet, graph, calibration, torch.from_numpy(images)).numpy()
 
 
