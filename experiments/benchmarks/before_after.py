@@ -127,10 +127,9 @@ def as_written(name: str) -> str:
 
 
 def network(space: Any, genome: np.ndarray) -> tuple[str, Any]:
-    """Return id and graph of a network, which was an architecture of its own once."""
-    if hasattr(space, "subnet"):
-        return space.subnet(genome).id, space.subnet(genome).graph
-    return space.architecture(genome).id, space.graph(space.architecture(genome))
+    """Return id and graph of a network, which was called an architecture once."""
+    named = (space.subnet if hasattr(space, "subnet") else space.architecture)(genome)
+    return named.id, named.graph if hasattr(named, "graph") else space.graph(named)
 
 
 def probe(folder: Path, *, exact: bool) -> dict[str, Any]:
@@ -230,7 +229,7 @@ def searched(space: Any, table: Any, evaluator: Any) -> dict[str, Any]:
         front.append({"options": str(options), **values})
     measured = [network(space, genome)[0] for genome in result.genomes]
     return {
-        "errors": dict(zip(ids_of(space, sampled), evaluator.errors(sampled).tolist(), strict=True)),
+        "errors": dict(zip([network(space, each)[0] for each in sampled], evaluator.errors(sampled).tolist(), strict=True)),
         "search, measured": dict(zip(measured, result.archive["error"].tolist(), strict=True)),
         "search, order": measured,
         "search, front": front,
@@ -254,7 +253,7 @@ def fronts_of_costs(space: Any, table: Any) -> tuple[dict[str, Any], dict[str, l
     }
     for name, function in functions.items():
         front, speeds[name] = timed(function, 3)
-        values = dict(zip(ids_of(space, front.genomes), front.values.tolist(), strict=True))
+        values = dict(zip([network(space, each)[0] for each in front.genomes], front.values.tolist(), strict=True))
         fronts[f"front: {SPEEDS[name][0]}"] = values
     return fronts, speeds
 
@@ -267,11 +266,6 @@ def timed(function: Callable[[], Any], n: int) -> tuple[Any, list[float]]:
         function()
         times.append(1000 * (time.perf_counter() - started))
     return result, times
-
-
-def ids_of(space: Any, genomes: Any) -> list[str]:
-    """Return the ids of networks."""
-    return [network(space, genome)[0] for genome in genomes]
 
 
 def digest(content: bytes) -> str:
