@@ -31,7 +31,7 @@ from search_spaces.space.space import SearchSpace
 
 @dataclass(frozen=True, kw_only=True)
 class Accelerator:
-    """Parameters of a modelled accelerator.
+    """Parameters of an accelerator's cost model.
 
     Attributes:
         name: Shown wherever its numbers are.

@@ -17,6 +17,7 @@ from latency_tables.table.plan import Plan
 from latency_tables.timing.measurement import Measurement
 from latency_tables.timing.protocol import Protocol, Timings
 from search_spaces.errors import InvalidInput
+from search_spaces.graph.signature import describe
 from search_spaces.lowering import lower
 
 ROOT = Path(latency_tables.__file__).parents[1]
@@ -204,8 +205,9 @@ def _read_csv(path: Path, names: list[str]) -> Timings:
 
 def digest(plan: Plan, target: Device) -> str:
     """Return a short text that differs when another plan or another device was measured."""
-    content = json.dumps([plan.space.name, [repr(graph) for graph in plan.networks.values()], sorted(plan.parts), plan.n_fit,
-                          sorted(plan.estimated), dataclasses.asdict(target)])  # fmt: skip
+    networks = [describe(graph.nodes) for graph in plan.networks.values()]
+    parts = [sorted(plan.parts), plan.n_fit, sorted(plan.estimated)]
+    content = json.dumps([plan.space.name, networks, *parts, dataclasses.asdict(target)])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

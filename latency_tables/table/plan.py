@@ -21,7 +21,7 @@ class Plan:
         space: The space.
         parts: What is timed besides whole networks, by name; see `pricing.iterate_parts`.
         networks: Whole networks, by name.
-        n_fit: So many of the networks, the first ones, are fitted on; the others are for the verdict.
+        n_fit: So many of the networks, the first ones, are fitted on; the others are for the validation.
         estimated: Parts that are not timed but estimated from the others.
     """
 
@@ -65,7 +65,7 @@ def plan_table(space: SearchSpace, *, n_fit: int, n_held_out: int, rng: np.rando
     Args:
         space: With networks behind it.
         n_fit: Whole networks to fit on; the baselines are among them.
-        n_held_out: Random whole networks for the verdict.
+        n_held_out: Random whole networks for the validation.
         rng: Draws the whole networks.
 
     Raises:

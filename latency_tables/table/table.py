@@ -40,13 +40,13 @@ class Report:
 
     Attributes:
         n_fit: Whole networks that the fit saw.
-        n_held_out: Whole networks of the verdict.
+        n_held_out: Whole networks of the validation.
         mape: Mean absolute error of prediction against measurement, percent.
         max_error: Greatest absolute error, percent.
         tau: Kendall's tau between the two.
         split_half: Mean relative difference of the measured networks between rounds, percent: nothing can be better.
         disturbed: Share of the timings that were disturbed to the end, percent: a warning, no reason.
-        is_valid: The verdict.
+        is_valid: True if it passed.
         reasons: Why not, one sentence each; empty when valid.
         held_out: Pairs of measured and predicted milliseconds.
         minutes: How long the measurement took.
@@ -71,7 +71,7 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LatencyTable:
-    """Times of the parts of a space on one device, a fit on whole networks and its verdict.
+    """Times of the parts of a space on one device, a fit on whole networks and its validation.
 
     Attributes:
         device: Name of the device.
@@ -82,7 +82,7 @@ class LatencyTable:
         estimated: Milliseconds of blocks that there was no time to measure, by signature.
         reference_ms: Time of the reference network that all times are scaled to.
         coefficients: Constant and a coefficient for each of `pricing.FEATURES`.
-        report: The verdict.
+        report: The validation.
     """
 
     device: str

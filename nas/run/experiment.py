@@ -163,7 +163,7 @@ class TableConfig:
     n_fit: int = 40
     """Whole networks that the table is fitted on."""
     n_held_out: int = 40
-    """Whole networks that it is judged by."""
+    """Whole networks that it is validated on."""
     rounds: int = 20
     """Rounds over everything that is measured."""
     seconds: float = 0.01
@@ -241,7 +241,7 @@ class Experiment:
     formats: tuple[str, ...] = ()
     """Number formats to choose from instead of those of the space, as `[float32, w8a8, w3a4]`; see docs/formats.md."""
     accelerator: dict[str, str | float] = field(default_factory=dict)
-    """A modelled accelerator to report or to search for: the keys of experiments/devices/bitserial.yaml."""
+    """An accelerator whose latency and energy are estimated: the keys of experiments/devices/bitserial.yaml."""
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     archive: str = ""

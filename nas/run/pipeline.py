@@ -13,9 +13,8 @@ from latency_tables.analytical import Accelerator
 from latency_tables.table.table import LatencyTable
 from nas.archive.archive import Archive
 from nas.archive.storage import drop_study
-from nas.data.dataset import Dataset, read_in_words
-from nas.data.load import expanded, load_dataset
-from nas.events import distributed
+from nas.data.dataset import Dataset
+from nas.data.load import load_dataset
 from nas.events.files import file_digest
 from nas.events.progress import console, progress_bar, working
 from nas.export.bundle import check_folder, export_bundle
@@ -28,17 +27,16 @@ from nas.run.latencies import Latencies, import_results
 from nas.run.provenance import provenance, recorded
 from nas.run.stages.finetune import finetune
 from nas.run.stages.front import write_front
-from nas.run.stages.search import search_cheap
+from nas.run.stages.search import search_space
+from nas.run.stages.train import train_supernet
 from nas.run.tables import DeviceTable
-from nas.search.evolution.evolve import Objective, lower_bound, upper_bound
 from nas.search.feasibility import check_feasible
 from nas.search.measurements import Measurements
 from nas.search.state import Measure
-from nas.search.study import SearchResult, search
+from nas.search.study import SearchResult
 from nas.supernet.supernet import Supernet
-from nas.training.checkpoint import load_tensors, save_tensors
-from nas.training.tensorboard import tensorboard_log
-from nas.training.trainer import check_identity, init_from, load_supernet, train
+from nas.training.checkpoint import load_tensors
+from nas.training.trainer import check_identity, load_supernet
 from search_spaces import SPACES, InvalidInput, SearchSpace, Subnet, cost_table
 from search_spaces.costs import FactorTable
 from search_spaces.space.baselines import formats
@@ -95,27 +93,7 @@ class Pipeline:
         if self.run.supernet.exists():
             self._trained()
             return
-        config = self.experiment.training
-        if distributed.is_main():
-            console.print("\n".join(read_in_words(self.data)), soft_wrap=True)
-        supernet = self.new_supernet()
-        if config.init_from and not self.run.checkpoint.exists():
-            init_from(supernet, expanded(config.init_from))
-        supernet.to("cuda" if torch.cuda.is_available() else "cpu")
-        torch.set_num_threads(max(1, self.experiment.threads // distributed.world_size()))
-        with progress_bar("training") as update, tensorboard_log(self.run.tensorboard) as log:
-            records = train(
-                supernet,
-                self.data,
-                config.to_schedule(),
-                seed=self.experiment.seed,
-                checkpoint=self.run.checkpoint,
-                identity=self._identity(),
-                progress=update,
-                log=log,
-            )
-        if distributed.is_main():
-            save_tensors(self.run.supernet, supernet.state_dict(), {**self._identity(), "records": records})
+        train_supernet(self.run, self.new_supernet(), self.data, self._identity())
 
     def measure(self, *, again: bool = False) -> list[LatencyTable]:
         """Measure the latency tables of the run's devices, or read those that are there; one for each device.
@@ -125,7 +103,7 @@ class Pipeline:
 
         Raises:
             InvalidInput: If a table that is there was measured on another machine or for another space, or a device is
-                elsewhere and its table is missing.
+                remote and its table is missing.
         """
         return [latencies.device.measure(again=again) for latencies in self.latencies]
 
@@ -140,7 +118,7 @@ class Pipeline:
     def import_results(self, file: Path, *, again: bool = False) -> LatencyTable:
         """Take what a benchmark bundle has measured: a table that is missing, otherwise networks near the front.
 
-        See `nas.run.latencies.take_result`.
+        See `nas.run.latencies.import_results`.
         """
         return import_results(
             self.latencies,
@@ -175,40 +153,15 @@ class Pipeline:
             What the search measured; None where the error is no objective, so that nothing had to be searched for by
             measuring.
         """
-        evaluator, config = self.evaluator(), self.experiment.search
-        exact = self.costs()
-        check_feasible(self.space, exact, config.max, config.min)
-        cheap = {name: exact[name] for name in config.objectives if name != "error"}
-        constraints: dict[str, Objective] = {f"max {name}": upper_bound(exact[name], x) for name, x in config.max.items()}
-        constraints |= {f"min {name}": lower_bound(exact[name], x) for name, x in config.min.items()}
-        rng = np.random.default_rng(self.experiment.seed)
-        result = None
-        with progress_bar("searching") as update:
-            if "error" in config.objectives:
-                result = search(
-                    self.space,
-                    measure or evaluator.measure,
-                    cheap=cheap,
-                    constraints=constraints,
-                    n_measurements=config.n_measurements,
-                    strategy=config.strategy,
-                    predictors=config.predictors,
-                    tuning_trials=config.tuning_trials,
-                    batch=config.batch or None,
-                    noise={"error": config.noise} if config.noise else None,
-                    workers=workers,
-                    rng=rng,
-                    archive=self.errors,
-                    progress=update,
-                )
-            else:
-                genomes = search_cheap(self.space, cheap, constraints, config.n_measurements, rng)
-                self.errors.measure_missing(genomes, evaluator.measure, update)
+        evaluator, rng = self.evaluator(), np.random.default_rng(self.experiment.seed)
+        config, errors = self.experiment.search, self.errors
+        measure = measure or evaluator.measure
+        result = search_space(self.space, config, self.costs(), measure, errors, workers=workers, rng=rng)
         self._write_front(evaluator)
         return result
 
     def export(self, subnet_id: str, folder: Path, **options: Any) -> dict[str, Any]:
-        """Export one subnet of the archive, with proof of parity; return what `parity.json` holds; options: `export_bundle`.
+        """Export one subnet of the archive, with a verification; return what `parity.json` holds; options: `export_bundle`.
 
         Raises:
             InvalidInput: If the archive holds no such subnet, or the folder is in the way.

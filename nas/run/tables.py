@@ -249,7 +249,7 @@ class DeviceTable:
             )
 
     def _keep(self, table: LatencyTable) -> None:
-        """Write the table, and beside it the picture of its verdict."""
+        """Write the table, and beside it the picture of its validation."""
         write_table(table, self.path)
         write_atomically(self.path.with_suffix(".png"), table_png(table, validation_summary(table)))
 

@@ -1,12 +1,73 @@
-"""A search without the error as an objective: nothing is predicted, so nothing has to be measured on the way."""
+"""The search of a run: errors are measured where they count, and kept in its archive."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from nas.search.evolution.evolve import Objective, evolve
+from nas.archive.archive import Archive
+from nas.events.progress import progress_bar
+from nas.run.experiment import SearchConfig
+from nas.search.evolution.evolve import Objective, evolve, lower_bound, upper_bound
+from nas.search.feasibility import check_feasible
+from nas.search.state import Measure
+from nas.search.study import SearchResult, search
+from search_spaces.costs import FactorTable
 from search_spaces.space.baselines import baselines
 from search_spaces.space.space import Genomes, SearchSpace
+
+
+def search_space(
+    space: SearchSpace,
+    config: SearchConfig,
+    exact: Mapping[str, FactorTable],
+    measure: Measure,
+    errors: Archive,
+    *,
+    workers: int,
+    rng: np.random.Generator,
+) -> SearchResult | None:
+    """Search a space; what the archive holds is not measured again.
+
+    Args:
+        space: The space.
+        config: Objectives, constraints, budget and strategy.
+        exact: Costs that are sums of tables, latencies as predicted.
+        measure: Measures errors, picklable if there are several workers.
+        errors: Keeps what was measured.
+        workers: Networks to measure at once, by joblib's backend in force.
+        rng: Source of everything random.
+
+    Returns:
+        None where the error is no objective, so that nothing had to be searched for by measuring.
+
+    Raises:
+        InvalidInput: If no network satisfies the constraints.
+    """
+    check_feasible(space, exact, config.max, config.min)
+    cheap = {name: exact[name] for name in config.objectives if name != "error"}
+    constraints: dict[str, Objective] = {f"max {name}": upper_bound(exact[name], x) for name, x in config.max.items()}
+    constraints |= {f"min {name}": lower_bound(exact[name], x) for name, x in config.min.items()}
+    with progress_bar("searching") as update:
+        if "error" not in config.objectives:
+            genomes = search_cheap(space, cheap, constraints, config.n_measurements, rng)
+            errors.measure_missing(genomes, measure, update)
+            return None
+        return search(
+            space,
+            measure,
+            cheap=cheap,
+            constraints=constraints,
+            n_measurements=config.n_measurements,
+            strategy=config.strategy,
+            predictors=config.predictors,
+            tuning_trials=config.tuning_trials,
+            batch=config.batch or None,
+            noise={"error": config.noise} if config.noise else None,
+            workers=workers,
+            rng=rng,
+            archive=errors,
+            progress=update,
+        )
 
 
 def search_cheap(

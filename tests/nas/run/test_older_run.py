@@ -64,3 +64,14 @@ def test_its_search_goes_on_and_measures_nothing_anew(older, capsys):
     assert after["id"].tolist() == before["id"].tolist()
     assert after["error_val"].tolist() == before["error_val"].tolist()
     assert after["latency_ms"].tolist() == before["latency_ms"].tolist()
+
+
+def test_the_result_of_an_older_bundle_is_refused_in_a_sentence(older, tmp_path, capsys):
+    with zipfile.ZipFile(ARCHIVE.with_name("result-c808fae.zip")) as archive:
+        archive.extractall(tmp_path)
+    table = (older / "latency" / "pi.json").read_bytes()
+    assert main(["measure", str(older), "--from", str(tmp_path / "result.json"), "--again"]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "was measured with a benchmark bundle of another space, device or number of networks; " in told
+    assert "make a new bundle" in told
+    assert (older / "latency" / "pi.json").read_bytes() == table

@@ -10,7 +10,8 @@ import torch
 from nas.export.targets.torch_module import module_source
 from nas.export.verification.parity import _run_with_integers, _StepOne
 from nas.export.verification.verify import weights_of
-from nas.supernet.deploy import DeployedLayers
+from nas.supernet.calibrate import calibrate
+from nas.supernet.deploy import DeployedLayers, extract, fold
 from nas.supernet.executor import execute
 from nas.supernet.supernet import Supernet
 from search_spaces.costs import parameters, size_bytes
@@ -204,6 +205,28 @@ def test_weights_are_sliced_and_folded(example, rng):
             for axis, length in zip(weight.axes, weight.shape, strict=True)
         )
         assert supernet.weight(replace_shape(node, smaller)).shape == smaller
+
+
+@pytest.mark.parametrize("name", ["float32", "w8a8", "w4a4", "w8a8-tensor"])
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if any(s.init != "given" for s in e.values[0][-1].weights())])
+def test_shared_weights_are_folded_saved_and_lowered(example, name, rng):
+    """From a supernet of the block alone to a file: the folded network and onnxruntime compute the same."""
+    block = tuple(replace(each, precision=Precision.from_name(name)) for each in example)
+    space = SearchSpace("own", [Choice("only", (1,))], [Slot("slot", ("only",), lambda _: block)])
+    graph = space.subnet(np.zeros(1, np.int16)).graph
+    supernet, copy = Supernet(space), Supernet(space, torch.Generator().manual_seed(1))
+    (x,) = (torch.from_numpy(value) for value in feeds(graph, 8, rng).values())
+    supernet(x, graph)
+    copy.load_state_dict(supernet.state_dict())
+    calibration = calibrate(copy, graph, x)
+    weights = extract(copy, graph, calibration)
+    found = by_onnxruntime(graph, weights, {graph.inputs[0].name: x.numpy()})
+    with torch.no_grad():
+        folded = execute(graph, x, DeployedLayers(fold(supernet, graph, calibration))).numpy()
+    steps = [float(weights[f"{node.name}/scale"]) for node in graph.nodes if isinstance(node, Quantize)]
+    assert np.abs(found - folded).max() <= 1.001 * max(steps, default=1e-4)
+    assert (np.abs(found - folded) > 1e-4).mean() < 0.1
+    assert found.std() > 0
 
 
 def replace_shape(node, shape):

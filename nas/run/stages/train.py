@@ -1,0 +1,46 @@
+"""The training of a run's supernet: from the start, or on from the last checkpoint."""
+
+from typing import Any
+
+import torch
+
+from nas.data.dataset import Dataset, read_in_words
+from nas.data.load import expanded
+from nas.events import distributed
+from nas.events.progress import console, progress_bar
+from nas.run.folder import RunFolder
+from nas.supernet.supernet import Supernet
+from nas.training.checkpoint import save_tensors
+from nas.training.tensorboard import tensorboard_log
+from nas.training.trainer import init_from, train
+
+
+def train_supernet(run: RunFolder, supernet: Supernet, data: Dataset, identity: dict[str, Any]) -> None:
+    """Train a supernet and write it into the run folder; on a GPU if there is one, in all processes that have joined.
+
+    Args:
+        run: The run.
+        supernet: New; changed in place.
+        data: Its training split is used.
+        identity: What a checkpoint must agree with to be gone on from; goes into the file of the supernet.
+    """
+    experiment = run.experiment
+    if distributed.is_main():
+        console.print("\n".join(read_in_words(data)), soft_wrap=True)
+    if experiment.training.init_from and not run.checkpoint.exists():
+        init_from(supernet, expanded(experiment.training.init_from))
+    supernet.to("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(max(1, experiment.threads // distributed.world_size()))
+    with progress_bar("training") as update, tensorboard_log(run.tensorboard) as log:
+        records = train(
+            supernet,
+            data,
+            experiment.training.to_schedule(),
+            seed=experiment.seed,
+            checkpoint=run.checkpoint,
+            identity=identity,
+            progress=update,
+            log=log,
+        )
+    if distributed.is_main():
+        save_tensors(run.supernet, supernet.state_dict(), {**identity, "records": records})
