@@ -124,7 +124,8 @@ def _stored_bytes(node: Node, source: NumberFormat | None) -> int:
     tensor_format = node.format if isinstance(node, Quantize) else FLOAT32
     if not node.inputs and source is not None:
         tensor_format = source
-    return n_elements(node) * tensor_format.stored_bytes
+    n_bytes = tensor_format.stored_bytes if node.outputs[0].dtype == "float32" else np.dtype(node.outputs[0].dtype).itemsize
+    return n_elements(node) * n_bytes
 
 
 def graph_costs(graph: Graph) -> dict[str, float]:

@@ -109,8 +109,8 @@ def read_results(path: Path, plan: Plan, target: Device) -> Result:
             raise InvalidInput(f"'{path}' must be in ms, got {content['unit']!r}")
         if content["plan"] != digest(plan, target):
             raise InvalidInput(
-                f"'{path}' was measured with a benchmark bundle of another space, device or number of networks; "
-                "give what the bundle was made with, or make a new bundle"
+                f"'{path}' was measured with a benchmark bundle of another space, device or number of networks, or by an "
+                "older hwnas; give what the bundle was made with, or make a new bundle"
             )
         measurements = {
             name: Measurement(tuple(map(float, rounds)), tuple(map(bool, is_clean)))

@@ -31,7 +31,7 @@ def choose_parts(parts: Mapping[str, Graph], n: int) -> set[str]:
     """Return the names of at most `n` parts to time.
 
     Args:
-        parts: By the names that `pricing.iterate_parts` gives.
+        parts: By the names that `latency_model.iterate_parts` gives.
         n: At least as many as the transitions need.
 
     Raises:
@@ -61,7 +61,7 @@ def estimate_parts(parts: Mapping[str, Graph], ms: Mapping[str, float]) -> dict[
     """Return the milliseconds of the blocks that were not timed.
 
     Args:
-        parts: Everything, by the names that `pricing.iterate_parts` gives.
+        parts: Everything, by the names that `latency_model.iterate_parts` gives.
         ms: Of what was timed.
     """
     timed, wanted = [b for b in _blocks(parts) if b in ms], [b for b in _blocks(parts) if b not in ms]

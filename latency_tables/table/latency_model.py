@@ -69,13 +69,13 @@ def block_key(block: Block) -> str:
 def producer_key(block: Block) -> str:
     """Return what matters of a block for the one behind it: shape, format and the operator that gives the tensor."""
     last = block[-1]
-    return f"{_shape(last)} {_format(block)} {type(last).__name__.lower()}"
+    return f"{_shape(last)} {_format(block)} {last.op}"
 
 
 def consumer_key(block: Block) -> str:
     """Return what matters of a block for the one before it: shape, format and the operators that take the tensor."""
     first = block[0]
-    operators = sorted(type(taker).__name__.lower() for taker in consumers(block)[first.name])
+    operators = sorted(consumer.op for consumer in consumers(block)[first.name])
     return f"{_shape(first)} {_format(block)} {' '.join(operators)}"
 
 

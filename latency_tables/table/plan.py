@@ -19,7 +19,7 @@ class Plan:
 
     Attributes:
         space: The space.
-        parts: What is timed besides whole networks, by name; see `pricing.iterate_parts`.
+        parts: What is timed besides whole networks, by name; see `latency_model.iterate_parts`.
         networks: Whole networks, by name.
         n_fit: So many of the networks, the first ones, are fitted on; the others are for the validation.
         estimated: Parts that are not timed but estimated from the others.

@@ -78,10 +78,10 @@ class LatencyTable:
         fingerprint: What must agree for the table to hold, see `Device.fingerprint`.
         space: Name of the search space.
         space_digest: Its content, see `SearchSpace.digest`; empty where the table is of a version that knew names alone.
-        measurements: By name of the part, see `pricing.iterate_parts`.
+        measurements: By name of the part, see `latency_model.iterate_parts`.
         estimated: Milliseconds of blocks that there was no time to measure, by signature.
         reference_ms: Time of the reference network that all times are scaled to.
-        coefficients: Constant and a coefficient for each of `pricing.FEATURES`.
+        coefficients: Constant and a coefficient for each of `latency_model.FEATURES`.
         report: The validation.
     """
 

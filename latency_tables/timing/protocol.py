@@ -4,8 +4,8 @@ On a shared machine a core switches between speeds many times a minute, as its h
 (measured: 1.4 times, a few tenths of a second each), and its clock drifts. Long runs in one go mix these speeds by chance.
 So a model is timed in a short burst with a check of a small reference network on both sides, and what counts is the
 ratio. Models take turns, round after round, and the mean of the middle half of the rounds is the answer. A burst during
-which another process took the processor, or the reference changed, is repeated, on the next core, for as long as patience
-lasts; after that it is marked. See docs/decisions/0003-timing-on-shared-machines.md for what was measured.
+which another process took the processor, or the reference changed, is repeated, on the next core, for as long as the retry
+budget lasts; after that it is marked. See docs/decisions/0003-timing-on-shared-machines.md for what was measured.
 
 Needs NumPy only, so that it runs on a remote device; see `latency_tables/remote`.
 """
@@ -23,7 +23,7 @@ from search_spaces.errors import InvalidInput
 WARM_UP = 0.4  # of a burst, at most
 DRIFT = 0.05  # of the reference during a burst; single checks of a quiet machine scatter by +-2.5 %
 MAX_CPU_WAIT = 0.03  # share of a burst in which the model waited for a processor
-IMPATIENCE = 4.0  # a timing may take this many times as much patience as an even share of what is left
+IMPATIENCE = 4.0  # a timing may take this many times as much of the retry budget as an even share of what is left
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,9 @@ class Protocol:
         if self.rounds < 2:
             raise InvalidInput(f"rounds must be 2 or more, or nothing is known of how well times repeat; got {self.rounds}")
         if not (self.seconds > 0 and self.retry_budget >= 0):
-            raise InvalidInput(f"seconds must be above 0 and patience 0 or more, got {self.seconds} and {self.retry_budget}")
+            raise InvalidInput(
+                f"seconds must be above 0 and retry_budget 0 or more, got {self.seconds} and {self.retry_budget}"
+            )
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def time_model(run: Runner, monitor: InterferenceMonitor, seconds: float, retry_
         retry_budget: Seconds that may be spent on repeating it.
 
     Returns:
-        The timing, and the patience used.
+        The timing, and the retry budget used.
     """
     monitor.next_core()
     median = run_until_steady(run, WARM_UP * seconds)

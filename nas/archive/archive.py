@@ -52,7 +52,7 @@ class Archive:
             differing = [key for key in mine if theirs.get(key) != mine[key]]
             if not differing:
                 if is_older:
-                    self._study.set_user_attr("identity", mine)
+                    self._study.set_user_attr("identity", theirs)
                 self._read()
         if differing:
             what = "; ".join(f"{key} was {theirs.get(key)}, is {mine[key]}" for key in differing)

@@ -98,6 +98,7 @@ def export_bundle(
     description = {
         "id": subnet.id,
         "architecture": json.loads(subnet.to_json()),
+        "space_digest": subnet.space.digest,
         "formats": formats(supernet.space),
         "data": {"name": data.name, "digest": data.digest, "n_val": len(data.x_val), "seed": seed},
         "input": {

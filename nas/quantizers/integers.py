@@ -23,7 +23,7 @@ def choose_scale(values: Tensor, qmax: int) -> Tensor:
 
     Args:
         values: Shape `(rows, n)`.
-        qmax: Greatest integer; the range is `-high..high`.
+        qmax: Greatest integer; the range is `-qmax..qmax`.
 
     Returns:
         Shape `(rows,)`, positive, in units of `values`.

@@ -30,13 +30,13 @@ def rescored(pipeline: Pipeline, table: LatencyTable) -> Scores:
     measured, static = pipeline.measurements(), pipeline.static_costs()
     exact = [column for column in measured.values if column.name in static]
     values = {ERROR: measured[ERROR], LATENCY.predicted: table.factor_table(pipeline.space)(measured.genomes)}
-    rescored = Measurements(pipeline.space, measured.genomes, values | {column: measured[column] for column in exact})
+    scored = Measurements(pipeline.space, measured.genomes, values | {column: measured[column] for column in exact})
     objectives = [ERROR, LATENCY.predicted]
     objectives += [column for column in exact if column.name in pipeline.experiment.search.objectives]
-    rows, _ = rescored.front(objectives)
+    rows, _ = scored.front(objectives)
     names = [column.name for column in objectives]
     data = asdict(pipeline.experiment.data)
-    return Scores(rescored.take(rows).frame(), rescored.baselines_frame(), names, table, data)
+    return Scores(scored.take(rows).frame(), scored.baselines_frame(), names, table, data)
 
 
 def find_table(pipeline: Pipeline, device: str) -> LatencyTable:

@@ -155,7 +155,8 @@ class Pipeline:
         """
         evaluator, rng = self.evaluator(), np.random.default_rng(self.experiment.seed)
         config, errors = self.experiment.search, self.errors
-        measure = measure or evaluator.measure
+        if measure is None or "error" not in config.objectives:
+            measure = evaluator.measure
         result = search_space(self.space, config, self.costs(), measure, errors, workers=workers, rng=rng)
         self._write_front(evaluator)
         return result

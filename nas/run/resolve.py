@@ -46,7 +46,7 @@ def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...
     pipeline = Pipeline(RunFolder(folder, experiment))
     _check(pipeline)
     device = pipeline.latency.device
-    fingerprint = {"elsewhere": device.name} if experiment.device.remote else device.fingerprint()
+    fingerprint = {"remote": device.name} if experiment.device.remote else device.fingerprint()
     distributed.main_first(lambda: _claim_name(pipeline))
     pipeline.run = distributed.main_first(lambda: RunFolder.create(folder, experiment, fingerprint))
     return pipeline

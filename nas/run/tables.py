@@ -1,5 +1,6 @@
 """The latency table of a space on a device, in a run or in a folder of tables: measured here or by benchmark bundles."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -87,10 +88,11 @@ class DeviceTable:
             table.check_device(self.device.fingerprint())
         table.factor_table(self.space)
         if table.space_digest not in ("", self.space.digest):
-            raise InvalidInput(f"'{self.path}' is of another content of space '{table.space}'; measure it anew with --again")
+            raise InvalidInput(f"'{self.path}' was measured for other blocks of space '{table.space}'; {self._way_out}")
         if not table.space_digest:  # of a version that knew names alone
             table = replace(table, space_digest=self.space.digest)
-            write_table(table, self.path)
+            with suppress(OSError):  # a folder that cannot be written can be read
+                write_table(table, self.path)
         return table
 
     def measure(self, *, again: bool = False) -> LatencyTable:
@@ -220,6 +222,12 @@ class DeviceTable:
 
     def _networks(self, graphs: dict[str, Graph]) -> Plan:
         return Plan(self.space, {}, graphs, 0)
+
+    @property
+    def _way_out(self) -> str:
+        if self.config.remote:
+            return f"make a new benchmark bundle with `hwnas measure {self.owner} --pack bundle.zip`"
+        return f"measure it anew with `hwnas measure {self.owner} --again`"
 
     @property
     def is_readable(self) -> bool:

@@ -21,7 +21,7 @@ def measure_front(
     upper: Mapping[Column, float],
     lower: Mapping[Column, float],
     *,
-    tolerance: Mapping[str, float],
+    tolerance: Mapping[Column, float],
     measure_latency: Callable[[Genomes], Mapping[Column, NDArray[np.float64]]],
     measure_test_error: Callable[[Genomes], NDArray[np.float64]],
 ) -> tuple[Measurements, pd.DataFrame, pd.DataFrame]:
@@ -45,7 +45,7 @@ def measure_front(
     feasible = known.satisfying(_predicted(known, upper), _predicted(known, lower))
     near = np.flatnonzero(feasible)
     values = np.column_stack([known[column][near] for column in _predicted(known, dict.fromkeys(objectives, 0.0))])
-    timed = np.unique([*near[layers(values, N_LAYERS)], *known.baselines().values()])
+    timed = np.unique([*near[layers(values, N_LAYERS)], *known.baselines().values()]).astype(np.intp)
     found = known.take(timed)
     found = found.including(measure_latency(found.genomes))
 

@@ -66,7 +66,7 @@ class Measurements:
         objectives: Sequence[Column],
         *,
         among: NDArray[np.bool_] | None = None,
-        tolerance: Mapping[str, float] | None = None,
+        tolerance: Mapping[Column, float] | None = None,
     ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Return the Pareto front: the subnets that no other one dominates by these columns.
 
@@ -76,7 +76,7 @@ class Measurements:
         Args:
             objectives: Columns that are minimised.
             among: The subnets that may stand on the front, shape `(n,)`; None: all.
-            tolerance: How far values of a metric may be off; latencies may be off by their spread.
+            tolerance: How far values of a column may be off; latencies may be off by their spread.
 
         Returns:
             Rows of the front, sorted by the objectives, then by id; and which of them are tied. Both of shape `(k,)`.
@@ -89,11 +89,11 @@ class Measurements:
         margins = np.column_stack([self._margin(column, tolerance or {})[usable] for column in objectives])
         return usable[best], tied(values[best], values, margins).astype(bool)
 
-    def _margin(self, column: Column, tolerance: Mapping[str, float]) -> Floats:
+    def _margin(self, column: Column, tolerance: Mapping[Column, float]) -> Floats:
         """Return how far the values of a column may be off, shape `(n,)`."""
         if column.spread in self:
             return self[column] * self[column.spread]
-        return np.full(len(self), tolerance.get(column.metric, 0.0))
+        return np.full(len(self), tolerance.get(column, 0.0))
 
     def baselines(self) -> dict[str, int]:
         """Return the rows of the space's baselines that were measured, by name."""
@@ -103,7 +103,7 @@ class Measurements:
 
     def values_frame(self) -> pd.DataFrame:
         """Return the values by the names of their columns."""
-        whole = {c for c, array in self.values.items() if c.quantity.is_whole and np.isfinite(array).all()}
+        whole = {c for c, array in self.values.items() if c.quantity.is_whole and np.array_equal(array, np.rint(array))}
         return pd.DataFrame({c.name: array.astype(int) if c in whole else array for c, array in self.values.items()})
 
     def choices_frame(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Known: what a search has measured so far, and what it can tell of networks without measuring them."""
+"""SearchState: everything that a search has measured so far, and what it can tell of networks without measuring them."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures.process import BrokenProcessPool
@@ -114,7 +114,7 @@ class SearchState:
             self.expensive[name] = np.concatenate([self.expensive.get(name, np.empty(0)), new])
 
     def _measure_each(self, due: Genomes, missing: list[int]):  # type: ignore[no-untyped-def]
-        """Yield place and values of each missing genome, in the order in which they are done."""
+        """Yield index and values of each missing genome, in the order in which they are done."""
         names = {i: self.space.subnet(due[i]).id for i in missing}  # not the space: it would go to every worker
         if self.workers == 1 or len(missing) == 1:
             yield from (_measure_one(self._measure, due[i : i + 1], i, names[i]) for i in missing)

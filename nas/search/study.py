@@ -143,7 +143,7 @@ def _result(
 ) -> SearchResult:
     objectives = [Column.from_name(name) for name in [*state.expensive, *state.cheap]]
     measured = Measurements(state.space, state.genomes, dict(zip(objectives, state.values().T, strict=True)))
-    tolerance = {Column.from_name(name).metric: margin for name, margin in (noise or {}).items()}
+    tolerance = {Column.from_name(name): margin for name, margin in (noise or {}).items()}
     rows, is_tied = measured.front(objectives, among=state.feasible(state.genomes), tolerance=tolerance)
     front = _table(measured.take(rows))
     if noise is not None:

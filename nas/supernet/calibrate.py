@@ -39,7 +39,7 @@ class CalibratingLayers(SharedLayers):
 
     Args:
         supernet: Owner of the weights; not changed.
-        known: Scales that are given, and are not asked for again.
+        known: Its scales and zero points are used instead of learned ones; its statistics are not.
     """
 
     def __init__(self, supernet: Supernet, known: Calibration | None = None) -> None:

@@ -123,8 +123,8 @@ def _fold_layer(supernet: Supernet, node: Node, calibration: Calibration, quanti
     scale = weight_scale(supernet, node, weight)
     if not node.precision.per_channel:
         scale = scale.clamp(min=float(intercept.abs().max() / (MAX_BIAS / 2 * input_scale)))
-    high = node.precision.weights.qmax
-    integers = quantize(weight, per_row(scale, weight), -high, high)
+    qmax = node.precision.weights.qmax
+    integers = quantize(weight, per_row(scale, weight), -qmax, qmax)
     integers, scale, bias = fold_integers(integers, scale, slope, intercept, input_scale)
     if quantizer and quantizer.format.is_integer and node.precision.is_sub8bit:
         output = quantizer.format

@@ -60,7 +60,7 @@ def nudge_scales(scale: Tensor, input_scale: Tensor, output_scale: Tensor, max_i
         scale: Shape `(out,)`, of the weights.
         input_scale: Shape `()`, of the activations that the weights meet.
         output_scale: Shape `()`, of the activations that they give.
-        max_integer: Output integer, with either sign.
+        max_integer: Greatest output integer, with either sign.
 
     Returns:
         Float32, shape `(out,)`, larger by up to 0.15 %; where no sum is free of ties, the scale that is farthest from them.

@@ -10,6 +10,7 @@ from nas.events import distributed
 from nas.quantizers.integers import choose_scale_and_zero_point, fake_quantize, round_ste, scale_gradient
 from nas.quantizers.minifloats import choose_minifloat_scale, fake_quantize_minifloat
 from nas.supernet.folding import per_row
+from nas.supernet.weights import weight_owner
 from search_spaces.graph.node import Node
 from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.formats import NumberFormat
@@ -26,7 +27,7 @@ def weight_scale(supernet: "Supernet", node: Node, weight: Tensor) -> Tensor:
     number_format = node.precision.weights
     rows = weight.flatten(1) if node.precision.per_channel else weight.reshape(1, -1)
     scale = _best_scale(supernet, rows, number_format)
-    index = supernet.multiplier_index[node.name, number_format, node.precision.per_channel]
+    index = supernet.multiplier_index[weight_owner(node), number_format, node.precision.per_channel]
     dampening = 1 / math.sqrt(weight.numel() * number_format.max_value)
     return (scale * scale_gradient(supernet.log_multipliers[index].exp(), dampening)).expand(len(weight))
 

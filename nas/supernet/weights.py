@@ -32,12 +32,12 @@ def take_inventory(space: SearchSpace) -> Inventory:
             if isinstance(node, Quantize):
                 scales[node.name, node.format] = None
                 continue
+            if any(spec.quantized for spec in node.weights()) and not node.precision.is_float32:
+                multipliers[weight_owner(node), node.precision.weights, node.precision.per_channel] = None
             for spec in (spec for spec in node.weights() if spec.init != "given" and not spec.shared_with):
                 own = specs.setdefault(node.name, {})
                 known = own.get(spec.role, spec).shape
                 own[spec.role] = replace(spec, shape=tuple(map(max, known, spec.shape)))
-                if spec.quantized and not node.precision.is_float32:
-                    multipliers[node.name, node.precision.weights, node.precision.per_channel] = None
     named = {f"{name}/{role}": spec for name, own in specs.items() for role, spec in own.items()}
     return Inventory(named, list(scales), list(multipliers))
 
@@ -47,6 +47,11 @@ def initial_tensor(spec: WeightSpec, generator: torch.Generator) -> Tensor:
     if spec.init == "normal":
         return torch.randn(spec.shape, generator=generator) * math.sqrt(2 / math.prod(spec.shape[1:]))
     return torch.ones(spec.shape) if spec.init == "ones" else torch.zeros(spec.shape)
+
+
+def weight_owner(node: Node) -> str:
+    """Return the name of the operator that holds the quantized weight of a node: its own, or the one it is tied to."""
+    return next((spec.shared_with for spec in node.weights() if spec.quantized and spec.shared_with), node.name)
 
 
 def slice_of(shared: nn.ParameterDict, node: Node, role: str) -> Tensor:

@@ -26,7 +26,8 @@ class WeightSpec:
     """A tensor that belongs to an operator; it is called `NODE/ROLE`.
 
     Attributes:
-        role: Such as `weight` or `bias`.
+        role: `weight` and perhaps `bias`, which the supernet trains, slices, folds and exports; `gamma` of a batch norm
+            behind them; or, with `given`, a role of the operator's own.
         shape: Of this network; the supernet holds the largest and slices it.
         axes: What each axis runs over: of `out` and `in` a slice takes the first, of `kernel` the centre.
         quantized: True if it is held in the weight format of its block, with a scale for each index of its first axis or one
@@ -120,11 +121,6 @@ class Node:
     def nonnegative(self, inputs: Sequence[bool]) -> bool:
         """Return True if its result cannot be negative, given for each input whether it cannot."""
         return self.moves_data and all(inputs)
-
-    @property
-    def weight_shape(self) -> tuple[int, ...]:
-        """Shape of its `weight`."""
-        return next(spec.shape for spec in self.weights() if spec.role == "weight")
 
     def timed_words(self) -> list[str]:
         """Return what decides how long it takes, beside operator, shape and inputs."""

@@ -194,14 +194,21 @@ class SearchSpace:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the content: choices, conditions and every distinct block; 16 hexadecimal digits.
+        """Digest of the content: choices, conditions and the block of every option; 16 hexadecimal digits.
 
         A file that depends on a space holds it beside the name: it is of this very space exactly if the digests are equal.
         """
-        content = hashlib.sha256(repr([(choice.name, choice.options) for choice in self.choices]).encode())
-        content.update(repr(sorted((name, c.choice, c.options) for name, c in self.conditions.items())).encode())
-        for text in sorted({describe(block) for block in self.distinct_blocks()}):
-            content.update(text.encode())
+        conditions = {
+            name: (
+                condition.choice,
+                [o for o in self.choices[self.gene[condition.choice]].options if o in condition.options],
+            )
+            for name, condition in sorted(self.conditions.items())
+        }
+        content = hashlib.sha256(repr([[(choice.name, choice.options) for choice in self.choices], conditions]).encode())
+        for slot, factor in zip(self.slots, self.blocks, strict=True):
+            texts = [describe(block) if block else "" for block in factor.values.flat]
+            content.update(repr([slot.name, factor.genes, texts]).encode())
         return content.hexdigest()[:16]
 
     # ------------------------------------------------------------------ networks
@@ -291,8 +298,10 @@ def connect(blocks: Sequence[Block]) -> Graph:
 def _follow(previous: Node, block: Block) -> list[Node]:
     """Return the nodes of a block without its input, taking `previous` instead."""
     head, *rest = block
-    if head.shape != previous.shape:
-        raise ValueError(f"'{head.name}' takes shape {head.shape}, but '{previous.name}' gives {previous.shape}")
+    taken, given = head.outputs[0], previous.outputs[0]
+    if (taken.shape, taken.dtype) != (given.shape, given.dtype):
+        took, gave = (f"{tensor.dtype} of shape {tensor.shape}" for tensor in (taken, given))
+        raise ValueError(f"'{head.name}' takes {took}, but '{previous.name}' gives {gave}")
     return [
         replace(node, inputs=tuple(previous.name if name == head.name else name for name in node.inputs)) for node in rest
     ]

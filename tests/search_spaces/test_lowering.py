@@ -65,7 +65,7 @@ def test_int4_weights_take_less_room_and_compute_the_same(tiny_space, rng, numbe
     images = rng.random((4, 1, 8, 8)).astype(np.float32)
     assert np.array_equal(predictions(plain, images), predictions(packed, images))
     assert optimized_operators(plain) == optimized_operators(packed)
-    saved = sum(np.prod(node.weight_shape) // 2 for node in graph.nodes if isinstance(node, Conv) and is_int4(node))
+    saved = sum(np.prod(node.weights()[0].shape) // 2 for node in graph.nodes if isinstance(node, Conv) and is_int4(node))
     assert (saved > 0) == (number_format == "w4a4")
     stored = [sum(len(tensor.raw_data) for tensor in model.graph.initializer) for model in (plain, packed)]
     assert stored[0] - stored[1] >= saved

@@ -63,7 +63,7 @@ def module_source(graph: Graph) -> str:
         graph: A whole network with its quantizers; without minifloats.
     """
     init = [line for node in graph.nodes for line in _init(node)]
-    forward = [f"t[{node.name!r}] = {torch_source(node)}" for node in graph.nodes[1:]]
+    forward = [f"t[{node.name!r}] = {torch_source(node)}" for node in graph.nodes if node.inputs]
     return SOURCE.format(
         shape=", ".join(map(str, graph.input_shape)),
         init="\n".join(f"        {line}" for line in init),

@@ -91,6 +91,8 @@ def verify(folder: Path, data_path: str | None = None) -> Verification:
         raise InvalidInput(f"the data set '{data.name}' is not the one that '{folder}' was made with: its content differs")
     build = SPACES.get(subnet["architecture"]["space"])
     space = build(input_shape=data.image_shape, n_classes=data.n_classes, formats=tuple(subnet["formats"]))
+    if subnet.get("space_digest") not in (None, space.digest):  # None: of a version that knew names alone
+        raise InvalidInput(f"'{folder}' was exported from other blocks of space '{space.name}'; export the subnet again")
     graph = space.subnet_from_json(json.dumps(subnet["architecture"])).graph
     try:
         model = onnx.load(folder / "model.onnx")

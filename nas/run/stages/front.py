@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nas.events.files import write_atomically
-from nas.objectives.columns import Column
+from nas.objectives.columns import ERROR, Column
 from nas.report.plots import front_png
 from nas.report.table import describe
 from nas.run.folder import RunFolder
@@ -46,7 +46,7 @@ def write_front(
         [Column.of_objective(name) for name in config.objectives],
         {Column.from_name(name): bound for name, bound in config.max.items()},
         {Column.from_name(name): bound for name, bound in config.min.items()},
-        tolerance={"error": config.noise},
+        tolerance={ERROR: config.noise},
         measure_latency=measure_latency,
         measure_test_error=measure_test_error,
     )

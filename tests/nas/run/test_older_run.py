@@ -72,6 +72,8 @@ def test_the_result_of_an_older_bundle_is_refused_in_a_sentence(older, tmp_path,
     table = (older / "latency" / "pi.json").read_bytes()
     assert main(["measure", str(older), "--from", str(tmp_path / "result.json"), "--again"]) == 2
     told = capsys.readouterr().err.splitlines()[-1]
-    assert "was measured with a benchmark bundle of another space, device or number of networks; " in told
+    assert (
+        "was measured with a benchmark bundle of another space, device or number of networks, or by an older hwnas; " in told
+    )
     assert "make a new bundle" in told
     assert (older / "latency" / "pi.json").read_bytes() == table

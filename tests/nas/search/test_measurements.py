@@ -37,7 +37,7 @@ def test_a_tie_is_a_mark_and_changes_no_front():
     genomes = np.array([[0, 0], [1, 0], [2, 0]], np.int16)
     values = {ERROR: np.array([1.0, 1.05, 3.0]), LATENCY: np.array([2.0, 1.0, 0.9]), LATENCY.spread: np.array([0, 0, 0.5])}
     measured = Measurements(SPACE, genomes, values)
-    for tolerance, expected in (({}, [False, False, False]), ({"error": 0.1}, [True, False, False])):
+    for tolerance, expected in (({}, [False, False, False]), ({ERROR: 0.1}, [True, False, False])):
         rows, is_tied = measured.front((ERROR, LATENCY), tolerance=tolerance)
         assert rows.tolist() == [0, 1, 2]
         assert is_tied.tolist() == expected
