@@ -63,8 +63,7 @@ class SharedLayers:
     def tensors(self, node: Node) -> tuple[Tensor, ...]:
         """See `ParameterSource`."""
         weight = rounded(self.supernet, node, self.supernet.weight(node))
-        has_bias = any(spec.role == "bias" for spec in node.weights())
-        return (weight, self.supernet.bias(node)) if has_bias else (weight,)
+        return (weight, self.supernet.bias(node)) if "bias" in node.spec_of else (weight,)
 
     def quantize(self, node: Quantize, x: Tensor) -> Tensor:
         """See `ParameterSource`."""

@@ -51,7 +51,7 @@ def initial_tensor(spec: WeightSpec, generator: torch.Generator) -> Tensor:
 
 def weight_owner(node: Node) -> str:
     """Return the name of the operator that holds the quantized weight of a node: its own, or the one it is tied to."""
-    return next((spec.shared_with for spec in node.weights() if spec.quantized and spec.shared_with), node.name)
+    return next((spec.shared_with for spec in node.spec_of.values() if spec.quantized and spec.shared_with), node.name)
 
 
 def slice_of(shared: nn.ParameterDict, node: Node, role: str) -> Tensor:
@@ -62,9 +62,9 @@ def slice_of(shared: nn.ParameterDict, node: Node, role: str) -> Tensor:
         node: The operator.
         role: Of one of its weights; a tied one is cut out of its owner's.
     """
-    spec = next(spec for spec in node.weights() if spec.role == role)
+    spec = node.spec_of[role]
     tensor: Tensor = shared[f"{spec.shared_with or node.name}/{role}"]
     for axis, (kind, length) in enumerate(zip(spec.axes, spec.shape, strict=True)):
-        start = (tensor.shape[axis] - length) // 2 if kind == "kernel" else 0
-        tensor = tensor.narrow(axis, start, length)
+        if (cut_off := tensor.shape[axis] - length) > 0:
+            tensor = tensor.narrow(axis, cut_off // 2 if kind == "kernel" else 0, length)
     return tensor

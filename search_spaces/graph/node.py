@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -113,6 +114,11 @@ class Node:
     def weights(self) -> tuple[WeightSpec, ...]:
         """Return its tensors, deployed ones first."""
         return ()
+
+    @cached_property
+    def spec_of(self) -> Mapping[str, WeightSpec]:
+        """Its tensors by role."""
+        return {spec.role: spec for spec in self.weights()}
 
     def macs(self) -> float:
         """Return the multiply-accumulate operations for one sample."""
