@@ -184,7 +184,7 @@ def _report(options: argparse.Namespace) -> int:
 def _write_report(pipeline: "Pipeline") -> int:
     from nas.events.files import write_atomically
     from nas.report.page import render
-    from nas.run.content import report_content
+    from nas.run.stages.report import report_content
 
     write_atomically(pipeline.run.report, render(report_content(pipeline)).encode())
     print(f"report: {pipeline.run.report}")

@@ -16,15 +16,15 @@ from nas.archive.storage import drop_study
 from nas.data.dataset import Dataset
 from nas.data.load import load_dataset
 from nas.events.files import file_digest
-from nas.events.progress import console, progress_bar, working
-from nas.export.bundle import check_folder, export_bundle
+from nas.events.progress import console, progress_bar
+from nas.export.bundle import check_folder
 from nas.objectives.columns import ERROR, TEST_ERROR, Column
 from nas.objectives.evaluator import Evaluator
 from nas.objectives.table_files import read_table
 from nas.report.table import print_validation
 from nas.run.folder import RunFolder
 from nas.run.latencies import Latencies, import_results
-from nas.run.provenance import provenance, recorded
+from nas.run.stages.export import export_subnet
 from nas.run.stages.finetune import finetune
 from nas.run.stages.front import write_front
 from nas.run.stages.search import search_space
@@ -168,7 +168,7 @@ class Pipeline:
             InvalidInput: If the archive holds no such subnet, or the folder is in the way.
             ParityFailed: If parity fails; nothing is written then.
         """
-        return self._export(self.evaluator(), self._find(subnet_id), folder, {}, **options)
+        return self._export(self.evaluator(), self._find(subnet_id), folder, **options)
 
     def finetune(self, subnet_id: str, folder: Path, epochs: int, learning_rate: float) -> dict[str, Any]:
         """Train one subnet of the archive on by itself, and export it; return its errors and what `parity.json` holds.
@@ -195,30 +195,11 @@ class Pipeline:
                 identity=self._weights_and_calibration,
                 progress=update,
             )
-        return errors | self._export(evaluator, subnet, folder, errors, finetuned=epochs)
+        return errors | self._export(evaluator, subnet, folder, errors=errors, finetuned=epochs)
 
-    def _export(
-        self,
-        evaluator: Evaluator,
-        subnet: Subnet,
-        folder: Path,
-        errors: Mapping[str, float],
-        finetuned: int = 0,
-        **options: Any,
-    ) -> dict[str, Any]:
-        table, n = self.latency.read(), len(self.errors.genomes())
-        with working(f"exporting {subnet.id} and proving parity"):
-            return export_bundle(
-                evaluator,
-                self.data,
-                subnet,
-                folder,
-                seed=self.experiment.seed,
-                facts=recorded(self.run, self.space, subnet.id) | {**errors, "device": dict(table.fingerprint)},
-                found=provenance(self.experiment, self.space, table, n_measured=n, finetuned=finetuned),
-                **options,
-                time_file=self.latency.time_file if self.latency.times_files else None,
-            )
+    def _export(self, evaluator: Evaluator, subnet: Subnet, folder: Path, **settings: Any) -> dict[str, Any]:
+        n, device = len(self.errors.genomes()), self.latency
+        return export_subnet(self.run, evaluator, self.data, subnet, folder, device=device, n_measured=n, **settings)
 
     def print_validation(self) -> None:
         """Say how far the latency tables can be trusted, loudly if they cannot."""

@@ -12,8 +12,8 @@ import yaml
 
 from nas.cli.command import main
 from nas.report.page import render, to_script
-from nas.run.content import _shown, describe_blocks, report_content
 from nas.run.resolve import open_run
+from nas.run.stages.report import _shown, describe_blocks, report_content
 
 HOSTILE = "<img src=x onerror=alert(1)></script><b>&amp;"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
