@@ -15,7 +15,7 @@ def render(content: Mapping[str, Any]) -> str:
     """Return the page.
 
     Args:
-        content: As `nas.run.stages.report.report_content` gives it. Texts in it may come from users: they enter as text only.
+        content: As `nas.run.stages.report.report_content` gives it. Texts of users in it enter the page as text only.
     """
     asset = {name: files(__name__).joinpath(f"page.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}
     return Template(asset["html"]).substitute(
