@@ -1,7 +1,7 @@
 """Columns of measurements: their schema, and their names in tables and files.
 
 A name is made of its parts here and taken apart here, nowhere else: `error_val`, `latency_ms_predicted@pi`,
-    `latency_spread`.
+`latency_spread`.
 """
 
 from collections.abc import Mapping
