@@ -297,7 +297,3 @@ VERBS = {
     "spaces": _spaces,
     "devices": _devices,
 }
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -257,7 +257,7 @@ def prepared(finished, tmp_path):
 
 
 def test_cut_output_and_full_disks_are_no_faults(finished):
-    command = [sys.executable, "-m", "nas.cli.command", "front", str(finished), "--format", "csv"]
+    command = [sys.executable, "-m", "nas.cli", "front", str(finished), "--format", "csv"]
     cut = subprocess.run(f"{shlex.join(command)} | head -c 1", shell=True, capture_output=True, text=True, check=True)
     assert "Traceback" not in cut.stderr
     with open("/dev/full", "w") as full:

@@ -43,7 +43,7 @@ def test_the_real_command_under_torchrun(tmp_path):
     experiment.write_text(yaml.safe_dump(content))
     errors = {}
     for name, launcher in (("one", [sys.executable]), ("two", TORCHRUN)):
-        command = [*launcher, "-m", "nas.cli.command", "train", str(experiment), "--out", str(tmp_path / name)]
+        command = [*launcher, "-m", "nas.cli", "train", str(experiment), "--out", str(tmp_path / name)]
         run(command)
         _, facts = load_tensors(tmp_path / name / "supernet.safetensors")
         errors[name] = facts["records"][-1]["error_largest"]

@@ -16,7 +16,7 @@ from nas.cli.command import main
 
 @pytest.mark.skipif(find_spec("optuna_dashboard") is None, reason="optuna-dashboard is not installed")
 def test_it_serves_the_archive_on_the_loopback_address(run):
-    command = [sys.executable, "-m", "nas.cli.command", "dashboard", str(run), "--port", "0"]
+    command = [sys.executable, "-m", "nas.cli", "dashboard", str(run), "--port", "0"]
     # What a shell starts in the background ignores Ctrl-C, and so do its children.
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:

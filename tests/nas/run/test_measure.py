@@ -39,7 +39,7 @@ def refused(words, capsys):
 @pytest.mark.serial
 def test_killed_at_any_moment_it_goes_on_and_loses_one_timing_at_most(tmp_path):
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "nas.cli.command", "measure", write_experiment(tmp_path), "--out", str(run)]
+    command = [sys.executable, "-m", "nas.cli", "measure", write_experiment(tmp_path), "--out", str(run)]
     journal = run / "latency" / "onnxruntime-1t.journal"
     kept, draw = [], random.Random(0)
     for _ in range(3):

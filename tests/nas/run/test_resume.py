@@ -63,7 +63,7 @@ def fresh(run):
 @pytest.mark.serial
 def test_a_search_that_is_killed_ends_as_if_it_had_not_been(fresh, uninterrupted):
     draw, kept = random.Random(0), []
-    command = [sys.executable, "-m", "nas.cli.command", *words(fresh)]
+    command = [sys.executable, "-m", "nas.cli", *words(fresh)]
     for _ in range(4):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and _n_rows(fresh) <= len(kept):

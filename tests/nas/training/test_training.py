@@ -270,7 +270,7 @@ def experiment_file(folder):
 
 
 def start(experiment, out):
-    command = [sys.executable, "-m", "nas.cli.command", "train", str(experiment), "--out", str(out)]
+    command = [sys.executable, "-m", "nas.cli", "train", str(experiment), "--out", str(out)]
     return subprocess.Popen(command, stderr=subprocess.PIPE)
 
 
