@@ -1,7 +1,7 @@
 """Modelled accelerators: what a network would take on a device that nobody has at hand. Never called measured.
 
 A roofline for each layer: the greater of the time to compute and the time to move its bytes. Weights come from outside once
-for each image; activations leave the chip only where a layer's input and output do not fit its buffer together. Latency and
+for each sample; activations leave the chip only where a layer's input and output do not fit its buffer together. Latency and
 energy are sums over layers, so they are exact tables over genomes.
 
 Source: Williams et al. 2009 (CACM 52:65) for the roofline; Sharma et al. 2018, arXiv:1712.01507, section 3, for products

@@ -5,6 +5,7 @@ Needs NumPy and onnx only; never torch.
 
 from search_spaces.costs import FactorTable, cost_table, graph_costs
 from search_spaces.errors import InvalidInput
+from search_spaces.families.heads import classes
 from search_spaces.families.mobilenet import mobilenet
 from search_spaces.families.resnet import resnet
 from search_spaces.families.stages import Stage
@@ -31,6 +32,7 @@ __all__ = [
     "Stage",
     "Subnet",
     "TabularSpace",
+    "classes",
     "cost_table",
     "graph_costs",
     "lower",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from search_spaces.errors import InvalidInput
 from search_spaces.graph.graph import Graph, consumers
 from search_spaces.graph.node import Node, n_elements
 from search_spaces.operators.quantize import Quantize
@@ -42,6 +43,16 @@ class FactorTable:
             else:
                 total += factor(genomes)
         return total + self.constant
+
+    def __neg__(self) -> "FactorTable":
+        """Return the cost with its sign turned.
+
+        Raises:
+            InvalidInput: If it is a maximum.
+        """
+        if self.takes_max:
+            raise InvalidInput("a cost that is a maximum cannot be turned; use sums")
+        return FactorTable(tuple(Factor(factor.genes, -factor.values) for factor in self.factors), -self.constant)
 
 
 def macs(nodes: Sequence[Node]) -> float:
@@ -89,7 +100,7 @@ def size_bytes(nodes: Sequence[Node]) -> float:
 
 
 def peak_activation_bytes(nodes: Sequence[Node], source: NumberFormat | None = None) -> float:
-    """Return the greatest number of bytes of activations alive at once while one image is computed.
+    """Return the greatest number of bytes of activations alive at once while one sample is computed.
 
     A tensor is alive from the operator that writes it to the last that reads it. An operator, its ReLU and its quantizer
     write once, in the last one's format.

@@ -42,5 +42,10 @@ class Registry(Generic[T]):
         known = "; ".join(filter(None, (f"known: {', '.join(sorted(self._entries))}", self.note)))
         raise InvalidInput(f"unknown {self.kind} '{name}'{did_you_mean(name, self._entries)}; {known}")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names in the order in which they were registered."""
+        return tuple(self._entries)
+
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))

@@ -19,13 +19,14 @@ from latency_tables.table.table import LatencyTable, Report
 from latency_tables.timing.measurement import Measurement
 from nas.data.dataset import Dataset
 from nas.data.load import load_dataset
-from nas.objectives.evaluator import Evaluator
+from nas.objectives.evaluator import SupernetEvaluator
 from nas.run.experiment import TrainingConfig
 from nas.supernet.supernet import Supernet
+from nas.tasks.classification import Classification
 from nas.training.checkpoint import load_tensors, save_tensors
 from nas.training.schedule import Schedule
 from nas.training.trainer import load_supernet, train
-from search_spaces import SearchSpace, Stage, mobilenet
+from search_spaces import SearchSpace, Stage, classes, mobilenet
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
@@ -33,7 +34,7 @@ torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 def _tiny_space(formats: tuple[str, ...] = ("float32", "w8a8", "w4a4")) -> SearchSpace:
     stages = (Stage(depths=(1, 2), widths=(8, 12)), Stage(depths=(1, 2), widths=(12, 16), stride=2))
     settings = {"stem_width": 8, "stages": stages, "expand_ratios": (2, 3), "formats": formats}
-    return mobilenet("tiny", input_shape=(1, 8, 8), n_classes=10, **settings)
+    return mobilenet("tiny", input_shape=(1, 8, 8), outputs=classes(10), **settings)
 
 
 def _schedule(**changes: float) -> Schedule:
@@ -108,12 +109,20 @@ def digits() -> Dataset:
 def trained(tiny_space: SearchSpace, digits: Dataset, built_once: Callable[[str, Callable[[Path], None]], Path]) -> Supernet:
     def new() -> Supernet:
         supernet = Supernet(tiny_space, torch.Generator().manual_seed(0))
-        supernet.set_pixel_statistics(*digits.pixel_statistics())
+        supernet.set_input_statistics(*digits.input_statistics())
         return supernet
 
     def build(folder: Path) -> None:
         supernet = new()
-        train(supernet, digits, _schedule(), seed=0, checkpoint=folder / "last.safetensors", identity={})
+        train(
+            supernet,
+            Classification.of(digits),
+            digits,
+            _schedule(),
+            seed=0,
+            checkpoint=folder / "last.safetensors",
+            identity={},
+        )
         save_tensors(folder / "supernet.safetensors", supernet.state_dict(), {})
 
     file = built_once("trained", build) / "supernet.safetensors"
@@ -123,8 +132,13 @@ def trained(tiny_space: SearchSpace, digits: Dataset, built_once: Callable[[str,
 
 
 @pytest.fixture(scope="session")
-def evaluator(trained: Supernet, digits: Dataset) -> Evaluator:
-    return Evaluator(trained, digits)
+def task(digits: Dataset) -> Classification:
+    return Classification.of(digits)
+
+
+@pytest.fixture(scope="session")
+def evaluator(trained: Supernet, task: Classification, digits: Dataset) -> SupernetEvaluator:
+    return SupernetEvaluator(trained, task, digits)
 
 
 @pytest.fixture

@@ -28,20 +28,20 @@ class OnnxRuntime:
         """See `Runtime`; `options` are entries of onnxruntime's session configuration."""
         session = open_session(model, threads=threads, options=options)
         (taken,) = session.get_inputs()
-        images = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
+        inputs = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
         binding = session.io_binding()
-        binding.bind_ortvalue_input(taken.name, onnxruntime.OrtValue.ortvalue_from_numpy(images))
+        binding.bind_ortvalue_input(taken.name, onnxruntime.OrtValue.ortvalue_from_numpy(inputs))
         for given in session.get_outputs():
             value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(given.shape, np.float32)
             binding.bind_ortvalue_output(given.name, value)
 
         return timed(session.run_with_iobinding, binding)
 
-    def outputs(self, model: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def outputs(self, model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Runtime`."""
         session = open_session(model)
-        (answers,) = session.run(None, {session.get_inputs()[0].name: images})
-        return np.asarray(answers, dtype=np.float32)
+        (outputs,) = session.run(None, {session.get_inputs()[0].name: inputs})
+        return np.asarray(outputs, dtype=np.float32)
 
 
 def open_session(

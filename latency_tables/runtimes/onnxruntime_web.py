@@ -53,10 +53,10 @@ class OnnxRuntimeWeb:
 
         return run
 
-    def outputs(self, model: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def outputs(self, model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Runtime`."""
         session = _Session(self, model, 1, {})
-        found = self._ask(outputs=session.id, images=images.ravel().tolist())
+        found = self._ask(outputs=session.id, inputs=inputs.ravel().tolist())
         return np.array(found["values"], dtype=np.float32).reshape(found["shape"])
 
     def _started(self) -> "subprocess.Popen[str]":

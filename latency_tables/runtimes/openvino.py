@@ -29,10 +29,10 @@ class OpenVino:
 
         return timed(request.infer)
 
-    def outputs(self, model: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def outputs(self, model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Runtime`."""
-        answers = _compile(model, 1, ())(images)
-        return np.asarray(answers[0], dtype=np.float32)
+        outputs = _compile(model, 1, ())(inputs)
+        return np.asarray(outputs[0], dtype=np.float32)
 
 
 def _openvino() -> Any:

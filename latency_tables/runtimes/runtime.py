@@ -50,7 +50,7 @@ class Runtime(Protocol):
             InvalidInput: If the runtime is not installed or refuses an option.
         """
 
-    def outputs(self, model: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def outputs(self, model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run a model with one input and one output once and return what it gives."""
 
 

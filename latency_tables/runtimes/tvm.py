@@ -34,20 +34,20 @@ class Tvm:
         compiled, shape = _compile(model, options.get("mcpu", ""))
         _set_threads(threads)
         machine = tvm.relax.VirtualMachine(compiled, tvm.cpu())
-        images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-        given = tvm.runtime.tensor(images, tvm.cpu())
+        inputs = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        given = tvm.runtime.tensor(inputs, tvm.cpu())
 
         def run(n: int) -> NDArray[np.float64]:
             return np.array(machine.time_evaluator("main", tvm.cpu(), number=1, repeat=n)(given).results)
 
         return run
 
-    def outputs(self, model: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def outputs(self, model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Runtime`."""
         tvm = _tvm()
         compiled, _ = _compile(model, "")
-        answers = tvm.relax.VirtualMachine(compiled, tvm.cpu())["main"](tvm.runtime.tensor(images, tvm.cpu()))
-        return np.asarray(answers.numpy(), dtype=np.float32)
+        outputs = tvm.relax.VirtualMachine(compiled, tvm.cpu())["main"](tvm.runtime.tensor(inputs, tvm.cpu()))
+        return np.asarray(outputs.numpy(), dtype=np.float32)
 
 
 def _tvm() -> Any:

@@ -60,7 +60,7 @@ def measure_model(model: bytes, device: Device, protocol: Protocol) -> Measureme
     """Time one ONNX file on a device, watched by a second instance of itself on one thread.
 
     Args:
-        model: Serialized; an axis that is free counts as one image.
+        model: Serialized; an axis that is free counts as one sample.
         device: Where; its batch is that of the model.
         protocol: How.
 

@@ -75,9 +75,9 @@ def build_parser() -> argparse.ArgumentParser:
     front.add_argument(
         "--min", action="append", default=[], metavar="NAME=VALUE", help="keep rows from this; may be repeated"
     )
-    front.add_argument("--sort", default="", metavar="NAME", help="sort by this column, from the least value")
+    front.add_argument("--sort", default="", metavar="NAME", help="sort by this column, from the best value")
     one = front.add_mutually_exclusive_group()
-    one.add_argument("--best", default="", metavar="NAME", help="only the row with the least value of this column")
+    one.add_argument("--best", default="", metavar="NAME", help="only the row with the best value of this column")
     one.add_argument(
         "--knee",
         action="store_true",
@@ -110,7 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/export/ID)")
     text = "write it for this tool too, and check it there (default: onnxruntime, which is always written)"
     export.add_argument("--target", choices=("onnxruntime", "openvino", "qonnx", "torch"), default="onnxruntime", help=text)
-    export.add_argument("--dynamic-batch", action="store_true", help="model.onnx takes any number of images at once")
+    export.add_argument("--dynamic-batch", action="store_true", help="model.onnx takes any number of samples at once")
     export.add_argument("--int4", action="store_true", help="model.onnx stores weights of up to 4 bits two a byte")
     export.set_defaults(verb="export")
 
@@ -124,7 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
     finetune = verbs.add_parser("finetune", help="train one subnet on by itself, briefly, and export it")
     finetune.add_argument("run", help="run folder")
     finetune.add_argument("id", help="id of the subnet, as `hwnas front` prints it")
-    finetune.add_argument("--epochs", type=int, default=3, help="passes over the training images (default 3)")
+    finetune.add_argument("--epochs", type=int, default=3, help="passes over the training samples (default 3)")
     finetune.add_argument("--lr", "--rate", type=float, default=0.01, help="maximum learning rate (default 0.01)")
     finetune.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/finetuned/ID)")
     finetune.set_defaults(verb="finetune")

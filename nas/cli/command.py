@@ -143,7 +143,7 @@ def _search_and_print(pipeline: "Pipeline", options: argparse.Namespace) -> None
     print_front(pipeline.run.front(), pipeline.run.baselines())
     pipeline.print_validation()
     if result is not None:
-        print_search(pipeline.space, result, pipeline.run.path)
+        print_search(pipeline.space, result, pipeline.task.metric.name, pipeline.run.path)
 
 
 def _front(options: argparse.Namespace) -> int:
@@ -196,7 +196,7 @@ def _dashboard(options: argparse.Namespace) -> int:
     from nas.run.resolve import open_run
 
     pipeline = open_run(options.run)
-    _ = pipeline.errors  # of a run that was searched; a damaged archive is named
+    _ = pipeline.archive  # of a run that was searched; a damaged archive is named
     serve(pipeline.storage, options.port)
     return 0
 
@@ -219,7 +219,8 @@ def _verify(options: argparse.Namespace) -> int:
     for reason in found.reasons:
         print(f"hwnas: {reason}", file=sys.stderr)
     if found.samples:
-        print(f"{folder}: {found.elements} integers, {found.samples} samples, test error {found.error_test:.2f} %")
+        values = ", ".join(f"{name} {value}" for name, value in found.values.items())
+        print(f"{folder}: {found.elements} integers, {found.samples} samples, {values}")
     return 1 if found.reasons else 0
 
 
@@ -245,9 +246,11 @@ def _finetune(options: argparse.Namespace) -> int:
     target = Path(options.to) if options.to else pipeline.run.finetuned_path(options.id)
     with pipeline.run.locked():
         found = pipeline.finetune(options.id, target, options.epochs, options.lr)
+    metric = pipeline.task.metric
     for split, name in (("val", "validation"), ("test", "test")):
-        print(f"{name} error {found[f'error_{split}_before']:.2f} -> {found[f'error_{split}']:.2f} %")
-    if found["error_val"] >= found["error_val_before"]:
+        before, after = (found[f"{metric.name}_{split}{when}"] for when in ("_before", ""))
+        print(f"{name} {metric.label or metric.name} {before:.{metric.digits}f} -> {metric.text(after)}")
+    if not metric.is_better(found[f"{metric.name}_val"], found[f"{metric.name}_val_before"]):
         print("fine-tuning gained nothing: `hwnas export` gives the network with the shared weights")
     _print_parity(target, found, "fine-tuned network")
     return 0
@@ -263,8 +266,8 @@ def _export_one(pipeline: "Pipeline", subnet_id: str, folder: str | None, *, kee
 def _print_parity(path: Path, parity: dict[str, Any], trained: str) -> None:
     integers = f"{parity['elements']} integers equal the reference" if parity["elements"] else "all float32, no integers"
     for target, found in parity["targets"].items():
-        print(f"{target}: {found['agreement']:.2f} % of {found['images']} answers equal the {trained}'s")
-    print(f"{path}: {integers}, {parity['agreement']:.2f} % of {parity['images']} answers equal the {trained}'s")
+        print(f"{target}: {found['agreement']:.2f} % of {found['samples']} answers equal the {trained}'s")
+    print(f"{path}: {integers}, {parity['agreement']:.2f} % of {parity['samples']} answers equal the {trained}'s")
 
 
 def _spaces(_: argparse.Namespace) -> int:

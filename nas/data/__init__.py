@@ -1,6 +1,7 @@
 """Data sets, one source a file."""
 
+from nas.data import digits, fashion_mnist, image_folder, npz  # noqa: F401  registers them
 from nas.data.dataset import Dataset
-from nas.data.load import load_dataset
+from nas.data.load import DATASETS, Splits, load_dataset
 
-__all__ = ["Dataset", "load_dataset"]
+__all__ = ["DATASETS", "Dataset", "Splits", "load_dataset"]

@@ -2,10 +2,11 @@
 
 from sklearn.model_selection import train_test_split
 
-from nas.data.dataset import Splits
+from nas.data.load import DATASETS, Splits
 from search_spaces.errors import InvalidInput
 
 
+@DATASETS.register("digits")
 def read_digits(path: str | None) -> Splits:
     """Return 8x8 images of ten digits; 360 of them are the test split."""
     from sklearn.datasets import load_digits
@@ -16,4 +17,4 @@ def read_digits(path: str | None) -> Splits:
     x, x_test, y, y_test = train_test_split(
         digits.images, digits.target, test_size=360, stratify=digits.target, random_state=0
     )
-    return Splits(x, y, x_test, y_test)
+    return Splits(x=x, y=y, x_test=x_test, y_test=y_test)

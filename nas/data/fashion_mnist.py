@@ -7,18 +7,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.data.dataset import Splits
+from nas.data.load import DATASETS, Splits
 from search_spaces.errors import InvalidInput
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts it
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
+@DATASETS.register("fashion_mnist")
 def read_fashion_mnist(path: str | None) -> Splits:
     """Return the images of four idx files in a folder, gzipped or not; None: where Debian's package puts them."""
     folder = Path(path) if path is not None else DEBIAN_FASHION_MNIST
     x, y, x_test, y_test = (_read_idx(folder, name) for name in IDX_FILES)
-    return Splits(x, y, x_test, y_test)
+    return Splits(x=x, y=y, x_test=x_test, y_test=y_test)
 
 
 def _read_idx(folder: Path, name: str) -> NDArray[np.uint8]:

@@ -8,11 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from nas.data.load import DATASETS, PathNeeded, Splits
 from search_spaces.errors import InvalidInput
 
 SPLITS = ("train", "test")
 GREY = ("1", "L", "LA", "La")
 COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
+
+
+@DATASETS.register("image_folder")
+def load_image_folder(path: str | None) -> Splits:
+    """Return the images of a folder with `train/CLASS/FILE` and `test/CLASS/FILE`."""
+    if path is None:
+        raise PathNeeded("the data set 'image_folder' needs a path to a folder with train/CLASS/FILE and test/CLASS/FILE")
+    (x, y, x_test, y_test), classes = read_image_folder(Path(path))
+    return Splits(x=x, y=y, x_test=x_test, y_test=y_test, facts={"classes": classes})
 
 
 def read_image_folder(folder: Path) -> tuple[list[NDArray[np.generic]], tuple[str, ...]]:

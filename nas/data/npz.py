@@ -4,14 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.data.dataset import Splits
+from nas.data.load import DATASETS, PathNeeded, Splits
 from search_spaces.errors import InvalidInput
 
 
+@DATASETS.register("npz")
 def read_npz(path: str | None) -> Splits:
     """Return the arrays x_train, y_train, x_test and y_test of a file."""
     if path is None:
-        raise InvalidInput("the data set 'npz' needs a path to a file with x_train, y_train, x_test, y_test")
+        raise PathNeeded("the data set 'npz' needs a path to a file with x_train, y_train, x_test, y_test")
     names = ("x_train", "y_train", "x_test", "y_test")
     try:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as content:
@@ -27,4 +28,4 @@ def read_npz(path: str | None) -> Splits:
         raise InvalidInput(f"cannot read '{path}' as npz: {reason}; write it with numpy.savez") from error
     except Exception as error:  # zipfile and zlib raise their own kinds for a damaged file
         raise InvalidInput(f"'{path}' is damaged: {error}") from error
-    return Splits(x, y, x_test, y_test)
+    return Splits(x=x, y=y, x_test=x_test, y_test=y_test, targets="")

@@ -58,7 +58,7 @@ def main_first(make: Callable[[], T]) -> T:
 
 
 def shard(n: int) -> slice:
-    """Return the part of a batch of n images that this process computes; of parts that differ the later are larger."""
+    """Return the part of a batch of n samples that this process computes; of parts that differ the later are larger."""
     if world_size() == 1:
         return slice(n)
     rank = dist.get_rank()

@@ -22,7 +22,7 @@ def bench(folder: Path, device: Device, rounds: int) -> str:
     """
     recorded = read_subnet(folder)["measured"]
     if device.batch != 1:
-        raise InvalidInput(f"'{folder}' takes one image a call, a device with batches of {device.batch} cannot time it")
+        raise InvalidInput(f"'{folder}' takes one sample a call, a device with batches of {device.batch} cannot time it")
     try:
         model = (folder / "model.onnx").read_bytes()
     except OSError as error:

@@ -13,24 +13,25 @@ import torch
 from numpy.typing import NDArray
 
 from latency_tables.timing.measurement import Measurement
-from nas.data.augment import shift
 from nas.data.dataset import Dataset
-from nas.export.card import PREDICT, card
+from nas.export.card import card, program
 from nas.export.min_runtime import check_runtime, min_onnxruntime
 from nas.export.targets.qonnx import has_qonnx
 from nas.export.targets.targets import DEFAULT, TARGETS, Deployed, Target
 from nas.export.verification.parity import Parity, check_parity, is_sub8bit, predictions
 from nas.export.verification.verify import SUMS
-from nas.objectives.evaluator import Evaluator, predict
+from nas.objectives.evaluator import SupernetEvaluator, predict
 from nas.supernet.deploy import extract
+from nas.tasks.task import Task
 from search_spaces.costs import graph_costs
 from search_spaces.errors import CheckFailed, InvalidInput
 from search_spaces.graph.graph import Graph
+from search_spaces.graph.node import Node
 from search_spaces.lowering import IR_VERSION, OPSET, lower
 from search_spaces.space.baselines import formats
 from search_spaces.space.subnet import Subnet
 
-N_PARITY_IMAGES = 10_000
+N_PARITY_SAMPLES = 10_000
 N_SAMPLES = 8
 MIN_AGREEMENT_OF_OPENVINO = 95.0  # percent: it rounds in its own way where it fuses operators
 
@@ -40,8 +41,7 @@ class ParityFailed(CheckFailed):
 
 
 def export_bundle(
-    evaluator: Evaluator,
-    data: Dataset,
+    evaluator: SupernetEvaluator,
     subnet: Subnet,
     folder: Path,
     *,
@@ -58,16 +58,16 @@ def export_bundle(
     A target adds its own files. Returns what `parity.json` holds.
 
     Args:
-        evaluator: Holds the trained supernet.
-        data: Its images prove the parity; moved by a pixel until there are 10,000.
+        evaluator: Holds the trained supernet, the task and the data, whose samples prove the parity; augmented until there
+            are 10,000.
         subnet: The subnet.
         folder: Must not exist, or be empty.
-        seed: Of the moved images, and of the split of the data.
+        seed: Of the augmented samples, and of the split of the data.
         facts: What is known of the subnet, such as its measured error; goes into `subnet.json`.
         found: How it was found, see `nas.run.provenance`; goes there too.
         target: Of `nas.export.targets`: what else is written, for which tool. QONNX is written without being asked for
             below 8 bits, where `model.onnx` cannot say how many there are, if its package is installed.
-        dynamic_batch: Whether `model.onnx` takes any number of images at once.
+        dynamic_batch: Whether `model.onnx` takes any number of samples at once.
         int4: Whether `model.onnx` stores weights of up to 4 bits two a byte; see `search_spaces.lower`.
         time_file: Times `model.onnx` on the device of the facts; None where that is remote.
 
@@ -77,7 +77,7 @@ def export_bundle(
         ParityFailed: If parity fails; the message says why.
     """
     check_folder(folder)
-    supernet = evaluator.supernet
+    supernet, task, data = evaluator.supernet, evaluator.task, evaluator.data
     graph = subnet.graph
     targets = _targets(graph, target)
     calibration = evaluator.calibrate(graph)
@@ -85,9 +85,9 @@ def export_bundle(
     batch = "batch" if dynamic_batch else 1
     model = lower(graph, weights, batch=batch, int4=int4)
     check_runtime(model)
-    images = parity_images(data, seed)
-    expected = predict(supernet, graph, calibration, torch.from_numpy(images)).numpy()
-    parity = check_parity(model, graph, weights, images, expected)
+    inputs = parity_inputs(task, data, seed)
+    expected = predict(supernet, graph, calibration, torch.from_numpy(inputs)).numpy()
+    parity = check_parity(model, graph, weights, inputs, expected, task.agreement)
     if parity.reasons:
         way_out = "train longer, or choose another subnet with `hwnas front`"
         raise ParityFailed(f"subnet {subnet.id} is not exported: {'; '.join(parity.reasons)}; {way_out}")
@@ -100,15 +100,10 @@ def export_bundle(
         "architecture": json.loads(subnet.to_json()),
         "space_digest": subnet.space.digest,
         "formats": formats(supernet.space),
-        "data": {"name": data.name, "digest": data.digest, "n_val": len(data.x_val), "seed": seed},
-        "input": {
-            "name": graph.nodes[0].name,
-            "type": "float32",
-            "shape": [batch, *data.image_shape],
-            "values": "raw pixels",
-        },
-        "output": {"name": graph.output.name, "type": "float32", "shape": [batch, data.n_classes], "values": "logits"}
-        | ({"classes": list(data.classes)} if data.classes else {}),
+        "task": task.name,
+        "data": {"name": data.name, "digest": data.digest, "n_val": data.size("val"), "seed": seed},
+        "input": _tensor(graph.nodes[0], batch) | task.describe()["inputs"],
+        "output": _tensor(graph.output, batch) | task.describe()["outputs"],
         "onnx": {
             "opset": OPSET,
             "ir_version": IR_VERSION,
@@ -127,14 +122,18 @@ def export_bundle(
         raise InvalidInput(f"cannot write to '{folder}': {error.strerror}") from error
     try:
         (draft / "model.onnx").write_bytes(content)
-        deployed = Deployed(graph, weights, lower(graph, weights), images, expected)
-        agreements = {name: _agreement(write(deployed, draft), expected, parity, name) for name, write in targets.items()}
+        deployed = Deployed(graph, weights, lower(graph, weights), inputs, expected)
+        agreements = {
+            name: _agreement(task, write(deployed, draft), expected, parity, name) for name, write in targets.items()
+        }
         verification = parity.to_dict() | {"targets": agreements}
         (draft / "subnet.json").write_text(json.dumps(description, indent=1) + "\n")
         (draft / "parity.json").write_text(json.dumps(verification, indent=1) + "\n")
-        (draft / "README.md").write_text(card(description, graph, parity, data, agreements))
-        (draft / "predict.py").write_text(PREDICT)
-        np.savez(draft / "samples.npz", images=images[:N_SAMPLES], logits=predictions(model, images[:N_SAMPLES]))
+        (draft / "README.md").write_text(card(description, graph, parity, task, data, agreements))
+        (draft / "predict.py").write_text(program(task))
+        few = inputs[:N_SAMPLES]
+        samples: dict[str, Any] = {graph.nodes[0].name: few, graph.output.name: predictions(model, few)}
+        np.savez(draft / "samples.npz", **samples)
         checksums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(draft.iterdir())}
         (draft / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in checksums.items()))
         for path in (draft, *draft.iterdir()):
@@ -150,15 +149,21 @@ def _targets(graph: Graph, asked: str) -> dict[str, Target]:
     return {name: TARGETS.get(name) for name in sorted(names)}
 
 
+def _tensor(node: Node, batch: int | str) -> dict[str, Any]:
+    """Return what a caller must know of an input or output."""
+    (tensor,) = node.outputs
+    return {"name": tensor.name, "type": tensor.dtype, "shape": [batch, *tensor.shape]}
+
+
 def _agreement(
-    logits: NDArray[np.float32], expected: NDArray[np.float32], parity: Parity, target: str
+    task: Task, found: NDArray[np.float32], expected: NDArray[np.float32], parity: Parity, target: str
 ) -> dict[str, int | float]:
-    """Return on how many images a target's own tool ran, and on what percentage it answers as the trained network does.
+    """Return on how many samples a target's own tool ran, and on what percentage it answers as the trained network does.
 
     Raises:
-        ParityFailed: If those are too few; a single image may always differ.
+        ParityFailed: If those are too few; a single sample may always differ.
     """
-    same = logits.argmax(axis=1) == expected[: len(logits)].argmax(axis=1)
+    same = task.agreement(found, expected[: len(found)])
     agreement = 100 * float(same.mean())
     required = MIN_AGREEMENT_OF_OPENVINO if target == "openvino" else parity.required_agreement
     if agreement < required and (~same).sum() > 1:
@@ -166,7 +171,7 @@ def _agreement(
             f"the subnet is not exported: of {len(same)} answers by {target} {agreement:.2f} % equal the trained network's, "
             f"{required} % must"
         )
-    return {"images": len(same), "agreement": agreement}
+    return {"samples": len(same), "agreement": agreement}
 
 
 def check_folder(folder: Path) -> None:
@@ -177,20 +182,14 @@ def check_folder(folder: Path) -> None:
         raise InvalidInput(f"'{folder}' exists already and is not empty; choose another folder, or remove it first")
 
 
-def classes_in_turn(labels: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Return an order of labels, shape `(n,)`: the first of each class, then the second of each, and so on."""
-    rank = np.zeros(len(labels), int)
-    for label in np.unique(labels):
-        rank[labels == label] = np.arange((labels == label).sum())
-    return np.lexsort((labels, rank))
-
-
-def parity_images(data: Dataset, seed: int, n: int = N_PARITY_IMAGES) -> NDArray[np.float32]:
-    """Return `n` images, test split first, its classes in turn; where a data set has fewer, moved by up to a pixel."""
-    images = torch.from_numpy(np.concatenate([data.x_test[classes_in_turn(data.y_test)], data.x_val, data.x_train]))
+def parity_inputs(task: Task, data: Dataset, seed: int, n: int = N_PARITY_SAMPLES) -> NDArray[np.float32]:
+    """Return `n` inputs, test split first, as different ones as there are first; where a data set has fewer, augmented."""
+    ordered = {name: array[task.order(data.test)] for name, array in data.test.items()}
+    splits = (ordered, data.val, data.train)
+    samples = {name: torch.from_numpy(np.concatenate([split[name] for split in splits])) for name in data.test}
     generator = torch.Generator().manual_seed(seed)
-    parts = [images[:n]]
+    parts = [samples[data.inputs][:n]]
     while sum(map(len, parts)) < n:
-        parts.append(shift(images, 1, generator))
+        parts.append(task.augment(samples, 1, generator)[data.inputs])
     result: NDArray[np.float32] = torch.cat(parts)[:n].numpy()
     return result

@@ -4,17 +4,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from scipy.stats import binomtest
-
 from nas.data.dataset import Dataset
-from nas.export.verification.parity import N_REFERENCE_IMAGES, Parity
-from nas.objectives.columns import LATENCY, Column
+from nas.export.verification.parity import N_REFERENCE_SAMPLES, Parity
+from nas.objectives.columns import LATENCY, SPLITS, Column
+from nas.tasks.task import Task
 from search_spaces.graph.graph import Graph
 from search_spaces.lowering import is_int4
 from search_spaces.operators.quantize import Quantize
 
-PREDICT = '''\
-"""Answers of model.onnx: `python predict.py IMAGES.npy`, raw pixels as in samples.npz; without images, check the samples."""
+PROGRAM = '''\
+"""Answers of model.onnx: `python predict.py INPUTS.npy`, raw as in samples.npz; without inputs, check the samples."""
 
 import json
 import sys
@@ -29,20 +28,27 @@ here, least = onnxruntime.__version__, subnet["onnx"]["min_onnxruntime"]
 if list(map(int, here.split(".")[:2])) < list(map(int, least.split("."))):
     sys.exit(f"model.onnx needs onnxruntime {least} or newer, this is {here}")
 session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-images, shape = np.load(sys.argv[1]) if len(sys.argv) > 1 else samples["images"], subnet["input"]["shape"][1:]
-if list(images.shape[1:]) != shape:
-    sys.exit(f"the images must be of shape (number, {', '.join(map(str, shape))}), got {images.shape}")
-logits = np.concatenate([session.run(None, {"images": image[None]})[0] for image in images.astype(np.float32)])
-print(*np.array(subnet["output"].get("classes", range(logits.shape[1])))[logits.argmax(axis=1)], sep="\\n")
-if len(sys.argv) == 1 and not np.allclose(logits, samples["logits"], atol=1e-3 * np.abs(samples["logits"]).max()):
+(taken, given), shape = (subnet[end]["name"] for end in ("input", "output")), subnet["input"]["shape"][1:]
+inputs = np.load(sys.argv[1]) if len(sys.argv) > 1 else samples[taken]
+if list(inputs.shape[1:]) != shape:
+    sys.exit(f"the %SAMPLES% must be of shape (number, {', '.join(map(str, shape))}), got {inputs.shape}")
+outputs = np.concatenate([session.run(None, {taken: one[None]})[0] for one in inputs.astype(np.float32)])
+%ANSWERS%
+if len(sys.argv) == 1 and not np.allclose(outputs, samples[given], atol=1e-3 * np.abs(samples[given]).max()):
     sys.exit("the answers differ from those of the machine that exported the model")
 '''
+
+
+def program(task: Task) -> str:
+    """Return the program that runs the model and prints what it answers."""
+    return PROGRAM.replace("%SAMPLES%", f"{task.sample}s").replace("%ANSWERS%", task.answers)
 
 
 def card(
     subnet: Mapping[str, Any],
     graph: Graph,
     parity: Parity,
+    task: Task,
     data: Dataset,
     agreements: Mapping[str, Mapping[str, float]],
 ) -> str:
@@ -52,23 +58,26 @@ def card(
         subnet: What `subnet.json` holds.
         graph: The network.
         parity: The proof.
+        task: What it is for.
         data: What it was trained and measured on.
-        agreements: For every further tool, on how many `images` it ran there, and its `agreement` in percent.
+        agreements: For every further tool, on how many `samples` it ran there, and its `agreement` in percent.
     """
     measured, costs, shape = subnet["measured"], subnet["costs"], " x ".join(map(str, subnet["input"]["shape"]))
+    taken, given = task.words()
+    label = task.metric.label or task.metric.name
     lines = [
         f"# Subnet {subnet['id']} of {subnet['architecture']['space']}",
         "",
-        f"Takes raw pixels, float32 of {shape}, and gives {data.n_classes} logits. Made by hwnas.",
+        f"Takes {taken}, {subnet['input']['type']} of {shape}, and gives {given}. Made by hwnas.",
         "",
-        "`python predict.py IMAGES.npy` gives the classes of images; without any it checks the samples.",
+        f"`python predict.py INPUTS.npy` gives the answers to {task.sample}s; without any it checks the samples.",
         "",
-        "## Error",
+        f"## {label[0].upper()}{label[1:]}",
         "",
-        *_errors(measured, data),
+        *_metrics(measured, task, data),
         "",
-        f"Data: {data.name} ({data.digest}), {len(data.x_train):,} training, {len(data.x_val):,} validation and "
-        f"{len(data.x_test):,} test images. The search saw the validation error, never the test error.",
+        f"Data: {data.name} ({data.digest}), {data.size('train'):,} training, {data.size('val'):,} validation and "
+        f"{data.size('test'):,} test {task.sample}s. The search saw the validation split, never the test split.",
         "",
         "## Latency and size",
         "",
@@ -79,8 +88,8 @@ def card(
         "## Proof",
         "",
         _integers(parity),
-        f"{parity.agreement:.2f} % of {parity.images:,} answers equal those of the trained network.",
-        *(f"By {name} {a['agreement']:.2f} % of {a['images']:,} answers do." for name, a in agreements.items()),
+        f"{parity.agreement:.2f} % of {parity.samples:,} answers equal those of the trained network.",
+        *(f"By {name} {a['agreement']:.2f} % of {a['samples']:,} answers do." for name, a in agreements.items()),
         "",
         *_found(subnet.get("found")),
         "## Formats",
@@ -91,8 +100,8 @@ def card(
         "",
         "## Limits",
         "",
-        "Good for images like those it was trained on; nothing is known of others. Latency holds for the device that is "
-        "named, its runtime and its number of threads.",
+        f"Good for {task.sample}s like those it was trained on; nothing is known of others. Latency holds for the device "
+        "that is named, its runtime and its number of threads.",
         "",
     ]
     return "\n".join(lines)
@@ -113,7 +122,7 @@ def _integers(parity: Parity) -> str:
     if not parity.elements:
         return "All layers are float32: there are no integers to compare."
     return (
-        f"{parity.elements:,} integers on {N_REFERENCE_IMAGES} images compared with an independent reference: "
+        f"{parity.elements:,} integers on {N_REFERENCE_SAMPLES} samples compared with an independent reference: "
         f"{parity.integer_mismatches} differ, {parity.ties} lie halfway and went the other way."
     )
 
@@ -144,12 +153,15 @@ def _epochs(n: int) -> str:
     return f"{n} epoch{'' if n == 1 else 's'}"
 
 
-def _errors(measured: Mapping[str, Any], data: Dataset) -> list[str]:
+def _metrics(measured: Mapping[str, Any], task: Task, data: Dataset) -> list[str]:
     found = []
-    for split, name, n in (("val", "validation", len(data.y_val)), ("test", "test", len(data.y_test))):
-        if (error := measured.get(f"error_{split}")) is not None:
-            low, high = binomtest(round(error / 100 * n), n).proportion_ci(method="wilson")
-            found.append(f"- {name}: {error:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f})")
+    for metric in task.metrics:
+        name = "" if metric is task.metric else f"{metric.label or metric.name}, "
+        for split, words in SPLITS.items():
+            if (value := measured.get(f"{metric.name}_{split}")) is not None:
+                ends = metric.interval(value, data.size(split)) if metric.interval else ()
+                interval = " to ".join(f"{end:.{metric.digits}f}" for end in ends)
+                found.append(f"- {name}{words}: {metric.text(value)}{f' (95 % interval {interval})' if ends else ''}")
     return found or ["not measured"]
 
 

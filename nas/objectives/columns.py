@@ -7,38 +7,15 @@ A name is made of its parts here and taken apart here, nowhere else: `error_val`
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from nas.objectives.objective import Objective
+from nas.tasks import METRICS, Metric, metric_of
+from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInput
 
-
-@dataclass(frozen=True)
-class Metric:
-    """A quantity that a column holds.
-
-    Attributes:
-        label: Its name for people.
-        unit: Of its values; empty where they count something.
-        digits: Decimals that are shown.
-        is_whole: True if its values are whole numbers.
-        is_estimated: True if an accelerator's cost model gives it, so that it is there only where an experiment has one.
-    """
-
-    label: str
-    unit: str = ""
-    digits: int = 4
-    is_whole: bool = False
-    is_estimated: bool = False
-
-
-METRICS = {
-    "error": Metric("error", "%", 2),
-    "latency_ms": Metric("latency", "ms"),
-    "size_bytes": Metric("packed weights", "bytes", 0, is_whole=True),
-    "macs": Metric("multiply-accumulates", "", 0, is_whole=True),
-    "estimated_ms": Metric("estimated latency", "ms", is_estimated=True),
-    "estimated_mj": Metric("estimated energy", "mJ", is_estimated=True),
-}
 SPLITS = {"val": "validation", "test": "test"}
 
 
@@ -47,7 +24,7 @@ class Column:
     """What a column holds.
 
     Attributes:
-        metric: A key of `METRICS`, or a name of a user's own.
+        metric: Name of a metric, see `nas.tasks.METRICS`.
         split: `val` or `test` for a metric of data; otherwise empty.
         device: A further device of the run; empty for its first, and for what no device decides.
         is_predicted: True for a table's prediction of what is measured, too.
@@ -81,20 +58,21 @@ class Column:
 
     @classmethod
     def of_objective(cls, name: str) -> "Column":
-        """Return the measured column of an objective of an experiment: errors steer a search by the validation split."""
-        return cls("error", "val") if name == "error" else cls.from_name(name)
+        """Return the measured column of an objective: a metric of the data steers a search by the validation split."""
+        return cls(name, "val") if metric_of(name).of_data else cls.from_name(name)
 
     @property
     def quantity(self) -> Metric:
         """Label, unit and decimals of the metric."""
-        return METRICS.get(self.metric, Metric(self.metric))
+        return metric_of(self.metric)
 
     @property
     def label(self) -> str:
         """The name for people: `validation error`, `predicted latency on pi`."""
         before = f"{SPLITS[self.split]} " if self.split else "predicted " if self.is_predicted else ""
         spread = "spread of the " if self.is_spread else ""
-        return f"{before}{spread}{self.quantity.label}{f' on {self.device}' if self.device else ''}"
+        label = self.quantity.label or self.metric
+        return f"{before}{spread}{label}{f' on {self.device}' if self.device else ''}"
 
     @property
     def spread(self) -> "Column":
@@ -108,17 +86,32 @@ class Column:
 
 
 LATENCY = Column("latency_ms")
-ERROR = Column("error", "val")
-TEST_ERROR = Column("error", "test")
-NEEDED = (ERROR, TEST_ERROR, LATENCY, LATENCY.spread, LATENCY.predicted, Column("size_bytes"), Column("macs"))  # of a front
+LATENCIES = (LATENCY, LATENCY.spread, LATENCY.predicted)
+EXACT = (Column("size_bytes"), Column("macs"))
+
+
+def minimized(column: Column, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values as a search minimises them: those of a metric that is maximised are turned, here and nowhere else.
+
+    Called again it gives the values back.
+    """
+    return values if column.quantity.sign > 0 else -values
+
+
+def minimized_objective(name: str, function: Objective) -> Objective:
+    """Return an objective as a search minimises it; a sum of tables stays one."""
+    if Column.of_objective(name).quantity.sign > 0:
+        return function
+    return -function if isinstance(function, FactorTable) and not function.takes_max else lambda genomes: -function(genomes)
 
 
 def number_columns(table: pd.DataFrame) -> list[Column]:
     """Return the columns of a table that hold numbers of networks, not choices, those that every front has first."""
     found = [Column.from_name(str(name)) for name in table if "/" not in str(name)]
-    known = [column for column in found if column.metric in METRICS]
-    order = [*NEEDED, *(Column(name) for name, metric in METRICS.items() if metric.is_estimated)]
-    return sorted(known, key=lambda column: order.index(column) if column in order else len(order))
+    known = [column for column in found if column.metric in METRICS or column.split]
+    order = [*LATENCIES, *EXACT, *(Column(name) for name, metric in METRICS.items() if metric.is_estimated)]
+    ranks = {column: rank for rank, column in enumerate(order)}
+    return sorted(known, key=lambda column: -1 if column.split else ranks.get(column, len(order)))
 
 
 def numbers(table: pd.DataFrame) -> list[str]:

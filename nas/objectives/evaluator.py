@@ -1,6 +1,7 @@
-"""Measured accuracy of subnets: recalibrate, then count wrong answers on a split."""
+"""Metrics of subnets: recalibrate, run as deployed, score a split."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -12,56 +13,76 @@ from nas.supernet.calibrate import Calibration, calibrate
 from nas.supernet.deploy import DeployedLayers, fold
 from nas.supernet.executor import execute
 from nas.supernet.supernet import Supernet
+from nas.tasks.metric import Metric
+from nas.tasks.task import Task, values
 from search_spaces.graph.graph import Graph
 from search_spaces.space.space import Genomes
+from search_spaces.space.subnet import Subnet
 
 BATCH = 512
 
 Split = Literal["val", "test"]
 
 
-class Evaluator:
+class Evaluator(Protocol):
+    """Measures subnets on data. Ours runs a `Supernet`, one of your own anything: see docs/own-evaluator.md."""
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """What it measures; the first one steers a search."""
+
+    def evaluate(self, subnets: Sequence[Subnet], split: Split = "val") -> dict[str, NDArray[np.float64]]:
+        """Return the values of subnets by metric, each in its own unit, shape `(n,)`.
+
+        Args:
+            subnets: One at a time, or some.
+            split: `val` steers a search; `test` is only reported.
+        """
+
+
+class SupernetEvaluator:
     """Measures networks of a supernet on a data set.
 
     Args:
         supernet: Trained.
+        task: Says what is measured.
         data: Its training split calibrates.
-        n_calibration: Training images to calibrate on: the first of the split, the same for every network.
+        n_calibration: Training samples to calibrate on: the first of the split, the same for every network.
     """
 
-    def __init__(self, supernet: Supernet, data: Dataset, *, n_calibration: int = 2000) -> None:
+    def __init__(self, supernet: Supernet, task: Task, data: Dataset, *, n_calibration: int = 2000) -> None:
         self.supernet = supernet
-        self.calibration_images = torch.from_numpy(data.x_train[:n_calibration]).to(supernet.device)
-        self._splits = {"val": (data.x_val, data.y_val), "test": (data.x_test, data.y_test)}
+        self.task = task
+        self.calibration_inputs = torch.from_numpy(data.train[data.inputs][:n_calibration]).to(supernet.device)
+        self.data = data
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """See `Evaluator`."""
+        return self.task.metrics
 
     def calibrate(self, graph: Graph) -> Calibration:
         """Return batch-norm statistics and activation scales of one subnet."""
-        return calibrate(self.supernet, graph, self.calibration_images)
+        return calibrate(self.supernet, graph, self.calibration_inputs)
 
-    def errors(self, genomes: Genomes, split: Split = "val") -> NDArray[np.float64]:
-        """Return the percentage of wrong answers of networks.
-
-        Args:
-            genomes: Shape `(n, n_genes)`.
-            split: `val` steers a search; `test` is only reported.
-
-        Returns:
-            Shape `(n,)`.
-        """
-        return np.array([self._error(subnet.graph, split) for subnet in self.supernet.space.subnets(genomes)])
+    def evaluate(self, subnets: Sequence[Subnet], split: Split = "val") -> dict[str, NDArray[np.float64]]:
+        """See `Evaluator`."""
+        found = [self._values(subnet.graph, split) for subnet in subnets]
+        return {metric.name: np.array([row[metric.name] for row in found]) for metric in self.metrics}
 
     def measure(self, genomes: Genomes) -> dict[str, NDArray[np.float64]]:
-        """Return the validation errors as a search asks for them, see `nas.search.search`."""
-        return {"error": self.errors(genomes)}
+        """Return the validation values of genomes of shape `(n, n_genes)` as a search asks for them."""
+        return self.evaluate(self.supernet.space.subnets(genomes))
 
-    def _error(self, graph: Graph, split: Split) -> float:
-        images, labels = self._splits[split]
-        answers = predict(self.supernet, graph, self.calibrate(graph), torch.from_numpy(images).to(self.supernet.device))
-        return 100 * float(np.mean(answers.argmax(dim=1).cpu().numpy() != labels))
+    def _values(self, graph: Graph, split: Split) -> dict[str, float]:
+        samples = self.data.splits[split]
+        inputs = torch.from_numpy(samples[self.data.inputs]).to(self.supernet.device)
+        output = predict(self.supernet, graph, self.calibrate(graph), inputs)
+        return values(self.task, output.cpu().numpy(), samples)
 
 
 @torch.no_grad()
-def predict(supernet: Supernet, graph: Graph, calibration: Calibration, images: Tensor) -> Tensor:
-    """Return the logits of one subnet as it would be shipped, shape `(n, n_classes)`."""
+def predict(supernet: Supernet, graph: Graph, calibration: Calibration, inputs: Tensor) -> Tensor:
+    """Return what one subnet gives as it would be deployed, shape `(n, *graph.output.shape)`."""
     layers = DeployedLayers(fold(supernet, graph, calibration))
-    return torch.cat([execute(graph, batch, layers) for batch in torch.split(images, BATCH)])
+    return torch.cat([execute(graph, batch, layers) for batch in torch.split(inputs, BATCH)])

@@ -13,34 +13,37 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from latency_tables.table.table import LatencyTable
-from nas.objectives.columns import ERROR, LATENCY, Column
+from nas.objectives.columns import LATENCY, Column
 
 TICKS = (1, 1.5, 2, 3, 5, 7)  # of each decade
 AXES = (LATENCY, Column("size_bytes"))
 
 
-def front_png(front: pd.DataFrame, measured: pd.DataFrame, baselines: pd.DataFrame, title: str) -> bytes:
-    """Draw error against latency and against size: everything measured, the front, and the baselines.
+def front_png(front: pd.DataFrame, measured: pd.DataFrame, baselines: pd.DataFrame, metric: Column, title: str) -> bytes:
+    """Draw a metric against latency and against size: everything measured, the front, and the baselines.
 
     Args:
         front: Networks of the front.
         measured: All networks with a measured latency.
         baselines: With their names in column `baseline`.
+        metric: What steered the search.
         title: Over the picture.
 
     Returns:
         A PNG.
     """
-    figure, panels = plt.subplots(1, len(AXES), figsize=(12, 5), layout="constrained")
-    for panel, axis in zip(panels, AXES, strict=True):
+    axes = [axis for axis in AXES if axis.name in front]
+    figure, drawn = plt.subplots(1, len(axes), figsize=(6 * len(axes), 5), layout="constrained", squeeze=False)
+    panels = drawn[0]
+    for panel, axis in zip(panels, axes, strict=True):
         column = axis.name
-        panel.scatter(measured[column], measured["error_val"], s=14, color="0.7", label="timed")
+        panel.scatter(measured[column], measured[metric.name], s=14, color="0.7", label="timed")
         kinds = baselines.groupby(baselines["baseline"].str.split().str[0], sort=False)
         for i, (precision, group) in enumerate(kinds):
             line = group.sort_values(column)
-            panel.plot(line[column], line["error_val"], f"C{i}x:", label=f"uniform {precision}")
-        panel.scatter(front[column], front["error_val"], s=26, color="black", label="front", zorder=3)
-        panel.set(xlabel=_title(axis), ylabel=_title(ERROR), xscale="log")
+            panel.plot(line[column], line[metric.name], f"C{i}x:", label=f"uniform {precision}")
+        panel.scatter(front[column], front[metric.name], s=26, color="black", label="front", zorder=3)
+        panel.set(xlabel=_title(axis), ylabel=_title(metric), xscale="log")
         panel.xaxis.set_major_locator(LogLocator(subs=TICKS))
         panel.xaxis.set_minor_locator(NullLocator())
         panel.xaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
@@ -70,7 +73,8 @@ def table_png(table: LatencyTable, title: str) -> bytes:
 
 
 def _title(column: Column) -> str:
-    return f"{column.label} ({column.quantity.unit})"
+    unit = column.quantity.unit
+    return f"{column.label} ({unit})" if unit else column.label
 
 
 def _png(figure: Figure) -> bytes:

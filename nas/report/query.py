@@ -10,7 +10,7 @@ import pandas as pd
 from latency_tables.table.table import LatencyTable
 from nas.events.progress import terminal
 from nas.events.renamed import renamed_columns
-from nas.objectives.columns import numbers, select
+from nas.objectives.columns import Column, minimized, numbers, select
 from nas.report.table import describe, print_front, print_validation, to_text
 from nas.search.pareto import knee, non_dominated
 from search_spaces.errors import InvalidInput, NothingFound, did_you_mean
@@ -23,8 +23,8 @@ class Query:
     Attributes:
         max: `NAME=VALUE`, upper bounds.
         min: `NAME=VALUE`, lower bounds.
-        sort: Column to sort by, from the least value; empty: as the front is.
-        best: Column of which only the row with the least value is kept; ties go to the first row. Empty: all rows.
+        sort: Column to sort by, from the best value; empty: as the front is.
+        best: Column of which only the row with the best value is kept; ties go to the first row. Empty: all rows.
         knee: Keep only the row behind which every objective costs most of the others.
         columns: Names of columns to give, in this order; none: all.
         against: Another run, empty for none: its front is told beside, and which rows it beats, in column `beaten`.
@@ -50,7 +50,7 @@ class Scores:
         baselines: The uniform networks, with their names in column `baseline`.
         objectives: Columns that the front minimises.
         table: The latency table behind it; None where there is none.
-        data: What the errors were measured on.
+        data: What the metrics were measured on.
     """
 
     front: pd.DataFrame
@@ -98,17 +98,23 @@ def _rows(scores: Scores, query: Query) -> pd.DataFrame:
         reach = [f"{n} is {scores.front[n].min():g} to {scores.front[n].max():g}" for n in [*upper, *lower]]
         raise NothingFound(f"no network of the front satisfies these constraints; on the front {', '.join(reach)}")
     if query.sort:
-        front = front.sort_values(_known([query.sort], numbers(front), "--sort"), kind="stable", ignore_index=True)
+        (name,) = _known([query.sort], numbers(front), "--sort")
+        front = front.loc[np.argsort(_minimized(front, [name])[:, 0], kind="stable")].reset_index(drop=True)
     if query.best:
         (best,) = _known([query.best], numbers(front), "--best")
-        front = front.loc[[front[best].idxmin()]].reset_index(drop=True)
+        front = front.loc[[int(np.argmin(_minimized(front, [best])[:, 0]))]].reset_index(drop=True)
     if query.knee:
-        front = front.loc[[knee(front[list(scores.objectives)].to_numpy(float))]].reset_index(drop=True)
+        front = front.loc[[knee(_minimized(front, scores.objectives))]].reset_index(drop=True)
     return front
 
 
+def _minimized(front: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """Return columns as they are minimised, shape `(n, m)`."""
+    return np.column_stack([minimized(Column.from_name(name), front[name].to_numpy(float)) for name in names])
+
+
 def _check_comparable(scores: Scores, other: Scores, name: str) -> None:
-    """Refuse a run whose errors mean something else; say where its latencies do."""
+    """Refuse a run whose metrics mean something else; say where its latencies do."""
     if scores.data != other.data:
         theirs, mine = (" ".join(f"{key}={value}" for key, value in data.items()) for data in (other.data, scores.data))
         raise InvalidInput(f"the fronts cannot be compared: '{name}' is of the data {theirs}; this run of {mine}")
@@ -121,7 +127,7 @@ def _beaten(front: pd.DataFrame, other: pd.DataFrame, objectives: Sequence[str])
     """Return which rows a network of another front beats in every objective."""
     if missing := [name for name in objectives if name not in other]:
         raise InvalidInput(f"the fronts cannot be compared: the other one has no {missing}")
-    values = np.concatenate([front[list(objectives)].to_numpy(float), other[list(objectives)].to_numpy(float)])
+    values = np.concatenate([_minimized(front, objectives), _minimized(other, objectives)])
     return ~non_dominated(values)[: len(front)]
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.objectives.columns import Column, minimized
 from nas.search import evolve, exact_front, hypervolume
 from nas.search.study import SearchResult
 from predictors import RidgePredictor, assess, encode, linear_table
@@ -11,37 +12,40 @@ from search_spaces.costs import cost_table
 from search_spaces.space.space import SearchSpace
 
 
-def print_search(space: SearchSpace, result: SearchResult, run: Path) -> None:
-    """Print how the error's predictor ranks unseen networks, what more measurements would bring, and how good evolution is.
+def print_search(space: SearchSpace, result: SearchResult, metric: str, run: Path) -> None:
+    """Print how the metric's predictor ranks unseen networks, what more measurements would bring, and how good evolution is.
 
     Args:
         space: The space.
-        result: A search that measured errors.
+        result: A search.
+        metric: What steered it.
         run: Folder of the run.
     """
-    errors = result.archive["error"].to_numpy(float)
+    values = result.archive[metric].to_numpy(float)
     ending = "ended early: no more was gained than the noise" if result.stopped_early else "used its measurements"
-    print(f"the search {ending}; {len(errors)} networks measured")
+    print(f"the search {ending}; {len(values)} networks measured")
     if result.failed:
         print(f"{len(result.failed)} more could not be measured: {', '.join(result.failed[:5])}")
-    found = assess(space, result.genomes, errors, result.predictors.get("error"))
+    found = assess(space, result.genomes, values, result.predictors.get(metric))
     if found is None:
         return
-    print(f"predictor of the error ({found.name}): {found.metrics.words} (cross-validated); {found.curve.advice}")
-    if more := min(found.curve.more, space.size - len(errors)):
+    print(f"predictor of the {metric} ({found.name}): {found.metrics.words} (cross-validated); {found.curve.advice}")
+    if more := min(found.curve.more, space.size - len(values)):
         noise = " --set search.noise=0" if result.stopped_early else ""
-        print(f"to measure {more} more: `hwnas search {run} --set search.n_measurements={len(errors) + more}{noise}`")
-    print(f"evolution reached {100 * evolved_share(space, result):.2f} % of the exact front of a linear prediction")
+        print(f"to measure {more} more: `hwnas search {run} --set search.n_measurements={len(values) + more}{noise}`")
+    print(f"evolution reached {100 * evolved_share(space, result, metric):.2f} % of the exact front of a linear prediction")
 
 
-def evolved_share(space: SearchSpace, result: SearchResult) -> float:
+def evolved_share(space: SearchSpace, result: SearchResult, metric: str) -> float:
     """Return the share of the exact hypervolume that evolution reaches where the truth is known.
 
-    The objectives are a line fitted to the measured errors, and the packed bytes: both are sums of tables, so their exact
+    The objectives are a line fitted to the measured metric, and the packed bytes: both are sums of tables, so their exact
     front is known, and what evolution misses of it is its own fault, not the predictor's.
     """
-    ridge = RidgePredictor().fit(encode(space, result.genomes), result.archive["error"].to_numpy(float))
-    tables = {"error": linear_table(space, ridge), "size_bytes": cost_table(space, "size_bytes")}
+    ridge = RidgePredictor().fit(
+        encode(space, result.genomes), minimized(Column.of_objective(metric), result.archive[metric].to_numpy(float))
+    )
+    tables = {"fitted": linear_table(space, ridge), "size_bytes": cost_table(space, "size_bytes")}
     exact = exact_front(space, tables).values
     found = evolve(space, tables, population=100, generations=60, rng=np.random.default_rng(0)).values
     width = np.ptp(exact, axis=0)

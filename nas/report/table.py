@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -12,12 +13,11 @@ from rich.table import Table
 
 from latency_tables.table.table import LatencyTable
 from nas.events.progress import terminal
-from nas.objectives.columns import ERROR, LATENCY, TEST_ERROR, Column, number_columns
+from nas.objectives.columns import LATENCY, Column, minimized, number_columns
+from nas.tasks import METRICS
 
 WORTH_TELLING = 10.0  # percent of disturbed timings
-SHOWN = {  # of what is printed: heading and form
-    ERROR: ("val %", "{:.2f}"),
-    TEST_ERROR: ("test %", "{:.2f}"),
+SHOWN = {  # of what is printed besides metrics: heading and form
     LATENCY: ("ms", "{:.4f}"),
     LATENCY.spread: ("spread", "{:.1%}"),
     LATENCY.predicted: ("pred. ms", "{:.4f}"),
@@ -34,13 +34,14 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, rows: pd.DataFrame
         rows: The rows of the front to print; None for all. Of a single one it is told what that gains.
     """
     rows, console = front if rows is None else rows, terminal()
-    by = "" if "latency_ms" in front else ", by predicted latency"
+    by = "" if "latency_ms" in front or "latency_ms_predicted" not in front else ", by predicted latency"
     count = f"{len(front)}" if len(rows) == len(front) else f"{len(rows)} of the {len(front)}"
     title = f"{count} networks that are Pareto-optimal among those measured{by}"
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("id", no_wrap=True)
     table.add_column("formats", min_width=13)
-    shown = {column.name: title for column, title in SHOWN.items() if column.name in front}
+    shown = {column.name: _metric_heading(column) for column in number_columns(front) if column.split}
+    shown |= {column.name: title for column, title in SHOWN.items() if column.name in front}
     further = [column for column in number_columns(front) if column.device and replace(column, device="") == LATENCY]
     shown |= {column.name: (f"ms@{column.device}", "{:.4f}") for column in further}
     for title, _ in shown.values():
@@ -53,37 +54,55 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, rows: pd.DataFrame
     for _, row in baselines.iterrows():
         table.add_row(str(row["id"]), str(row["baseline"]).replace("float32", "f32"), *_cells(row, shown), style="dim")
     if "tied" in rows and rows["tied"].any():
-        table.caption = "~ tied: another network would beat it if errors moved by the noise and times by their spread"
+        table.caption = "~ tied: another network would beat it if metrics moved by the noise and times by their spread"
     console.print(table)
     for line in gains(rows if len(rows) == 1 else front, baselines):
         console.print(line)
 
 
+def _metric_heading(column: Column) -> tuple[str, str]:
+    """Return heading and form of a metric's column: of the one that steers its split and unit, of others their name, too."""
+    metric = column.quantity
+    words = (column.split, metric.unit) if column.metric in METRICS else (column.metric, column.split)
+    return " ".join(filter(None, words)), f"{{:.{metric.digits}f}}"
+
+
+def steering(table: pd.DataFrame) -> Column:
+    """Return the column of the metric that steered a search: the first of the validation split."""
+    return next(column for column in number_columns(table) if column.split == "val")
+
+
 def gains(front: pd.DataFrame, baselines: pd.DataFrame) -> list[str]:
     """Return what the front, or a single network of it, gains on each uniform network, a sentence each.
 
-    The quickest network of the front that errs no more on the validation images is set against it, by measured latency or,
-    where there is none, by the predicted one.
+    The quickest network of the front that is no worse on the validation split is set against it, by measured latency or,
+    where there is none, by the predicted one; without latencies nothing is said.
     """
+    if "latency_ms_predicted" not in front and "latency_ms" not in front:
+        return []
+    metric = steering(front)
+    label = metric.quantity.label or metric.metric
+    no_worse = f"no more {label}" if metric.quantity.sign > 0 else f"no less {label}"
+    values = minimized(metric, front[metric.name].to_numpy(float))
     found, unbeaten = [], []
     latency = "latency_ms" if "latency_ms" in front else "latency_ms_predicted"
     by = "" if latency == "latency_ms" else " by predicted latency"
     for _, row in baselines.iterrows():
-        rivals = front[(front["error_val"] <= row["error_val"]) & (front[latency] < row[latency])]
+        bound = minimized(metric, np.array([row[metric.name]], dtype=float))
+        rivals = front[(values <= bound) & (front[latency] < row[latency])]
         if rivals.empty:
             unbeaten.append(f"'{row['baseline']}'")
             continue
         best = rivals.iloc[rivals[latency].argmin()]
         faster, size = row[latency] / best[latency], best["size_bytes"] / row["size_bytes"]
-        found.append(
-            f"{best['id']}: {faster:.2f}x as fast as '{row['baseline']}'{by} at no more error, {size:.2f} of its size"
-        )
+        found.append(f"{best['id']}: {faster:.2f}x as fast as '{row['baseline']}'{by} at {no_worse}, {size:.2f} of its size")
     if unbeaten:
+        worse = f"more {label}" if metric.quantity.sign > 0 else f"less {label}"
         names = ", ".join(unbeaten)
         if len(front) == 1:
-            found.append(f"{front['id'].iloc[0]}: no faster{by}, or with more error, than {names}")
+            found.append(f"{front['id'].iloc[0]}: no faster{by}, or with {worse}, than {names}")
         else:
-            found.append(f"no network of the front is faster{by} at no more error than {names}")
+            found.append(f"no network of the front is faster{by} at {no_worse} than {names}")
     return found
 
 

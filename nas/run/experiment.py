@@ -6,33 +6,33 @@ The comment under each field is its help.
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from latency_tables.analytical import Accelerator
 from latency_tables.device import Device
 from nas.events.renamed import renamed_experiment, renamed_keys
-from nas.objectives.columns import METRICS
+from nas.objectives import objective  # noqa: F401  declares metrics
 from nas.run.yaml import build, override, read_yaml
+from nas.tasks import METRICS, TASKS
 from nas.training.schedule import Schedule
 from search_spaces.errors import InvalidInput
 
-OBJECTIVES = tuple(METRICS)
 ESTIMATED = tuple(name for name, metric in METRICS.items() if metric.is_estimated)
 OTHER_DEVICE = "latency_ms@"  # followed by the name of one of `more_devices`
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Images and labels."""
+    """Samples and what networks should make of them."""
 
     name: str = "digits"
     """`digits`, `fashion_mnist`, `npz` or `image_folder`."""
     path: str | None = None
     """File or folder of the data; `fashion_mnist` finds Debian's package by itself."""
     n_val: int = 0
-    """Validation images taken from the training images; 0 means a sixth."""
+    """Validation samples taken from the training samples; 0 means a sixth."""
 
     def __post_init__(self) -> None:
         _check_range("data.n_val", self.n_val, 0, 10**9)
@@ -47,7 +47,7 @@ class TrainingConfig:
     quantized_epochs: int = 8
     """Epochs after that, in which formats are sampled too."""
     batch_size: int = 64
-    """Images a step."""
+    """Samples a step."""
     learning_rate: float = 0.1
     """Greatest rate of the float stage."""
     quantized_learning_rate: float = 0.02
@@ -61,13 +61,13 @@ class TrainingConfig:
     n_random: int = 2
     """Random networks in a step, beside the largest and the smallest."""
     label_smoothing: float = 0.1
-    """Of the loss on labels."""
+    """Of the loss on classes."""
     clip_norm: float = 5.0
     """Greatest norm of the gradient."""
     random_translate: int = 1
     """Training images are moved by up to so many pixels."""
     distillation: float = 0.0
-    """Share of the other networks' loss that the answers of the largest give instead of the labels, 0 to 1."""
+    """Share of the other networks' loss that the answers of the largest give instead of the targets, 0 to 1."""
     shrink_start: float = 0.0
     """Share of the float stage in which the largest network is trained alone."""
     progressive_bits: bool = True
@@ -123,7 +123,7 @@ class DeviceConfig:
     threads: int = 1
     """Threads that compute one network."""
     batch: int = 1
-    """Images that a network takes at once; times are of the whole batch."""
+    """Samples that a network takes at once; times are of the whole batch."""
     options: dict[str, str] = field(default_factory=dict)
     """Further settings of the runtime."""
 
@@ -186,42 +186,41 @@ class TableConfig:
 class SearchConfig:
     """Search for the front."""
 
-    objectives: tuple[str, ...] = ("error", "latency_ms", "size_bytes")
-    """Any of error, latency_ms, size_bytes, macs, latency_ms@NAME of a further device, and estimated_ms or estimated_mj."""
+    objectives: tuple[str, ...] = ()
+    """Any of the task's metric, latency_ms, size_bytes, macs, latency_ms@NAME of a further device, and estimated_ms or
+    estimated_mj; none: the metric, latency_ms and size_bytes."""
     n_measurements: int = 150
-    """Networks whose error is measured."""
+    """Networks that are measured."""
     strategy: str = "predictor"
     """Chooses what is measured: predictor, exact, nsga2, local, random, or Optuna's tpe, gp and optuna_nsga2."""
     predictors: str = "auto"
-    """Predictor of the error, for the strategy `predictor`; auto: the one that ranks unseen networks best."""
+    """Predictor of the metric, for the strategy `predictor`; auto: the one that ranks unseen networks best."""
     tuning_trials: int = 0
     """Trials of Optuna that tune the predictor each time it is chosen; 0: as it is."""
     batch: int = 0
     """Networks to measure before the strategy is asked again; 0: a share of what is left."""
-    noise: float = 0.1
-    """Points of error that mean nothing: nearer networks are tied, and a search that gains no more ends; 0: never."""
+    noise: float = -1
+    """Difference of the metric that means nothing: nearer networks are tied, and a search that gains no more ends; 0: never;
+    -1: the metric's own, of the error 0.1 points."""
     n_calibration: int = 2000
-    """Training images on which each measured network is recalibrated."""
+    """Training samples on which each measured network is recalibrated."""
     max: dict[str, float] = field(default_factory=dict)
-    """Limits on any of the objectives but the error that every network must keep."""
+    """Limits on any of the objectives but the metric that every network must keep."""
     min: dict[str, float] = field(default_factory=dict)
     """The same from below."""
 
     def __post_init__(self) -> None:
-        if unknown := [name for name in self.objectives if name not in OBJECTIVES and not name.startswith(OTHER_DEVICE)]:
-            raise InvalidInput(f"search.objectives must be among {list(OBJECTIVES)}, got {unknown}")
-        if not self.objectives or len(set(self.objectives)) != len(self.objectives):
+        if len(set(self.objectives)) != len(self.objectives):
             raise InvalidInput(f"search.objectives must name each objective once, got {list(self.objectives)}")
         for key, limits in (("max", self.max), ("min", self.min)):
-            if unknown := [name for name in limits if name not in OBJECTIVES[1:] and not name.startswith(OTHER_DEVICE)]:
-                raise InvalidInput(f"search.{key} limits any of {list(OBJECTIVES[1:])}, got {unknown}")
             if bad := {name: limit for name, limit in limits.items() if not 0 < limit < math.inf}:
                 raise InvalidInput(f"search.{key} must be above 0 and finite, got {bad}")
         if crossed := [name for name in self.max if self.min.get(name, 0) > self.max[name]]:
             raise InvalidInput(f"search.min must not exceed search.max, but does for {crossed}")
         _check_range("search.tuning_trials", self.tuning_trials, 0, 10_000)
         _check_range("search.batch", self.batch, 0, 100_000)
-        _check_range("search.noise", self.noise, 0, 100)
+        if self.noise != -1:
+            _check_range("search.noise", self.noise, 0, 100)
         _check_range("search.n_measurements", self.n_measurements, 4, 1_000_000)
         _check_range("search.n_calibration", self.n_calibration, 2, 1_000_000)
 
@@ -236,6 +235,8 @@ class Experiment:
     """Of everything random."""
     threads: int = 2
     """Threads for training and evaluation; another number adds up in another order and gives other weights."""
+    task: str = "classification"
+    """What networks are for: classification or regression; docs/own-task.md says how to add one."""
     space: str = "mobilenet-digits"
     """Search space; `hwnas spaces` lists them."""
     formats: tuple[str, ...] = ()
@@ -261,6 +262,7 @@ class Experiment:
             Accelerator.from_dict(self.accelerator, "accelerator")
         elif wanted := [name for name in ESTIMATED if name in {*self.search.objectives, *self.search.max, *self.search.min}]:
             raise InvalidInput(f"search names {wanted}, which an accelerator gives, but the experiment has no `accelerator`")
+        object.__setattr__(self, "search", self._resolved_search())
         names = [device.name for device in (self.device, *self.more_devices)]
         if len(set(names)) != len(names):
             raise InvalidInput(f"each device needs a name of its own, got {names}; give them labels")
@@ -270,6 +272,20 @@ class Experiment:
             raise InvalidInput(f"search names {unknown}, but more_devices gives {sorted(known)}")
         _check_range("seed", self.seed, 0, 2**32 - 1)
         _check_range("threads", self.threads, 1, 1024)
+
+    def _resolved_search(self) -> SearchConfig:
+        """Return the search with what depends on the task, after a check of the names in it."""
+        metric, search = TASKS.get(self.task).metric, self.search
+        costs = [name for name, quantity in METRICS.items() if not quantity.of_data]
+        for key, names, known in (
+            ("objectives must be among", search.objectives, [metric.name, *costs]),
+            ("max limits any of", search.max, costs),
+            ("min limits any of", search.min, costs),
+        ):
+            if unknown := [name for name in names if name not in known and not name.startswith(OTHER_DEVICE)]:
+                raise InvalidInput(f"search.{key} {known}, got {unknown}")
+        noise = metric.noise if search.noise == -1 else search.noise
+        return replace(search, objectives=search.objectives or (metric.name, "latency_ms", "size_bytes"), noise=noise)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, as YAML and JSON hold them."""

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
@@ -19,11 +20,12 @@ from nas.archive.storage import sqlite_url
 from nas.events import distributed
 from nas.events.files import write_atomically
 from nas.events.renamed import COLUMNS, renamed_columns
-from nas.objectives.columns import NEEDED, Column, numbers, select
+from nas.objectives.columns import EXACT, LATENCIES, Column, minimized, numbers, select
 from nas.objectives.table_files import read_table
 from nas.report.query import Scores
 from nas.run.experiment import Experiment
 from nas.run.yaml import override
+from nas.tasks import TASKS
 from search_spaces.errors import InvalidInput
 
 VERSIONED = ("hwnas", "torch", "numpy", "pymoo", "optuna", "onnx", "onnxruntime", "scikit-learn")
@@ -203,8 +205,10 @@ class RunFolder:
         return Scores(self.front(), self.baselines(), self.objectives, table, asdict(self.experiment.data))
 
     def best_id(self) -> str:
-        """Return the id of the front's network with the least validation error; of equals the quickest."""
-        return str(self.front().sort_values(["error_val", "latency_ms"])["id"].iloc[0])
+        """Return the id of the front's network with the best metric; of equals the quickest."""
+        front, metric = self.front(), Column.of_objective(TASKS.get(self.experiment.task).metric.name)
+        order = np.lexsort((front["latency_ms"], minimized(metric, front[metric.name].to_numpy(float))))
+        return str(front["id"].iloc[order[0]])
 
     def baselines(self) -> pd.DataFrame:
         """Return the measured baselines, with their names in column `baseline`."""
@@ -236,7 +240,8 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise InvalidInput(f"'{path}' is damaged ({' '.join(str(error).split())}); {remedy}") from error
         needed = ["id", "baseline"] if path.name == "baselines.csv" else ["id"]
-        names = [column.name for column in NEEDED]
+        metric = TASKS.get(self.experiment.task).metric.name
+        names = [column.name for column in (Column(metric, "val"), Column(metric, "test"), *LATENCIES, *EXACT)]
         broken = [n for n in names if n not in table or table[n].dtype.kind not in "if" or table[n].isna().any()]
         broken += [name for name in needed if name not in table or table[name].isna().any()]
         if broken or not text.endswith("\n"):

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from latency_tables.table.table import LatencyTable
-from nas.objectives.columns import ERROR, LATENCY
+from nas.objectives.columns import LATENCY, Column
 from nas.objectives.table_files import read_table
 from nas.report.query import Scores
 from nas.run.pipeline import Pipeline
@@ -21,17 +21,18 @@ def rescored(pipeline: Pipeline, table: LatencyTable) -> Scores:
         table: Of the run's space.
 
     Returns:
-        The front by validation error, latency as that table predicts it, and the other objectives of the run that no device
-        decides. Column `latency_ms_predicted` is of that device; there is no measured latency and no test error.
+        The front by the task's metric, latency as that table predicts it, and the other objectives of the run that no device
+        decides. Column `latency_ms_predicted` is of that device; there is no measured latency and nothing of the test split.
 
     Raises:
         InvalidInput: If the table is of another space, or nothing was measured.
     """
     measured, static = pipeline.measurements(), pipeline.static_costs()
     exact = [column for column in measured.values if column.name in static]
-    values = {ERROR: measured[ERROR], LATENCY.predicted: table.factor_table(pipeline.space)(measured.genomes)}
+    metric = Column.of_objective(pipeline.task.metric.name)
+    values = {metric: measured[metric], LATENCY.predicted: table.factor_table(pipeline.space)(measured.genomes)}
     scored = Measurements(pipeline.space, measured.genomes, values | {column: measured[column] for column in exact})
-    objectives = [ERROR, LATENCY.predicted]
+    objectives = [metric, LATENCY.predicted]
     objectives += [column for column in exact if column.name in pipeline.experiment.search.objectives]
     rows, _ = scored.front(objectives)
     names = [column.name for column in objectives]

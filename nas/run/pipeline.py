@@ -18,8 +18,9 @@ from nas.data.load import load_dataset
 from nas.events.files import file_digest
 from nas.events.progress import console, progress_bar
 from nas.export.bundle import check_folder
-from nas.objectives.columns import ERROR, TEST_ERROR, Column
-from nas.objectives.evaluator import Evaluator
+from nas.objectives.columns import Column
+from nas.objectives.evaluator import SupernetEvaluator
+from nas.objectives.objective import OBJECTIVES, Objective
 from nas.objectives.table_files import read_table
 from nas.report.table import print_validation
 from nas.run.folder import RunFolder
@@ -35,9 +36,11 @@ from nas.search.measurements import Measurements
 from nas.search.state import Measure
 from nas.search.study import SearchResult
 from nas.supernet.supernet import Supernet
+from nas.tasks import TASKS, Task
+from nas.tasks.spaces import build_space
 from nas.training.checkpoint import load_tensors
 from nas.training.trainer import check_identity, load_supernet
-from search_spaces import SPACES, InvalidInput, SearchSpace, Subnet, cost_table
+from search_spaces import InvalidInput, SearchSpace, Subnet
 from search_spaces.costs import FactorTable
 from search_spaces.space.baselines import formats
 from search_spaces.space.space import Genomes
@@ -59,15 +62,18 @@ class Pipeline:
     def data(self) -> Dataset:
         """The data set."""
         config = self.experiment.data
-        return load_dataset(config.name, path=config.path, n_val=config.n_val, seed=self.experiment.seed)
+        targets = TASKS.get(self.experiment.task).targets
+        return load_dataset(config.name, path=config.path, n_val=config.n_val, seed=self.experiment.seed, targets=targets)
+
+    @cached_property
+    def task(self) -> Task:
+        """The task, on the data set."""
+        return TASKS.get(self.experiment.task).of(self.data)
 
     @cached_property
     def space(self) -> SearchSpace:
-        """The search space, for the images and classes of the data."""
-        build = SPACES.get(self.experiment.space)
-        chosen = {"formats": self.experiment.formats} if self.experiment.formats else {}
-        space: SearchSpace = build(input_shape=self.data.image_shape, n_classes=self.data.n_classes, **chosen)
-        return space
+        """The search space, for what the task takes and gives."""
+        return build_space(self.experiment.space, self.task, self.experiment.formats)
 
     @cached_property
     def latencies(self) -> tuple[Latencies, ...]:
@@ -93,7 +99,7 @@ class Pipeline:
         if self.run.supernet.exists():
             self._trained()
             return
-        train_supernet(self.run, self.new_supernet(), self.data, self._identity())
+        train_supernet(self.run, self.new_supernet(), self.task, self.data, self._identity())
 
     def measure(self, *, again: bool = False) -> list[LatencyTable]:
         """Measure the latency tables of the run's devices, or read those that are there; one for each device.
@@ -124,7 +130,7 @@ class Pipeline:
             self.latencies,
             file,
             again=again,
-            measured=lambda: self.errors.genomes(),
+            measured=lambda: self.archive.genomes(),
             forget=lambda device: drop_study(self.storage, self._study(f"latency {device}")),
         )
 
@@ -137,27 +143,28 @@ class Pipeline:
         Raises:
             InvalidInput: If none does; with the nearest that does.
         """
-        exact = self.static_costs()
+        exact: dict[str, Objective] = self.static_costs()
         if measured:
             exact |= {each.name: each.predicted() for each in self.latencies if each.device.path.exists()}
-        check_feasible(self.space, exact, self.experiment.search.max, self.experiment.search.min)
+        tables = {name: cost for name, cost in exact.items() if isinstance(cost, FactorTable)}
+        check_feasible(self.space, tables, self.experiment.search.max, self.experiment.search.min)
 
     def search(self, *, measure: Measure | None = None, workers: int = 1) -> SearchResult | None:
         """Search, measure the front and write it; what was measured before is not measured again.
 
         Args:
-            measure: What measures errors, picklable if there are several workers; None: the evaluator of this run.
+            measure: What measures networks, picklable if there are several workers; None: the evaluator of this run.
             workers: Networks to measure at once, by joblib's backend in force.
 
         Returns:
-            What the search measured; None where the error is no objective, so that nothing had to be searched for by
+            What the search measured; None where the task's metric is no objective, so that nothing had to be searched for by
             measuring.
         """
         evaluator, rng = self.evaluator(), np.random.default_rng(self.experiment.seed)
-        config, errors = self.experiment.search, self.errors
-        if measure is None or "error" not in config.objectives:
+        config, metric = self.experiment.search, self.task.metric.name
+        if measure is None or metric not in config.objectives:
             measure = evaluator.measure
-        result = search_space(self.space, config, self.costs(), measure, errors, workers=workers, rng=rng)
+        result = search_space(self.space, config, metric, self.costs(), measure, self.archive, workers=workers, rng=rng)
         self._write_front(evaluator)
         return result
 
@@ -171,7 +178,7 @@ class Pipeline:
         return self._export(self.evaluator(), self._find(subnet_id), folder, **options)
 
     def finetune(self, subnet_id: str, folder: Path, epochs: int, learning_rate: float) -> dict[str, Any]:
-        """Train one subnet of the archive on by itself, and export it; return its errors and what `parity.json` holds.
+        """Train one subnet of the archive on by itself, and export it; return its metrics and what `parity.json` holds.
 
         Raises:
             InvalidInput: If the archive holds no such subnet, or the folder is in the way.
@@ -183,9 +190,8 @@ class Pipeline:
         name = f"finetune-{subnet_id}-{epochs}-{learning_rate:g}.safetensors"
         checkpoint = self.run.checkpoint.with_name(name)
         with progress_bar(f"fine-tuning {subnet_id}") as update:
-            errors = finetune(
+            values = finetune(
                 evaluator,
-                self.data,
                 subnet,
                 self.experiment.training.to_schedule(),
                 epochs=epochs,
@@ -195,11 +201,11 @@ class Pipeline:
                 identity=self._weights_and_calibration,
                 progress=update,
             )
-        return errors | self._export(evaluator, subnet, folder, errors=errors, finetuned=epochs)
+        return values | self._export(evaluator, subnet, folder, values=values, finetuned=epochs)
 
-    def _export(self, evaluator: Evaluator, subnet: Subnet, folder: Path, **settings: Any) -> dict[str, Any]:
-        n, device = len(self.errors.genomes()), self.latency
-        return export_subnet(self.run, evaluator, self.data, subnet, folder, device=device, n_measured=n, **settings)
+    def _export(self, evaluator: SupernetEvaluator, subnet: Subnet, folder: Path, **settings: Any) -> dict[str, Any]:
+        n, device = len(self.archive.genomes()), self.latency
+        return export_subnet(self.run, evaluator, subnet, folder, device=device, n_measured=n, **settings)
 
     def print_validation(self) -> None:
         """Say how far the latency tables can be trusted, loudly if they cannot."""
@@ -216,12 +222,12 @@ class Pipeline:
             "seed": config.seed,
             "data": self.data.digest,
             "training": asdict(config.training),
-        }
+        } | ({"task": config.task} if config.task != "classification" else {})  # files of before name none
 
     def new_supernet(self) -> Supernet:
         """Return the supernet as it is before training, with random weights."""
         supernet = Supernet(self.space, torch.Generator().manual_seed(self.experiment.seed))
-        supernet.set_pixel_statistics(*self.data.pixel_statistics())
+        supernet.set_input_statistics(*self.data.input_statistics())
         return supernet
 
     def _trained(self) -> Supernet:
@@ -236,19 +242,19 @@ class Pipeline:
         check_identity(facts, self._identity(), self.run.supernet)
         return tensors
 
-    def evaluator(self) -> Evaluator:
-        """Return what measures the errors of subnets of the trained supernet."""
-        return Evaluator(self._trained(), self.data, n_calibration=self.experiment.search.n_calibration)
+    def evaluator(self) -> SupernetEvaluator:
+        """Return what measures subnets of the trained supernet."""
+        return SupernetEvaluator(self._trained(), self.task, self.data, n_calibration=self.experiment.search.n_calibration)
 
-    def static_costs(self) -> dict[str, FactorTable]:
+    def static_costs(self) -> dict[str, Objective]:
         """Return the costs that need no measurement."""
-        exact = {name: cost_table(self.space, name) for name in ("size_bytes", "macs")}
+        exact = {name: OBJECTIVES.get(name)(self.space) for name in OBJECTIVES.names}
         if self.experiment.accelerator:
             exact |= Accelerator.from_dict(self.experiment.accelerator, "accelerator").tables(self.space)
         return exact
 
-    def costs(self) -> dict[str, FactorTable]:
-        """Return all costs that are exact sums of tables: latencies as predicted, and those that need no measurement."""
+    def costs(self) -> dict[str, Objective]:
+        """Return all costs by name: latencies as predicted, and those that need no measurement."""
         return {**{each.name: each.predicted() for each in self.latencies}, **self.static_costs()}
 
     def _archive(self, study: str, names: tuple[str, ...], identity: Mapping[str, str]) -> Archive:
@@ -269,52 +275,63 @@ class Pipeline:
         return {"supernet": file_digest(self.run.supernet), "n_calibration": str(self.experiment.search.n_calibration)}
 
     def _find(self, subnet_id: str) -> Subnet:
-        for subnet in self.space.subnets(self.errors.genomes()):
+        for subnet in self.space.subnets(self.archive.genomes()):
             if subnet.id == subnet_id:
                 return subnet
         path = self.run.path
         raise InvalidInput(f"'{path}' has measured no subnet '{subnet_id}'; `hwnas front {path}` lists those of the front")
 
     def measurements(self) -> Measurements:
-        """Return every network whose error was measured, in the order of measurement; NaN where the rest was not.
+        """Return every measured network, in the order of measurement; NaN where something was not measured.
 
         Raises:
             InvalidInput: If nothing was measured.
         """
-        genomes = self.errors.genomes()
+        genomes = self.archive.genomes()
         if not len(genomes):
             path = self.run.path
             raise InvalidInput(f"'{path}' has measured no networks yet; measure some with `hwnas search {path}`")
-        tested = [np.nan if found is None else found["error_test"] for found in self.test_errors.lookup(genomes)]
-        values: dict[Column, np.ndarray] = {ERROR: self.errors.frame()["error"].to_numpy(), TEST_ERROR: np.array(tested)}
+        frame, tested = self.archive.frame(), self.test_archive.lookup(genomes)
+        values: dict[Column, np.ndarray] = {}
+        for name in self.archive.names:
+            test = [np.nan if found is None else found[f"{name}_test"] for found in tested]
+            values |= {Column(name, "val"): frame[name].to_numpy(), Column(name, "test"): np.array(test)}
         for latencies in self.latencies:
             values |= latencies.known(genomes)
         values |= {each.column.predicted: each.predicted()(genomes) for each in self.latencies}
         values |= {Column.from_name(name): cost(genomes) for name, cost in self.static_costs().items()}
         return Measurements(self.space, genomes, values)
 
-    def _write_front(self, evaluator: Evaluator) -> None:
+    def _write_front(self, evaluator: SupernetEvaluator) -> None:
         write_front(
             self.run,
             self.measurements(),
             self.latencies,
+            metric=self.task.metric.name,
             heading={"supernet": self._weights_and_calibration["supernet"]},
-            measure_test_error=lambda genomes: self._measure_test_errors(genomes, evaluator),
+            measure_test=lambda genomes: self._measure_test(genomes, evaluator),
         )
 
     @cached_property
-    def errors(self) -> Archive:
-        """The measured errors of the validation split."""
-        return self._archive("error", ("error",), self._weights_and_calibration)
+    def archive(self) -> Archive:
+        """What was measured on the validation split."""
+        names = tuple(metric.name for metric in self.task.metrics)
+        return self._archive(names[0], names, self._weights_and_calibration)
 
     @cached_property
-    def test_errors(self) -> Archive:
-        """The measured errors of the test split."""
-        return self._archive("error_test", ("error_test",), self._weights_and_calibration)
+    def test_archive(self) -> Archive:
+        """What was measured on the test split."""
+        names = tuple(f"{metric.name}_test" for metric in self.task.metrics)
+        return self._archive(names[0], names, self._weights_and_calibration)
 
-    def _measure_test_errors(self, genomes: Genomes, evaluator: Evaluator) -> np.ndarray:
+    def _measure_test(self, genomes: Genomes, evaluator: SupernetEvaluator) -> dict[Column, np.ndarray]:
+        archive = self.test_archive
+
+        def measure(genome: Genomes) -> dict[str, np.ndarray]:
+            found = evaluator.evaluate(self.space.subnets(genome), "test")
+            return {f"{name}_test": values for name, values in found.items()}
+
         with progress_bar("testing the front") as update:
-            self.test_errors.measure_missing(
-                genomes, lambda genome: {"error_test": evaluator.errors(genome, "test")}, update
-            )
-        return np.array([values["error_test"] for values in self.test_errors.lookup(genomes) if values])
+            archive.measure_missing(genomes, measure, update)
+        rows = archive.lookup(genomes)
+        return {Column.from_name(name): np.array([row[name] for row in rows if row]) for name in archive.names}

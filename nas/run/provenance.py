@@ -31,7 +31,7 @@ def provenance(
         experiment: Of the run.
         space: Its space, in the formats of the experiment.
         table: Its latency table.
-        n_measured: Networks whose error was measured.
+        n_measured: Networks that were measured.
         finetuned: Epochs for which the subnet was trained on by itself.
     """
     search, training = experiment.search, experiment.training

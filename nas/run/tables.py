@@ -181,7 +181,7 @@ class DeviceTable:
 
     @property
     def times_files(self) -> bool:
-        """True if an exported file, which takes one image a call, can be timed on this device now."""
+        """True if an exported file, which takes one sample a call, can be timed on this device now."""
         return not self.config.remote and self.device.batch == 1
 
     def time_file(self, model: bytes) -> Measurement:
@@ -279,7 +279,7 @@ def named_device(device: str | None) -> DeviceConfig:
 
 
 def table_of_space(space: str, device: str | None, measurement: TableConfig, folder: str | None) -> DeviceTable:
-    """Return the table of a registered space, with its own image shape, outside a run.
+    """Return the table of a registered space, with its own input shape, outside a run.
 
     Args:
         space: Name of the space.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nas.objectives.evaluator import Evaluator
+from nas.objectives.evaluator import SupernetEvaluator
 from nas.run.resolve import open_pipeline
 from search_spaces.errors import InvalidInput
 from search_spaces.space.space import Genomes
@@ -30,12 +30,12 @@ class RunMeasure:
     threads: int
 
     def __call__(self, genomes: Genomes) -> dict[str, NDArray[np.float64]]:
-        """Return the errors of genomes of shape `(n, n_genes)`."""
+        """Return the metrics of genomes of shape `(n, n_genes)`."""
         return _evaluator(self.path, self.threads).measure(genomes)
 
 
 @lru_cache(maxsize=1)
-def _evaluator(path: str, threads: int) -> Evaluator:
+def _evaluator(path: str, threads: int) -> SupernetEvaluator:
     evaluator = open_pipeline(path).evaluator()
     torch.set_num_threads(threads)
     return evaluator

@@ -10,7 +10,6 @@ from nas.search.exact import exact_front
 from nas.search.milp import best_within
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInput
-from search_spaces.space.factor import Factor
 from search_spaces.space.space import SearchSpace
 
 TOLERANCE = 1e-3  # of each cost's range, for three constraints and more
@@ -77,8 +76,7 @@ class _Bound:
     @property
     def signed(self) -> FactorTable:
         """The cost with the sign that makes the limit an upper one."""
-        factors = tuple(Factor(factor.genes, self.sign * factor.values) for factor in self.table.factors)
-        return FactorTable(factors, self.sign * self.table.constant, self.table.takes_max)
+        return self.table if self.sign > 0 else -self.table
 
     def excess(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return by what share of the limit signed values break it, 0 or less if they do not."""

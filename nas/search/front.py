@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nas.objectives.columns import TEST_ERROR, Column
+from nas.objectives.columns import Column
 from nas.search.measurements import Measurements
 from nas.search.pareto import layers
 from search_spaces.errors import InvalidInput
@@ -23,18 +23,18 @@ def measure_front(
     *,
     tolerance: Mapping[Column, float],
     measure_latency: Callable[[Genomes], Mapping[Column, NDArray[np.float64]]],
-    measure_test_error: Callable[[Genomes], NDArray[np.float64]],
+    measure_test: Callable[[Genomes], Mapping[Column, NDArray[np.float64]]],
 ) -> tuple[Measurements, pd.DataFrame, pd.DataFrame]:
     """Time the networks near the front, and make the front of their measured values.
 
     Args:
-        known: The networks whose error was measured, with their exact costs and predicted latencies.
-        objectives: Measured columns that are minimised.
+        known: The networks that were measured on the validation split, with their exact costs and predicted latencies.
+        objectives: Measured columns.
         upper: Upper bounds by measured column.
         lower: Lower bounds by measured column.
         tolerance: See `Measurements.front`.
         measure_latency: From genomes `(n, g)` to columns of shape `(n,)`.
-        measure_test_error: From genomes `(n, g)` to percent, shape `(n,)`.
+        measure_test: The same, of the test split.
 
     Returns:
         All timed networks; the front and the baselines as tables.
@@ -44,7 +44,7 @@ def measure_front(
     """
     feasible = known.satisfying(_predicted(known, upper), _predicted(known, lower))
     near = np.flatnonzero(feasible)
-    values = np.column_stack([known[column][near] for column in _predicted(known, dict.fromkeys(objectives, 0.0))])
+    values = known.minimized(list(_predicted(known, dict.fromkeys(objectives, 0.0))))[near]
     timed = np.unique([*near[layers(values, N_LAYERS)], *known.baselines().values()]).astype(np.intp)
     found = known.take(timed)
     found = found.including(measure_latency(found.genomes))
@@ -55,9 +55,10 @@ def measure_front(
         raise InvalidInput(f"no measured network satisfies the constraints {names}; relax one or measure more networks")
     rows, is_tied = found.front(objectives, among=kept, tolerance=tolerance)
     tested = np.unique([*rows, *found.baselines().values()])
-    errors = np.full(len(found), np.nan)
-    errors[tested] = measure_test_error(found.genomes[tested])
-    found = found.including({TEST_ERROR: errors})
+    for column, values in measure_test(found.genomes[tested]).items():
+        everywhere = np.full(len(found), np.nan)
+        everywhere[tested] = values
+        found = found.including({column: everywhere})
     return found, found.take(rows).frame().assign(tied=is_tied), found.baselines_frame()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nas.objectives.columns import Column
+from nas.objectives.columns import Column, minimized
 from nas.search.pareto import non_dominated, tied
 from search_spaces.space.baselines import baselines
 from search_spaces.space.space import Genomes, SearchSpace
@@ -61,6 +61,10 @@ class Measurements:
             mask &= self[column] >= bound
         return mask
 
+    def minimized(self, objectives: Sequence[Column]) -> Floats:
+        """Return values of columns as a search minimises them, shape `(n, m)`."""
+        return np.column_stack([minimized(column, self[column]) for column in objectives])
+
     def front(
         self,
         objectives: Sequence[Column],
@@ -74,7 +78,7 @@ class Measurements:
         values smaller by how far they may be off; it stays on the front.
 
         Args:
-            objectives: Columns that are minimised.
+            objectives: Columns that are minimised, or maximised where their metric is.
             among: The subnets that may stand on the front, shape `(n,)`; None: all.
             tolerance: How far values of a column may be off; latencies may be off by their spread.
 
@@ -82,7 +86,7 @@ class Measurements:
             Rows of the front, sorted by the objectives, then by id; and which of them are tied. Both of shape `(k,)`.
         """
         usable = np.arange(len(self)) if among is None else np.flatnonzero(among)
-        values = np.column_stack([self[column][usable] for column in objectives])
+        values = self.minimized(objectives)[usable]
         best = np.flatnonzero(non_dominated(values))
         ids = [self.subnets[row].id for row in usable[best]]
         best = best[np.lexsort((ids, *values[best].T[::-1]))]
@@ -92,7 +96,7 @@ class Measurements:
     def _margin(self, column: Column, tolerance: Mapping[Column, float]) -> Floats:
         """Return how far the values of a column may be off, shape `(n,)`."""
         if column.spread in self:
-            return self[column] * self[column.spread]
+            return np.abs(self[column] * self[column.spread])
         return np.full(len(self), tolerance.get(column, 0.0))
 
     def baselines(self) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """SearchState: everything that a search has measured so far, and what it can tell of networks without measuring them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property
 from typing import Protocol
@@ -9,7 +9,8 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.search.evolution.evolve import Objective
+from nas.objectives.columns import Column, minimized, minimized_objective
+from nas.objectives.objective import Objective
 from nas.search.pareto import columns, non_dominated
 from search_spaces.errors import InvalidInput
 from search_spaces.space.space import Genomes, SearchSpace
@@ -37,16 +38,19 @@ class SearchState:
     Args:
         space: The space.
         measure: The expensive truth.
-        cheap: Exact objectives by name.
+        cheap: Exact objectives by name, in their own units.
         constraints: By name: genomes to values that must be 0 or less.
         store: Where measurements are kept; None: here only.
         budget: Networks that may be measured.
         workers: Networks to measure at once, by joblib's backend in force.
         progress: Called with measurements done, in all, and the best value of the first objective as a text.
+        objectives: Those of the measured values that are objectives; None: all of them.
 
     Attributes:
         genomes: Shape `(n, n_genes)`.
-        expensive: Measured objectives by name, each `(n,)`.
+        expensive: Measured objectives by name as they are minimised, each `(n,)`.
+        cheap: Exact objectives by name as they are minimised.
+        recorded: Everything that was measured by name, in its own unit, each `(n,)`.
         failed: Networks whose measurement failed, shape `(k, n_genes)`; they are spent, and not asked for again.
         workers: Networks that are measured at once.
     """
@@ -61,15 +65,18 @@ class SearchState:
         budget: int,
         workers: int,
         progress: Callable[[int, int, str], None],
+        objectives: Sequence[str] | None = None,
     ) -> None:
         self.space = space
-        self.cheap = cheap
+        self.cheap = {name: minimized_objective(name, function) for name, function in cheap.items()}
         self.constraints = constraints
         self.budget = min(budget, space.size)
         self.genomes = np.empty((0, len(space.choices)), np.int16)
         self.failed = self.genomes
         self._names: set[str] = set()
         self.expensive: dict[str, Floats] = {}
+        self.recorded: dict[str, Floats] = {}
+        self._objectives = objectives
         self._measure = measure
         self._store = store
         self.workers = workers
@@ -111,7 +118,9 @@ class SearchState:
         self.genomes = np.concatenate([self.genomes, due[[values is not None for values in found]]])
         for name in rows[0] if rows else ():
             new = np.array([values[name] for values in rows])
-            self.expensive[name] = np.concatenate([self.expensive.get(name, np.empty(0)), new])
+            self.recorded[name] = np.concatenate([self.recorded.get(name, np.empty(0)), new])
+        for name in self._objectives or self.recorded:
+            self.expensive[name] = minimized(Column.of_objective(name), self.recorded[name])
 
     def _measure_each(self, due: Genomes, missing: list[int]):  # type: ignore[no-untyped-def]
         """Yield index and values of each missing genome, in the order in which they are done."""
@@ -176,11 +185,11 @@ class SearchState:
         return columns({**self.expensive, **{name: function(self.genomes) for name, function in self.cheap.items()}})
 
     def _best(self, found: list[dict[str, float] | None]) -> str:
-        """Return in words the least of the first objective so far, among what is known and what was just found."""
+        """Return in words the best of the first objective so far, among what is known and what was just found."""
         new = [values for values in found if values]
-        name = next(iter(self.expensive or (new[0] if new else ())), "")
-        seen = [*self.expensive.get(name, ()), *(values[name] for values in new)]
-        return f"best {name} {min(seen):.4g}" if seen else ""
+        name = next(iter(self._objectives or self.recorded or (new[0] if new else ())), "")
+        seen = np.array([*self.recorded.get(name, ()), *(values[name] for values in new)])
+        return f"best {name} {seen[minimized(Column.of_objective(name), seen).argmin()]:.4g}" if len(seen) else ""
 
     def _note_failure(self, genome: Genomes, n_measured: int) -> None:
         self.failed = np.concatenate([self.failed, genome])
@@ -196,6 +205,8 @@ class SearchState:
         self._names = self._names or set(values)
         if set(values) != self._names:
             raise InvalidInput(f"every network must be measured alike: once {sorted(self._names)}, now {sorted(values)}")
+        if missing := [name for name in self._objectives or () if name not in values]:
+            raise InvalidInput(f"the objectives {missing} were not measured: there are {sorted(values)}")
 
 
 def _measure_one(measure: Measure, row: Genomes, index: int, name: str) -> tuple[int, dict[str, float]]:

@@ -1,6 +1,6 @@
 """search: measure a few networks, let a strategy say which ones next, and again; end with a front that is measured whole."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nas.objectives.columns import Column
-from nas.search.evolution.evolve import Objective
+from nas.objectives.columns import Column, minimized
+from nas.objectives.objective import Objective
 from nas.search.measurements import Measurements
 from nas.search.state import Measure, MeasurementStore, SearchState
 from nas.search.strategies import STRATEGIES
@@ -58,6 +58,7 @@ def search(
     space: SearchSpace,
     measure: Measure,
     *,
+    objectives: Sequence[str] | None = None,
     cheap: Mapping[str, Objective] | None = None,
     constraints: Mapping[str, Objective] | None = None,
     n_measurements: int,
@@ -78,9 +79,11 @@ def search(
 
     Args:
         space: The space.
-        measure: Genomes `(n, n_genes)` to expensive objectives by name, each `(n,)`, minimised. It is asked for one network
-            at a time; NaN says that its measurement failed: the search goes on without it, until most fail.
-        cheap: Objectives that are exact and free, such as those of a table, minimised.
+        measure: Genomes `(n, n_genes)` to expensive objectives by name, each `(n,)`. It is asked for one network at a time;
+            NaN says that its measurement failed: the search goes on without it, until most fail.
+        objectives: Names of those that are objectives; None: all. They are minimised, but for those whose metric
+            (`nas.tasks.METRICS`) is maximised.
+        cheap: Objectives that are exact and free, such as those of a table.
         constraints: By name: genomes to values that must be 0 or less, see `upper_bound`; cheap.
         n_measurements: Distinct networks to measure, at least 4; fewer if the space is smaller.
         strategy: Name of a registered strategy.
@@ -107,7 +110,9 @@ def search(
         if value is not None and value < 1:
             raise InvalidInput(f"{name} must be 1 or more, got {value}")
     chooser = PredictorStrategy(predictors, tuning_trials) if strategy == "predictor" else STRATEGIES.get(strategy)()
-    state = SearchState(space, measure, cheap or {}, constraints or {}, archive, n_measurements, workers, progress)
+    state = SearchState(
+        space, measure, cheap or {}, constraints or {}, archive, n_measurements, workers, progress, objectives
+    )
     state.measure(chooser.propose(state, batch or workers, rng))
     if not len(state):
         failed = ", ".join(subnet.id for subnet in space.subnets(state.failed))
@@ -142,7 +147,10 @@ def _result(
     state: SearchState, predictors: Mapping[str, str], noise: Mapping[str, float] | None, *, stopped_early: bool
 ) -> SearchResult:
     objectives = [Column.from_name(name) for name in [*state.expensive, *state.cheap]]
-    measured = Measurements(state.space, state.genomes, dict(zip(objectives, state.values().T, strict=True)))
+    values = {Column.from_name(name): array for name, array in state.recorded.items()}
+    for name, function in state.cheap.items():
+        values[Column.from_name(name)] = minimized(Column.from_name(name), function(state.genomes))
+    measured = Measurements(state.space, state.genomes, values)
     tolerance = {Column.from_name(name): margin for name, margin in (noise or {}).items()}
     rows, is_tied = measured.front(objectives, among=state.feasible(state.genomes), tolerance=tolerance)
     front = _table(measured.take(rows))

@@ -1,4 +1,4 @@
-"""Recalibration of one subnet: batch-norm statistics and activation scales from fixed training images."""
+"""Recalibration of one subnet: batch-norm statistics and activation scales from fixed training samples."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,7 +53,7 @@ class CalibratingLayers(SharedLayers):
         return functional.batch_norm(y, *self.statistics(node, y), gamma, bias, eps=BATCH_NORM_EPS)
 
     def statistics(self, node: Conv, y: Tensor) -> tuple[Tensor, Tensor]:
-        """See `SharedLayers`; the variance is that of all images, as the batch tells it."""
+        """See `SharedLayers`; the variance is that of all samples, as the batch tells it."""
         var, mean = torch.var_mean(y, dim=(0, 2, 3), correction=1)
         self.found[node.name] = (mean, var)
         return mean, var
@@ -68,16 +68,16 @@ class CalibratingLayers(SharedLayers):
 
 
 @torch.no_grad()
-def calibrate(supernet: Supernet, graph: Graph, images: Tensor) -> Calibration:
+def calibrate(supernet: Supernet, graph: Graph, inputs: Tensor) -> Calibration:
     """Return what a subnet needs beside the shared weights.
 
-    The images pass in batches of 512 with quantizers on and batch norms on their own batch; statistics are averaged over
+    The inputs pass in batches of 512 with quantizers on and batch norms on their own batch; statistics are averaged over
     the batches. Activation scales are the learned ones; one that training never visited is taken from the first batch.
 
     Args:
         supernet: Owner of the weights; not changed.
         graph: The subnet.
-        images: Raw training pixels, shape `(n, *graph.input_shape)`, n >= 2.
+        inputs: Of training samples, raw, shape `(n, *graph.input_shape)`, n >= 2.
 
     Source:
         Cumulative recalibration of slimmable networks: Yu & Huang 2019, arXiv:1903.05134, section 3.3.
@@ -85,9 +85,9 @@ def calibrate(supernet: Supernet, graph: Graph, images: Tensor) -> Calibration:
     layers = CalibratingLayers(supernet)
     mean: dict[str, Tensor] = {}
     var: dict[str, Tensor] = {}
-    for batch in torch.split(images, BATCH):
+    for batch in torch.split(inputs, BATCH):
         execute(graph, batch, layers)
-        share = len(batch) / len(images)
+        share = len(batch) / len(inputs)
         for name, (batch_mean, batch_var) in layers.found.items():
             mean[name] = mean.get(name, 0) + share * batch_mean
             var[name] = var.get(name, 0) + share * batch_var

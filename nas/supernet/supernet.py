@@ -60,21 +60,21 @@ class Supernet(nn.Module):
         """The device that holds the weights."""
         return self.log_scales.device
 
-    def set_pixel_statistics(self, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
-        """Store mean and standard deviation of raw pixels, each of shape `(channels,)`."""
+    def set_input_statistics(self, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
+        """Store mean and standard deviation of raw inputs, each of shape `(channels,)`."""
         self.pixel_mean, self.pixel_std = (torch.tensor(values, device=self.device) for values in (mean, std))
 
-    def forward(self, images: Tensor, graph: Graph) -> Tensor:
+    def forward(self, inputs: Tensor, graph: Graph) -> Tensor:
         """Run one network of the space, its batch norms on the statistics of this batch, as in training.
 
         Args:
-            images: Shape `(n, *graph.input_shape)`, raw pixels.
+            inputs: Shape `(n, *graph.input_shape)`, raw.
             graph: Of this space.
 
         Returns:
             Shape `(n, *graph.output.shape)`.
         """
-        return execute(graph, images, SharedLayers(self))
+        return execute(graph, inputs, SharedLayers(self))
 
     # ------------------------------------------------------------------ the active slice
 

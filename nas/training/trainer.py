@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data.augment import shift
 from nas.data.dataset import Dataset
 from nas.events import distributed
 from nas.events.progress import console
 from nas.quantizers.compiled import compiled_quantizer
 from nas.supernet.supernet import Supernet
+from nas.tasks.task import Task, has_collapsed
 from nas.training.checkpoint import load_tensors, save_tensors
 from nas.training.samplers.sandwich import sample_sandwich, sandwich_step
 from nas.training.schedule import Schedule
@@ -32,6 +32,7 @@ SLOWER = 0.5  # what the learning rate is multiplied by after a roll-back
 
 def train(
     supernet: Supernet,
+    task: Task,
     data: Dataset,
     schedule: Schedule,
     *,
@@ -39,7 +40,7 @@ def train(
     checkpoint: Path,
     identity: dict[str, Any],
     sample: Sample | None = None,
-    error_before: float = 100.0,
+    before: float | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, note: None,
     log: Callable[[Record], None] = lambda record: None,
 ) -> list[Record]:
@@ -51,20 +52,21 @@ def train(
 
     Args:
         supernet: Changed in place.
+        task: Says what is lost and what is scored.
         data: Its training split is used.
         schedule: Stages and their settings.
         seed: Of order, shifts and sampled networks.
         checkpoint: File to write after every epoch and to go on from.
         identity: What a checkpoint must agree with to be gone on from.
         sample: Gives the networks of a step for the moment, in epochs from 0; None: `sample_sandwich`.
-        error_before: Of the largest network at the start, in percent: what a collapse of the first epoch is judged by.
-        progress: Called with images seen, images in all, and a text on the state.
+        before: The task's metric of the largest network at the start: what a collapse of the first epoch is judged by.
+        progress: Called with samples seen, samples in all, and a text on the state.
         log: Called with the record of each epoch.
 
     Returns:
-        One record for each epoch: `epoch`; `loss` of the largest network; `error_largest` and `error_smallest`, percent of
-        wrong answers on the training batches; `error_at_end`, of the largest in the last quarter; `learning_rate` at its
-        start; `images_per_second`; `rollbacks` so far.
+        One record for each epoch: `epoch`; `loss` of the largest network; `METRIC_largest` and `METRIC_smallest`, the task's
+        first metric on the training batches; `METRIC_at_end`, of the largest in the last quarter; `learning_rate` at its
+        start; `samples_per_second`; `rollbacks` so far.
 
     Raises:
         InvalidInput: If the checkpoint is damaged or of another training, or training collapsed four times.
@@ -77,19 +79,20 @@ def train(
     optimizer = _optimizer(supernet, schedule)
     records = _resume(supernet, optimizer, checkpoint, identity) if checkpoint.exists() else []
     sample = sample or (lambda epoch, rng: sample_sandwich(supernet.space, schedule, epoch, rng))
-    job = _Job(supernet, data, schedule, seed, sample, progress)
+    job = _Job(supernet, task, data, schedule, seed, sample, progress)
     rollbacks = int(records[-1]["rollbacks"]) if records else 0
     while len(records) < schedule.epochs:
         begin = None if checkpoint.exists() else {n: t.clone() for n, t in supernet.state_dict().items()}
         record = _epoch(job, optimizer, len(records), rollbacks)
-        best = min([error_before, *(earlier["error_largest"] for earlier in records)])
-        if not _has_collapsed(record, best, data.n_classes):
+        earlier = [*([] if before is None else [before]), *(each[f"{task.metric.name}_largest"] for each in records)]
+        at_end = record[f"{task.metric.name}_at_end"]
+        if np.isfinite(record["loss"]) and not has_collapsed(task, at_end, earlier):
             records.append(record)
             log(record)
             if distributed.is_main():
                 _save(supernet, optimizer, checkpoint, {**identity, "records": records})
                 if not console.is_terminal:  # nobody sees the bar
-                    console.print(_in_words(record, schedule), soft_wrap=True)
+                    console.print(_in_words(record, schedule, task), soft_wrap=True)
             distributed.barrier()
             continue
         rollbacks += 1
@@ -105,8 +108,8 @@ def train(
             supernet.load_state_dict(begin)
         if distributed.is_main():
             console.print(
-                f"epoch {len(records) + 1} collapsed (loss {record['loss']:.3g}, error of the largest "
-                f"{record['error_at_end']:.1f} %); it is repeated at {SLOWER**rollbacks:g} of the learning rate",
+                f"epoch {len(records) + 1} collapsed (loss {record['loss']:.3g}, {_label(task)} of the largest "
+                f"{_short(task, at_end)}); it is repeated at {SLOWER**rollbacks:g} of the learning rate",
                 style="yellow",
             )
     return records
@@ -117,6 +120,7 @@ class _Job:
     """Arguments of `train` that stay the same from epoch to epoch."""
 
     supernet: Supernet
+    task: Task
     data: Dataset
     schedule: Schedule
     seed: int
@@ -126,58 +130,63 @@ class _Job:
 
 def _epoch(job: _Job, optimizer: torch.optim.Optimizer, epoch: int, rollbacks: int) -> Record:
     """Train one epoch and return its record; it is left at the first loss that is not finite."""
-    supernet, schedule = job.supernet, job.schedule
-    images, labels = torch.from_numpy(job.data.x_train), torch.from_numpy(job.data.y_train)
+    supernet, schedule, task = job.supernet, job.schedule, job.task
+    samples, n_samples = {name: torch.from_numpy(array) for name, array in job.data.train.items()}, job.data.size("train")
     rng = np.random.default_rng([job.seed, epoch, rollbacks])
     in_bfloat16 = schedule.bfloat16 and not schedule.is_quantized(epoch)
     stage = "quantized" if schedule.is_quantized(epoch) else "float"
     steps: list[tuple[float, float, float]] = []
     seen, start = 0, time.perf_counter()
-    for position, (x, y) in _batches(images, labels, schedule, rng):
+    for position, drawn in _batches(task, samples, n_samples, schedule, rng):
         fractional_epoch = epoch + position
         for group in optimizer.param_groups:
             group["lr"] = schedule.learning_rate_at(fractional_epoch) * SLOWER**rollbacks
-        x, y = x.to(supernet.device), y.to(supernet.device)
+        batch = {name: tensor.to(supernet.device) for name, tensor in drawn.items()}
         graphs = job.sample(fractional_epoch, rng)
-        loss, errors = sandwich_step(supernet, optimizer, x, y, graphs, schedule, in_bfloat16=in_bfloat16)
-        steps.append((loss, errors[0], errors[-1]))
+        loss, found = sandwich_step(supernet, optimizer, task, batch, graphs, schedule, in_bfloat16=in_bfloat16)
+        steps.append((loss, found[0], found[-1]))
         if not np.isfinite(loss):
             break
-        seen += len(x)
+        n = len(next(iter(batch.values())))
+        seen += n
         recent = np.mean(steps[-50:], axis=0)
         note = (
-            f"{stage} {epoch + 1}/{schedule.epochs}, errors {recent[1]:.1f} to {recent[2]:.1f} %, loss {recent[0]:.2f}, "
-            f"{seen / (time.perf_counter() - start):.0f} img/s"
+            f"{stage} {epoch + 1}/{schedule.epochs}, {_label(task)} {_short(task, recent[1])} to {_short(task, recent[2])}, "
+            f"loss {recent[0]:.2f}, {seen / (time.perf_counter() - start):.0f} {task.sample}s/s"
         )
-        done = epoch * len(images) + round(position * len(images)) + len(x)
-        job.progress(min(done, (epoch + 1) * len(images)), schedule.epochs * len(images), note)
+        done = epoch * n_samples + round(position * n_samples) + n
+        job.progress(min(done, (epoch + 1) * n_samples), schedule.epochs * n_samples, note)
     loss, largest, smallest = np.mean(steps, axis=0)
-    at_end = np.mean([error for _, error, _ in steps[-math.ceil(len(steps) / 4) :]])
+    at_end = np.mean([value for _, value, _ in steps[-math.ceil(len(steps) / 4) :]])
+    digits = task.metric.digits + 1
     return {
         "epoch": epoch + 1,
         "loss": round(float(loss), 5),
-        "error_largest": round(float(largest), 3),
-        "error_smallest": round(float(smallest), 3),
-        "error_at_end": round(float(at_end), 3),
+        f"{task.metric.name}_largest": round(float(largest), digits),
+        f"{task.metric.name}_smallest": round(float(smallest), digits),
+        f"{task.metric.name}_at_end": round(float(at_end), digits),
         "learning_rate": round(schedule.learning_rate_at(epoch) * SLOWER**rollbacks, 6),
-        "images_per_second": round(seen / (time.perf_counter() - start), 1),
+        "samples_per_second": round(seen / (time.perf_counter() - start), 1),
         "rollbacks": rollbacks,
     }
 
 
-def _in_words(record: Record, schedule: Schedule) -> str:
-    largest, smallest = (f"{record[f'error_{name}']:.1f} %" for name in ("largest", "smallest"))
-    errors = f"{largest} of the largest, {smallest} of the smallest" if largest != smallest else largest
+def _in_words(record: Record, schedule: Schedule, task: Task) -> str:
+    largest, smallest = (_short(task, record[f"{task.metric.name}_{name}"]) for name in ("largest", "smallest"))
+    found = f"{largest} of the largest, {smallest} of the smallest" if largest != smallest else largest
     return (
-        f"epoch {record['epoch']:.0f}/{schedule.epochs}: loss {record['loss']:.3f}, error in training {errors}, "
-        f"{record['images_per_second']:.0f} images/s"
+        f"epoch {record['epoch']:.0f}/{schedule.epochs}: loss {record['loss']:.3f}, {_label(task)} in training {found}, "
+        f"{record['samples_per_second']:.0f} {task.sample}s/s"
     )
 
 
-def _has_collapsed(record: Record, best: float, n_classes: int) -> bool:
-    """Return whether an epoch's loss is not finite, or its largest network ends up guessing although it did not before."""
-    chance = 100 * (1 - 1 / n_classes)
-    return not np.isfinite(record["loss"]) or (record["error_at_end"] > 0.95 * chance and best < 0.8 * chance)
+def _label(task: Task) -> str:
+    return task.metric.label or task.metric.name
+
+
+def _short(task: Task, value: float) -> str:
+    """Return a value with its unit, a digit less than a measured one has: it is of training batches."""
+    return f"{value:.{max(task.metric.digits - 1, 0)}f} {task.metric.unit}".rstrip()
 
 
 def _has_bfloat16(device: torch.device) -> bool:
@@ -187,16 +196,17 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 
 def _batches(
-    images: Tensor, labels: Tensor, schedule: Schedule, rng: np.random.Generator
-) -> Iterator[tuple[float, tuple[Tensor, Tensor]]]:
-    """Yield the fraction of the epoch that is done and a shifted batch; a last batch smaller than half is left out."""
+    task: Task, samples: Mapping[str, Tensor], n: int, schedule: Schedule, rng: np.random.Generator
+) -> Iterator[tuple[float, dict[str, Tensor]]]:
+    """Yield the fraction of the epoch that is done and an augmented batch; a last batch smaller than half is left out."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-    order = torch.randperm(len(images), generator=generator)
+    order = torch.randperm(n, generator=generator)
     for start in range(0, len(order), schedule.batch_size):
         index = order[start : start + schedule.batch_size]
         if start and len(index) < schedule.batch_size / 2:
             break
-        yield start / len(order), (shift(images[index], schedule.random_translate, generator), labels[index])
+        batch = {name: tensor[index] for name, tensor in samples.items()}
+        yield start / len(order), task.augment(batch, schedule.random_translate, generator)
 
 
 def _optimizer(supernet: Supernet, schedule: Schedule) -> torch.optim.Optimizer:

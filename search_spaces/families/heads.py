@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from search_spaces.errors import InvalidInput
 from search_spaces.families.builder import BlockBuilder
 from search_spaces.graph.node import Node
+from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.elementwise import Relu
 from search_spaces.operators.ends import Output
 from search_spaces.operators.linear import Linear
@@ -15,10 +16,18 @@ from search_spaces.precision.formats import FLOAT, W8A8, Precision
 from search_spaces.space.choice import Option
 
 
-def check_classes(n_classes: int) -> None:
-    """Raise `InvalidInput` if there is nothing to tell apart."""
-    if n_classes < 2:
-        raise InvalidInput(f"n_classes must be at least 2, got {n_classes}")
+def classes(n: int) -> TensorSpec:
+    """Return what a head gives that tells n classes apart: a logit for each.
+
+    Raises:
+        InvalidInput: If there is nothing to tell apart.
+    """
+    if n < 2:
+        raise InvalidInput(f"there must be at least 2 classes to tell apart, got {n}")
+    return TensorSpec("logits", (n,))
+
+
+TEN_CLASSES = classes(10)
 
 
 def end_precision(format_name: Option) -> Precision:
@@ -54,16 +63,16 @@ def resolution_of(image_shape: tuple[int, int, int], values: Mapping[str, Option
     return chosen, max(1, round(width * chosen / height))
 
 
-def head(shape: tuple[int, ...], n_classes: int, format_name: Option) -> Sequence[Node]:
+def head(shape: tuple[int, ...], outputs: TensorSpec, format_name: Option) -> Sequence[Node]:
     """Return the last block: mean over height and width, a linear layer, the answer.
 
     Args:
         shape: Of what the block before gives.
-        n_classes: Number of classes.
+        outputs: What it gives, one number for each.
         format_name: Format of the block before.
     """
     builder = BlockBuilder("head", end_precision(format_name), shape)
     pool = builder.apply(GlobalAveragePool, "pool", builder.input, shape=(shape[0], 1, 1))
-    linear = builder.apply(Linear, "linear", pool, shape=(n_classes,), in_features=shape[0])
-    answer = Output(name="logits", inputs=(linear.name,), shape=(n_classes,), precision=builder.precision)
+    linear = builder.apply(Linear, "linear", pool, shape=outputs.shape, in_features=shape[0])
+    answer = Output(name=outputs.name, inputs=(linear.name,), shape=outputs.shape, precision=builder.precision)
     return (*builder.nodes, answer)

@@ -8,8 +8,10 @@ version. Differs: squeeze-and-excite and hard-swish belong to stages, not to sin
 from collections.abc import Mapping, Sequence
 
 from search_spaces.families.builder import BlockBuilder
+from search_spaces.families.heads import TEN_CLASSES
 from search_spaces.families.stages import Stage, check_kernels, staged
 from search_spaces.graph.node import Node
+from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.elementwise import HardSigmoid, HardSwish, Multiply, Relu
 from search_spaces.operators.pool import GlobalAveragePool
 from search_spaces.precision.formats import FORMATS
@@ -23,7 +25,7 @@ def mobilenet(
     name: str,
     *,
     input_shape: tuple[int, int, int],
-    n_classes: int,
+    outputs: TensorSpec,
     stem_width: int,
     stem_stride: int = 1,
     stages: Sequence[Stage],
@@ -37,7 +39,7 @@ def mobilenet(
     Args:
         name: Name of the space, recorded with every subnet.
         input_shape: Channels, height and width of the images.
-        n_classes: Number of classes, at least 2.
+        outputs: What the head gives, such as `classes(10)`.
         stem_width: Channels of the first convolution.
         stem_stride: Its stride.
         stages: At least one.
@@ -47,14 +49,14 @@ def mobilenet(
         resolutions: Heights that images are resized to, in their own proportions; none: they stay as they are.
 
     Raises:
-        InvalidInput: If there is no stage, an even kernel, fewer than two classes, or an unknown format.
+        InvalidInput: If there is no stage, an even kernel, or an unknown format.
     """
     check_kernels(kernels)
     return staged(
         name,
         inverted_residual,
         input_shape=input_shape,
-        n_classes=n_classes,
+        outputs=outputs,
         stem_width=stem_width,
         stem_stride=stem_stride,
         stages=stages,
@@ -91,7 +93,7 @@ def _three_quarters_and_all(height: int) -> tuple[int, ...]:
 
 @SPACES.register("mobilenet-digits")
 def mobilenet_digits(
-    input_shape: tuple[int, int, int] = (1, 8, 8), n_classes: int = 10, formats: Sequence[str] = FORMATS
+    input_shape: tuple[int, int, int] = (1, 8, 8), outputs: TensorSpec = TEN_CLASSES, formats: Sequence[str] = FORMATS
 ) -> SearchSpace:
     """Small images such as scikit-learn's digits."""
     stages = (
@@ -100,14 +102,14 @@ def mobilenet_digits(
         Stage(depths=(1, 2, 3), widths=(40, 64)),
     )
     return mobilenet(
-        "mobilenet-digits", input_shape=input_shape, n_classes=n_classes, stem_width=16, stages=stages, formats=formats
+        "mobilenet-digits", input_shape=input_shape, outputs=outputs, stem_width=16, stages=stages, formats=formats
     )
 
 
 @SPACES.register("mobilenet-28")
 def mobilenet_28(
     input_shape: tuple[int, int, int] = (1, 28, 28),
-    n_classes: int = 10,
+    outputs: TensorSpec = TEN_CLASSES,
     formats: Sequence[str] = ("float32", "w8a8", "w4a8", "w4a4"),
 ) -> SearchSpace:
     """Images of about 28x28 pixels such as Fashion-MNIST; the stem halves them."""
@@ -119,7 +121,7 @@ def mobilenet_28(
     return mobilenet(
         "mobilenet-28",
         input_shape=input_shape,
-        n_classes=n_classes,
+        outputs=outputs,
         stem_width=16,
         stem_stride=2,
         stages=stages,
@@ -130,7 +132,7 @@ def mobilenet_28(
 
 @SPACES.register("mobilenet-v3-28")
 def mobilenet_v3_28(
-    input_shape: tuple[int, int, int] = (1, 28, 28), n_classes: int = 10, formats: Sequence[str] = FORMATS
+    input_shape: tuple[int, int, int] = (1, 28, 28), outputs: TensorSpec = TEN_CLASSES, formats: Sequence[str] = FORMATS
 ) -> SearchSpace:
     """The third version's manner for images of about 28x28 pixels, seen at three quarters of their size or in full."""
     stages = (
@@ -141,7 +143,7 @@ def mobilenet_v3_28(
     return mobilenet(
         "mobilenet-v3-28",
         input_shape=input_shape,
-        n_classes=n_classes,
+        outputs=outputs,
         stem_width=16,
         stem_stride=2,
         stages=stages,
@@ -153,7 +155,7 @@ def mobilenet_v3_28(
 
 @SPACES.register("mobilenet-v3-digits")
 def mobilenet_v3_digits(
-    input_shape: tuple[int, int, int] = (1, 8, 8), n_classes: int = 10, formats: Sequence[str] = FORMATS
+    input_shape: tuple[int, int, int] = (1, 8, 8), outputs: TensorSpec = TEN_CLASSES, formats: Sequence[str] = FORMATS
 ) -> SearchSpace:
     """The third version's manner for small images."""
     stages = (
@@ -163,7 +165,7 @@ def mobilenet_v3_digits(
     return mobilenet(
         "mobilenet-v3-digits",
         input_shape=input_shape,
-        n_classes=n_classes,
+        outputs=outputs,
         stem_width=16,
         stages=stages,
         kernels=(3, 7),

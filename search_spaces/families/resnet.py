@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from search_spaces.errors import InvalidInput
 from search_spaces.families.builder import BlockBuilder
+from search_spaces.families.heads import TEN_CLASSES
 from search_spaces.families.stages import Stage, check_kernels, staged
 from search_spaces.graph.node import Node
+from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.elementwise import Add, Relu
 from search_spaces.precision.formats import FORMATS
 from search_spaces.space.choice import Option
@@ -43,7 +45,7 @@ def resnet(
     name: str,
     *,
     input_shape: tuple[int, int, int],
-    n_classes: int,
+    outputs: TensorSpec,
     stem_width: int,
     stem_stride: int = 1,
     stages: Sequence[Stage],
@@ -57,7 +59,7 @@ def resnet(
     Args:
         name: Name of the space, recorded with every subnet.
         input_shape: Channels, height and width of the images.
-        n_classes: Number of classes, at least 2.
+        outputs: What the head gives, such as `classes(10)`.
         stem_width: Channels of the first convolution.
         stem_stride: Its stride.
         stages: At least one.
@@ -77,7 +79,7 @@ def resnet(
         name,
         basic if kernels else bottleneck,
         input_shape=input_shape,
-        n_classes=n_classes,
+        outputs=outputs,
         stem_width=stem_width,
         stem_stride=stem_stride,
         stages=stages,
@@ -89,13 +91,13 @@ def resnet(
 
 @SPACES.register("resnet-digits")
 def resnet_digits(
-    input_shape: tuple[int, int, int] = (1, 8, 8), n_classes: int = 10, formats: Sequence[str] = FORMATS
+    input_shape: tuple[int, int, int] = (1, 8, 8), outputs: TensorSpec = TEN_CLASSES, formats: Sequence[str] = FORMATS
 ) -> SearchSpace:
     """Basic blocks for small images."""
     return resnet(
         "resnet-digits",
         input_shape=input_shape,
-        n_classes=n_classes,
+        outputs=outputs,
         stem_width=16,
         stages=(Stage(depths=(1, 2), widths=(16, 24)), Stage(depths=(1, 2), widths=(24, 40), stride=2)),
         kernels=(3, 5),
@@ -105,13 +107,13 @@ def resnet_digits(
 
 @SPACES.register("resnet-bottleneck-28")
 def resnet_bottleneck_28(
-    input_shape: tuple[int, int, int] = (1, 28, 28), n_classes: int = 10, formats: Sequence[str] = FORMATS
+    input_shape: tuple[int, int, int] = (1, 28, 28), outputs: TensorSpec = TEN_CLASSES, formats: Sequence[str] = FORMATS
 ) -> SearchSpace:
     """Bottlenecks for images of about 28x28 pixels; the stem halves them."""
     return resnet(
         "resnet-bottleneck-28",
         input_shape=input_shape,
-        n_classes=n_classes,
+        outputs=outputs,
         stem_width=32,
         stem_stride=2,
         stages=(

@@ -10,8 +10,9 @@ from functools import partial
 
 from search_spaces.errors import InvalidInput
 from search_spaces.families.builder import BlockBuilder, strided
-from search_spaces.families.heads import check_classes, head, resolution_of, stem
+from search_spaces.families.heads import head, resolution_of, stem
 from search_spaces.graph.node import Node
+from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.elementwise import Relu
 from search_spaces.precision.formats import Precision, check_formats
 from search_spaces.space.choice import ActiveWhen, Choice, Option
@@ -98,10 +99,10 @@ class _Family:
         self.build(builder, stage, int(values[at.width]), stage.stride if at.block == 1 else 1, own)
         return builder.nodes
 
-    def head(self, last: _Position, n_classes: int, values: Mapping[str, Option]) -> Sequence[Node]:
+    def head(self, last: _Position, outputs: TensorSpec, values: Mapping[str, Option]) -> Sequence[Node]:
         if values[last.depth] != last.block:
             return ()
-        return head((int(values[last.width]), *self.size(last.strides, values)), n_classes, values[last.choice("format")])
+        return head((int(values[last.width]), *self.size(last.strides, values)), outputs, values[last.choice("format")])
 
 
 def staged(
@@ -109,7 +110,7 @@ def staged(
     build: BuildBlock,
     *,
     input_shape: tuple[int, int, int],
-    n_classes: int,
+    outputs: TensorSpec,
     stem_width: int,
     stem_stride: int = 1,
     stages: Sequence[Stage],
@@ -123,7 +124,7 @@ def staged(
         name: Name of the space, recorded with every subnet.
         build: Appends the nodes of a block.
         input_shape: Channels, height and width of the images.
-        n_classes: Number of classes, at least 2.
+        outputs: What the head gives, such as `classes(10)`.
         stem_width: Channels of the first convolution.
         stem_stride: Its stride.
         stages: At least one.
@@ -132,12 +133,11 @@ def staged(
         resolutions: Heights that images are resized to, in their own proportions; none: they stay as they are.
 
     Raises:
-        InvalidInput: If there is no stage, fewer than two classes, a height below 1, or a format that is unknown or stands
+        InvalidInput: If there is no stage, a height below 1, or a format that is unknown or stands
             twice.
     """
     if not stages:
         raise InvalidInput(f"space '{name}' needs at least one stage, got none")
-    check_classes(n_classes)
     if too_small := [height for height in resolutions if height < 1]:
         raise InvalidInput(f"resolutions must be at least 1, got {too_small}")
     offered = {**offered, "format": check_formats(formats)}
@@ -167,7 +167,7 @@ def staged(
     for b in stages[-1].depths:
         last = _Position(stage=len(stages), block=b, width_before=None, strides=strides)
         reads = [*everywhere, last.depth, last.width, last.choice("format")]
-        slots.append(Slot(f"head@{b}", tuple(reads), partial(family.head, last, n_classes)))
+        slots.append(Slot(f"head@{b}", tuple(reads), partial(family.head, last, outputs)))
     return SearchSpace(name, choices, slots, conditions)
 
 

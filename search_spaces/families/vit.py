@@ -11,8 +11,9 @@ from functools import partial
 from typing import NamedTuple
 
 from search_spaces.families.builder import BlockBuilder, strided
-from search_spaces.families.heads import check_classes, head, stem
+from search_spaces.families.heads import TEN_CLASSES, head, stem
 from search_spaces.graph.node import Node
+from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.attention import AttentionScores, AttentionValues, Softmax
 from search_spaces.operators.elementwise import Add, HardSwish
 from search_spaces.precision.formats import FORMATS, Precision, check_formats
@@ -26,7 +27,7 @@ def vit(
     name: str,
     *,
     input_shape: tuple[int, int, int],
-    n_classes: int,
+    outputs: TensorSpec,
     stem_width: int,
     stem_stride: int = 1,
     embeddings: tuple[int, ...],
@@ -41,7 +42,7 @@ def vit(
     Args:
         name: Name of the space, recorded with every subnet.
         input_shape: Channels, height and width of the images.
-        n_classes: Number of classes, at least 2.
+        outputs: What the head gives, such as `classes(10)`.
         stem_width: Channels of the first convolution.
         stem_stride: Its stride; the convolution behind it, which makes tokens, has stride 2.
         embeddings: Channels of a token to choose from.
@@ -52,9 +53,8 @@ def vit(
         formats: Number formats to choose from, see `Precision.from_name`.
 
     Raises:
-        InvalidInput: If there are fewer than two classes, or a format is unknown.
+        InvalidInput: If a format is unknown.
     """
-    check_classes(n_classes)
     offered = check_formats(formats)
     size = (strided(input_shape[1], stem_stride), strided(input_shape[2], stem_stride))
     grid = (strided(size[0], 2), strided(size[1], 2))
@@ -77,7 +77,7 @@ def vit(
             slots.append(Slot(prefix, reads, partial(_layer, layer, prefix, grid, half)))
     for depth in depths:
         reads = ("depth", "embedding", f"layer{depth}/mlp/format")
-        slots.append(Slot(f"head@{depth}", reads, partial(_head, depth, grid, n_classes)))
+        slots.append(Slot(f"head@{depth}", reads, partial(_head, depth, grid, outputs)))
     return SearchSpace(name, choices, slots, conditions)
 
 
@@ -124,21 +124,21 @@ def _mlp(block: BlockBuilder, ratio: int) -> None:
     block.apply(Add, "add", block.input, block.conv("project", inner, embedding))
 
 
-def _head(depth: int, grid: tuple[int, int], n_classes: int, values: Mapping[str, Option]) -> Sequence[Node]:
+def _head(depth: int, grid: tuple[int, int], outputs: TensorSpec, values: Mapping[str, Option]) -> Sequence[Node]:
     if values["depth"] != depth:
         return ()
-    return head((int(values["embedding"]), *grid), n_classes, values[f"layer{depth}/mlp/format"])
+    return head((int(values["embedding"]), *grid), outputs, values[f"layer{depth}/mlp/format"])
 
 
 @SPACES.register("vit-digits")
 def vit_digits(
-    input_shape: tuple[int, int, int] = (1, 8, 8), n_classes: int = 10, formats: Sequence[str] = FORMATS
+    input_shape: tuple[int, int, int] = (1, 8, 8), outputs: TensorSpec = TEN_CLASSES, formats: Sequence[str] = FORMATS
 ) -> SearchSpace:
     """Small images: 4x4 tokens of scikit-learn's digits."""
     return vit(
         "vit-digits",
         input_shape=input_shape,
-        n_classes=n_classes,
+        outputs=outputs,
         stem_width=16,
         embeddings=(32, 48),
         depths=(1, 2),
@@ -148,13 +148,13 @@ def vit_digits(
 
 @SPACES.register("vit-28")
 def vit_28(
-    input_shape: tuple[int, int, int] = (1, 28, 28), n_classes: int = 10, formats: Sequence[str] = FORMATS
+    input_shape: tuple[int, int, int] = (1, 28, 28), outputs: TensorSpec = TEN_CLASSES, formats: Sequence[str] = FORMATS
 ) -> SearchSpace:
     """Images of about 28x28 pixels: 7x7 tokens of Fashion-MNIST."""
     return vit(
         "vit-28",
         input_shape=input_shape,
-        n_classes=n_classes,
+        outputs=outputs,
         stem_width=32,
         stem_stride=2,
         embeddings=(64, 96, 128),

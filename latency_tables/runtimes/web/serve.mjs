@@ -2,7 +2,7 @@
 //   {"version": true}                        -> {"version": "1.30.0", "node": "v20.0.0"}
 //   {"build": BASE64, "threads": 1}          -> {"id": 0}
 //   {"run": ID, "n": 10}                     -> {"seconds": [...]}
-//   {"outputs": ID, "images": [...]}         -> {"values": [...]}
+//   {"outputs": ID, "inputs": [...]}         -> {"values": [...]}
 //   {"release": ID}                          -> {}
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -21,8 +21,8 @@ const handlers = {
     const model = Uint8Array.from(Buffer.from(build, "base64"));
     const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"], ...options });
     const shape = session.inputMetadata[0].shape;
-    const images = new Float32Array(shape.reduce((a, b) => a * b, 1)).map((_, i) => Math.sin(12.9898 * i));
-    const feeds = { [session.inputNames[0]]: new ort.Tensor("float32", images, shape) };
+    const inputs = new Float32Array(shape.reduce((a, b) => a * b, 1)).map((_, i) => Math.sin(12.9898 * i));
+    const feeds = { [session.inputNames[0]]: new ort.Tensor("float32", inputs, shape) };
     sessions.push({ session, feeds, shape });
     return { id: sessions.length - 1 };
   },
@@ -36,9 +36,9 @@ const handlers = {
     }
     return { seconds };
   },
-  async outputs({ outputs, images }) {
+  async outputs({ outputs, inputs }) {
     const { session, shape } = sessions[outputs];
-    const feeds = { [session.inputNames[0]]: new ort.Tensor("float32", Float32Array.from(images), shape) };
+    const feeds = { [session.inputNames[0]]: new ort.Tensor("float32", Float32Array.from(inputs), shape) };
     const answers = await session.run(feeds);
     const { data, dims } = answers[session.outputNames[0]];
     return { values: Array.from(data), shape: dims };

@@ -82,10 +82,10 @@ def has_qonnx() -> bool:
     return find_spec("qonnx") is not None
 
 
-def run_qonnx(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the logits of a model on images by the executor of the package `qonnx`.
+def run_qonnx(model: onnx.ModelProto, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the outputs of a model by the executor of the package `qonnx`.
 
-    It takes a quarter of a second to run a model, however many images there are, so a copy of the model takes all at once.
+    It takes a quarter of a second to run a model, however many inputs there are, so a copy of the model takes all at once.
 
     Raises:
         InvalidInput: If the package is not installed.
@@ -100,12 +100,12 @@ def run_qonnx(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np
     batched.CopyFrom(model)
     taken, given = batched.graph.input[0], batched.graph.output[0]
     for tensor in (taken, given):
-        tensor.type.tensor_type.shape.dim[0].dim_value = len(images)
+        tensor.type.tensor_type.shape.dim[0].dim_value = len(inputs)
     # It runs each operator as a model of the newest IR version that onnx knows, which onnxruntime may not know yet.
     with patch.object(onnx, "IR_VERSION", model.ir_version):
         wrapped = ModelWrapper(batched).transform(InferShapes())
-        logits: NDArray[np.float32] = execute_onnx(wrapped, {taken.name: images})[given.name]
-    return logits
+        outputs: NDArray[np.float32] = execute_onnx(wrapped, {taken.name: inputs})[given.name]
+    return outputs
 
 
 def _activation(

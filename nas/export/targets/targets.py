@@ -19,7 +19,7 @@ from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Weights
 from search_spaces.registry import Registry
 
-N_QONNX_IMAGES = 512  # its executor holds all tensors of all of them
+N_QONNX_SAMPLES = 512  # its executor holds all tensors of all of them
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,19 @@ class Deployed:
         graph: What it is.
         weights: As `lower` takes them.
         model: As onnxruntime runs it, with a batch of one.
-        images: Raw pixels, shape `(n, *graph.input_shape)`.
-        expected: Logits of the trained network on them, shape `(n, classes)`.
+        inputs: Raw, shape `(n, *graph.input_shape)`.
+        expected: What the trained network gives for them, shape `(n, ...)`.
     """
 
     graph: Graph
     weights: Weights
     model: onnx.ModelProto
-    images: NDArray[np.float32]
+    inputs: NDArray[np.float32]
     expected: NDArray[np.float32]
 
 
 Target = Callable[[Deployed, Path], NDArray[np.float32]]
-"""Writes files into a folder and returns the logits that its own tool computes from them on the first images."""
+"""Writes files into a folder and returns the outputs that its own tool computes from them for the first inputs."""
 
 TARGETS: Registry[Target] = Registry("export target")
 DEFAULT = "onnxruntime"  # nothing more is written: model.onnx is in every folder
@@ -52,15 +52,15 @@ DEFAULT = "onnxruntime"  # nothing more is written: model.onnx is in every folde
 def write_torch(deployed: Deployed, folder: Path) -> NDArray[np.float32]:
     """Write `model.py`, a torch module that needs torch and safetensors alone, and `model.safetensors`."""
     (folder / "model.py").write_text(module_source(deployed.graph))
-    images = torch.from_numpy(deployed.images)
+    inputs = torch.from_numpy(deployed.inputs)
     save_file({name: np.ascontiguousarray(array) for name, array in deployed.weights.items()}, folder / "model.safetensors")
     source = folder / "model.py"
     names = {"__file__": str(source), "__name__": "hwnas_exported_model"}  # not imported: that would leave a __pycache__
     exec(compile(source.read_text(), str(source), "exec"), names)
     module = names["load"]()  # type: ignore[operator]
     with torch.no_grad():
-        logits: NDArray[np.float32] = torch.cat([module(part) for part in torch.split(images, 512)]).numpy()
-    return logits
+        outputs: NDArray[np.float32] = torch.cat([module(part) for part in torch.split(inputs, 512)]).numpy()
+    return outputs
 
 
 @TARGETS.register("qonnx")
@@ -68,7 +68,7 @@ def write_qonnx(deployed: Deployed, folder: Path) -> NDArray[np.float32]:
     """Write `model.qonnx.onnx` with Quant operators that say how many bits a tensor has, for FPGA flows."""
     model = to_qonnx(deployed.model, deployed.graph, deployed.weights)
     onnx.save(model, folder / "model.qonnx.onnx")
-    return run_qonnx(model, deployed.images[:N_QONNX_IMAGES])
+    return run_qonnx(model, deployed.inputs[:N_QONNX_SAMPLES])
 
 
 @TARGETS.register("openvino")
@@ -80,4 +80,4 @@ def write_openvino(deployed: Deployed, folder: Path) -> NDArray[np.float32]:
     openvino.save_model(core.read_model(deployed.model.SerializeToString()), folder / "model.xml", compress_to_fp16=False)
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     compiled = core.compile_model(folder / "model.xml", "CPU", settings)
-    return np.concatenate([np.asarray(compiled(image[None])[0], np.float32) for image in deployed.images])
+    return np.concatenate([np.asarray(compiled(one[None])[0], np.float32) for one in deployed.inputs])

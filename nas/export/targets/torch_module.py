@@ -8,7 +8,7 @@ from search_spaces.lowering import has_integer_weights
 from search_spaces.operators.quantize import Quantize
 
 SOURCE = '''\
-"""A network found by hwnas: `load()(images)` gives logits of raw pixels, float32 (n, {shape}).
+"""A network found by hwnas: `load()(x)` gives {last} of raw {first}, float32 (n, {shape}).
 
 Integer weights lie as such in model.safetensors; here everything computes in float32 on the same values. The weights are
 parameters, and gradients pass through the roundings: it can be trained on.
@@ -48,7 +48,7 @@ class Model(torch.nn.Module):
         self.s.requires_grad_(False)
 
     def forward(self, x):
-        """Return logits, shape (n, classes)."""
+        """Return {last}, shape (n, ...)."""
         w, s, t = self.w, self.s, {{}}
         t[{first!r}] = x
 {forward}

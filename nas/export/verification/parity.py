@@ -2,11 +2,11 @@
 
 Step one compares every tensor that onnxruntime holds in integers with an independent integer reference, one operator at
 a time.
-Step two compares the answers of the file with those of the supernet on thousands of images.
+Step two compares the answers of the file with those of the supernet on thousands of samples.
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from search_spaces.graph.node import Node, Quantized, Weights
 from search_spaces.operators.conv import Conv
 from search_spaces.operators.quantize import Quantize
 
-N_REFERENCE_IMAGES = 16
-FLOAT_TOLERANCE = 1e-4  # of the greatest logit
+N_REFERENCE_SAMPLES = 16
+FLOAT_TOLERANCE = 1e-4  # of the greatest output
 TIE = 1e-4  # of a step
 MIN_AGREEMENT = {"w8a8": 99.9, "below 8 bits": 99.5}  # percent
 
@@ -40,9 +40,9 @@ class Parity:
         float_mismatches: Elements that differ by more than one step where onnxruntime computed in float32.
         float_conv: Convolutions that onnxruntime runs in float32 although their block computes in integers.
         operators: Operators of onnxruntime's optimized graph, by kind.
-        logit_error: Greatest difference of the logits from the reference over the greatest logit.
-        images: Images of step two.
-        agreement: Percentage of images on which the file and the supernet name the same class.
+        output_error: Greatest difference of the outputs from the reference over the greatest output.
+        samples: Samples of step two.
+        agreement: Percentage of samples on which the file and the supernet answer alike.
         required_agreement: What it must reach.
         reasons: What failed, one sentence each; empty when everything holds.
     """
@@ -54,8 +54,8 @@ class Parity:
     float_mismatches: int
     float_conv: int
     operators: Mapping[str, int]
-    logit_error: float
-    images: int
+    output_error: float
+    samples: int
     agreement: float
     required_agreement: float
     reasons: tuple[str, ...]
@@ -66,7 +66,12 @@ class Parity:
 
 
 def check_parity(
-    model: onnx.ModelProto, graph: Graph, weights: Weights, images: NDArray[np.float32], expected: NDArray[np.float32]
+    model: onnx.ModelProto,
+    graph: Graph,
+    weights: Weights,
+    inputs: NDArray[np.float32],
+    expected: NDArray[np.float32],
+    agree: Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.bool_]],
 ) -> Parity:
     """Run both steps.
 
@@ -74,11 +79,12 @@ def check_parity(
         model: The exported file, batch 1.
         graph: What it was lowered from.
         weights: The same that it holds.
-        images: Raw pixels, shape `(n, channels, height, width)`.
-        expected: The supernet's logits on them, shape `(n, n_classes)`.
+        inputs: Raw, shape `(n, *graph.input_shape)`.
+        expected: What the supernet gives for them, shape `(n, *graph.output.shape)`.
+        agree: Says for which samples two outputs answer alike, see `nas.tasks.Task.agreement`.
     """
-    step_one = _StepOne(graph, weights, _run_with_integers(model, graph, images[:N_REFERENCE_IMAGES]))
-    agreement = 100 * float(np.mean(predictions(model, images).argmax(axis=1) == expected.argmax(axis=1)))
+    step_one = _StepOne(graph, weights, _run_with_integers(model, graph, inputs[:N_REFERENCE_SAMPLES]))
+    agreement = 100 * float(np.mean(agree(predictions(model, inputs), expected)))
     required = MIN_AGREEMENT["below 8 bits" if is_sub8bit(graph) else "w8a8"]
     operators = optimized_operators(model)
     n_integer_conv = sum(isinstance(node, Conv) and not node.precision.is_float32 for node in graph.nodes)
@@ -91,10 +97,10 @@ def check_parity(
         reasons.append(f"{step_one.float_mismatches} integers after float operators differ by more than one step")
     if float_conv:
         reasons.append(f"onnxruntime runs {float_conv} convolutions in float32 that should run in integers")
-    if not step_one.logit_error <= FLOAT_TOLERANCE:
-        reasons.append(f"the logits differ from the reference by {step_one.logit_error:.2g} of the greatest")
+    if not step_one.output_error <= FLOAT_TOLERANCE:
+        reasons.append(f"the outputs differ from the reference by {step_one.output_error:.2g} of the greatest")
     if not agreement >= required:
-        reasons.append(f"file and supernet agree on {agreement:.2f} % of {len(images)} images, less than {required} %")
+        reasons.append(f"file and supernet agree on {agreement:.2f} % of {len(inputs)} samples, less than {required} %")
     return Parity(
         tensors=step_one.tensors,
         elements=step_one.elements,
@@ -103,8 +109,8 @@ def check_parity(
         float_mismatches=step_one.float_mismatches,
         float_conv=float_conv,
         operators=operators,
-        logit_error=step_one.logit_error,
-        images=len(images),
+        output_error=step_one.output_error,
+        samples=len(inputs),
         agreement=agreement,
         required_agreement=required,
         reasons=tuple(reasons),
@@ -116,12 +122,12 @@ def is_sub8bit(graph: Graph) -> bool:
     return any(node.precision.is_sub8bit for node in graph.nodes)
 
 
-def predictions(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what onnxruntime answers to each image, shape `(n, n_classes)`."""
+def predictions(model: onnx.ModelProto, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what onnxruntime gives for each sample, shape `(n, ...)`."""
     session = open_session(model.SerializeToString())
     name = session.get_inputs()[0].name
-    logits: NDArray[np.float32] = np.concatenate([session.run(None, {name: image[None]})[0] for image in images])
-    return logits
+    outputs: NDArray[np.float32] = np.concatenate([session.run(None, {name: one[None]})[0] for one in inputs])
+    return outputs
 
 
 def optimized_operators(model: onnx.ModelProto) -> dict[str, int]:
@@ -160,9 +166,9 @@ class _StepOne:
             elif any(consumer.gives_raw for consumer in consumers_of[node.name]):
                 tensors = [self._quantized(name) for name in node.inputs]
                 self.floats[node.name] = node.compute_integers(tensors, None, weights).astype(np.float64)
-        logits = self.floats[graph.output.name]
-        difference = np.abs(found[graph.output.name] - logits).max()
-        self.logit_error = float(difference / max(np.abs(logits).max(), 1e-12))
+        outputs = self.floats[graph.output.name]
+        difference = np.abs(found[graph.output.name] - outputs).max()
+        self.output_error = float(difference / max(np.abs(outputs).max(), 1e-12))
 
     def _compare(self, quantizer: Quantize) -> None:
         output = self._quantized(quantizer.name)
@@ -192,8 +198,8 @@ class _StepOne:
         )
 
 
-def _run_with_integers(model: onnx.ModelProto, graph: Graph, images: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-    """Run a copy of the file with its integer tensors as further outputs; return them, images and logits by node."""
+def _run_with_integers(model: onnx.ModelProto, graph: Graph, inputs: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """Run a copy of the file with its integer tensors as further outputs; return them, inputs and outputs by node."""
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
     tensors = {node.name: f"{node.name}/integers" for node in graph.nodes if isinstance(node, Quantize)}
@@ -202,9 +208,9 @@ def _run_with_integers(model: onnx.ModelProto, graph: Graph, images: NDArray[np.
     session = open_session(exposed.SerializeToString())
     asked = [*tensors.values(), graph.output.name]
     (taken,) = graph.inputs
-    runs = [session.run(asked, {taken.name: image[None]}) for image in images]
+    runs = [session.run(asked, {taken.name: one[None]}) for one in inputs]
     found = [np.concatenate(values) for values in zip(*runs, strict=True)]
-    return {**dict(zip([*tensors, graph.output.name], found, strict=True)), taken.name: images}
+    return {**dict(zip([*tensors, graph.output.name], found, strict=True)), taken.name: inputs}
 
 
 def _is_integer_result(graph: Graph, node: Node) -> bool:

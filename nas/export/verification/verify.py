@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,17 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from latency_tables.runtimes.onnxruntime import open_session
-from nas.data.load import OWN_DATA, load_dataset
+from nas.data.load import PathNeeded, load_dataset
 from nas.export.min_runtime import check_runtime
 from nas.export.verification.parity import check_parity, predictions
-from search_spaces import SPACES
+from nas.tasks import TASKS
+from nas.tasks.spaces import build_space
+from nas.tasks.task import values
 from search_spaces.errors import InvalidInput
 from search_spaces.graph.graph import Graph
 from search_spaces.lowering import has_integer_weights
 
 SUMS = "SHA256SUMS"  # of all other files of the folder, as `sha256sum -c` takes it
-ERROR_TOLERANCE = 0.5  # percent of test images by which an error may differ from the one that was recorded
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,14 @@ class Verification:
 
     Attributes:
         elements: Integers compared with the reference.
-        samples: Sample images whose logits were compared.
-        error_test: Percent of wrong answers on the test images; NaN where a file is not the one that was exported.
+        samples: Samples whose outputs were compared.
+        values: Metrics on the test split, with their names for people; empty where a file is not the one that was exported.
         reasons: What failed, one sentence each; empty when everything holds.
     """
 
     elements: int
     samples: int
-    error_test: float
+    values: Mapping[str, str]
     reasons: tuple[str, ...]
 
 
@@ -68,7 +70,7 @@ def read_subnet(folder: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path, data_path: str | None = None) -> Verification:
-    """Compare the files with their sums, and the model with the integer reference, its samples, and its recorded test error.
+    """Compare the files with their sums, and the model with the integer reference, its samples, and its recorded metrics.
 
     Args:
         folder: As `hwnas export` wrote it.
@@ -80,17 +82,20 @@ def verify(folder: Path, data_path: str | None = None) -> Verification:
     subnet = read_subnet(folder)
     if changed := changed_files(folder):
         differing = tuple(f"{name} is not the file that was exported: its SHA-256 differs" for name in changed)
-        return Verification(0, 0, float("nan"), differing)
+        return Verification(0, 0, {}, differing)
     settings = subnet["data"]
-    if data_path is None and settings["name"] in OWN_DATA:
+    kind = TASKS.get(subnet.get("task", "classification"))  # a version before named none
+    split = {"n_val": settings["n_val"], "seed": settings["seed"]}
+    try:
+        data = load_dataset(settings["name"], path=data_path, targets=kind.targets, **split)
+    except PathNeeded as error:
         raise InvalidInput(
             f"'{folder}' was made with data of your own ({settings['name']}): say where they are by --data PATH"
-        )
-    data = load_dataset(settings["name"], path=data_path, n_val=settings["n_val"], seed=settings["seed"])
+        ) from error
     if data.digest != settings["digest"]:
         raise InvalidInput(f"the data set '{data.name}' is not the one that '{folder}' was made with: its content differs")
-    build = SPACES.get(subnet["architecture"]["space"])
-    space = build(input_shape=data.image_shape, n_classes=data.n_classes, formats=tuple(subnet["formats"]))
+    task = kind.of(data)
+    space = build_space(subnet["architecture"]["space"], task, subnet["formats"])
     if subnet.get("space_digest") not in (None, space.digest):  # None: of a version that knew names alone
         raise InvalidInput(f"'{folder}' was exported from other blocks of space '{space.name}'; export the subnet again")
     graph = space.subnet_from_json(json.dumps(subnet["architecture"])).graph
@@ -98,7 +103,7 @@ def verify(folder: Path, data_path: str | None = None) -> Verification:
         model = onnx.load(folder / "model.onnx")
         weights = weights_of(model, graph)
         with np.load(io.BytesIO((folder / "samples.npz").read_bytes())) as samples:
-            images, logits = samples["images"], samples["logits"]
+            inputs, outputs = samples[graph.nodes[0].name], samples[graph.output.name]
     except (OSError, EOFError, DecodeError, BadZipFile, KeyError, ValueError) as error:
         raise InvalidInput(f"'{folder}' lacks a file or holds a damaged one; export the subnet again") from error
     check_runtime(model)
@@ -106,15 +111,18 @@ def verify(folder: Path, data_path: str | None = None) -> Verification:
         open_session(model.SerializeToString())
     except Exception as error:  # onnxruntime has a kind of its own for every fault
         raise InvalidInput(f"onnxruntime cannot run '{folder / 'model.onnx'}'; export the subnet again") from error
-    parity = check_parity(model, graph, weights, images, logits)
+    parity = check_parity(model, graph, weights, inputs, outputs, task.agreement)
     reasons = list(parity.reasons)
-    if not np.allclose(predictions(model, images), logits, atol=1e-3 * np.abs(logits).max()):
-        reasons.append("the logits of the samples differ from those that were recorded")
-    measured = 100 * float(np.mean(predictions(model, data.x_test).argmax(axis=1) != data.y_test))
-    recorded = subnet["measured"].get("error_test")
-    if recorded is not None and abs(measured - recorded) > ERROR_TOLERANCE:
-        reasons.append(f"the test error is {measured:.2f} %, but {recorded:.2f} % was recorded")
-    return Verification(parity.elements, len(images), measured, tuple(reasons))
+    if not np.allclose(predictions(model, inputs), outputs, atol=1e-3 * np.abs(outputs).max()):
+        reasons.append("the outputs of the samples differ from those that were recorded")
+    measured = values(task, predictions(model, data.test[data.inputs]), data.test)
+    for metric in task.metrics:
+        label, value = metric.label or metric.name, measured[metric.name]
+        recorded = subnet["measured"].get(f"{metric.name}_test")
+        if recorded is not None and not abs(value - recorded) <= metric.tolerance:
+            reasons.append(f"the test {label} is {metric.text(value)}, but {metric.text(recorded)} was recorded")
+    told = {f"test {metric.label or metric.name}": metric.text(measured[metric.name]) for metric in task.metrics}
+    return Verification(parity.elements, len(inputs), told, tuple(reasons))
 
 
 def changed_files(folder: Path) -> list[str]:

@@ -166,7 +166,7 @@ function pin(id) {
 }
 
 function setUpFront() {
-  for (const [id, first] of [["x", content.x], ["y", "error_val"], ["colour", ""]]) {
+  for (const [id, first] of [["x", content.x], ["y", content.y], ["colour", ""]]) {
     const options = content.columns.map((column) => new Option(column.label, column.name, false, column.name === first));
     byId(id).append(...(id === "colour" ? [new Option("kind", "")] : []), ...options);
     byId(id).addEventListener("change", drawFront);
@@ -236,15 +236,16 @@ const DRAW = {
       "Kendall tau on the others");
   },
   training() {
+    const { name, label, unit } = content.metric;
     const line = (name, key) => ({ name, x: content.training.map((r) => r.epoch), y: content.training.map((r) => r[key]) });
-    drawLines("training", [line("largest", "error_largest"), line("smallest", "error_smallest")], "epoch",
-      "wrong answers on the training batches, %");
+    drawLines("training", [line("largest", `${name}_largest`), line("smallest", `${name}_smallest`)], "epoch",
+      [`${label} on the training batches`, unit].filter(Boolean).join(", "));
   },
   choices() {
     words("choices", content.importances.words);
     const { names, values } = content.importances;
     draw(document.querySelector("#choices .plot"), [{ type: "bar", orientation: "h", x: values, y: names.map(plain) }],
-      "share of the variation of the error", "");
+      `share of the variation of the ${content.metric.label}`, "");
   },
   search() {
     words("search", content.hypervolume.words);

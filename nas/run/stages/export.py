@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nas.data.dataset import Dataset
 from nas.events.progress import working
 from nas.export.bundle import export_bundle
-from nas.objectives.evaluator import Evaluator
+from nas.objectives.evaluator import SupernetEvaluator
 from nas.run.folder import RunFolder
 from nas.run.provenance import provenance, recorded
 from nas.run.tables import DeviceTable
@@ -16,14 +15,13 @@ from search_spaces.space.subnet import Subnet
 
 def export_subnet(
     run: RunFolder,
-    evaluator: Evaluator,
-    data: Dataset,
+    evaluator: SupernetEvaluator,
     subnet: Subnet,
     folder: Path,
     *,
     device: DeviceTable,
     n_measured: int,
-    errors: Mapping[str, float] | None = None,
+    values: Mapping[str, float] | None = None,
     finetuned: int = 0,
     **options: Any,
 ) -> dict[str, Any]:
@@ -31,13 +29,12 @@ def export_subnet(
 
     Args:
         run: The run.
-        evaluator: Holds the supernet.
-        data: Its images verify the export.
+        evaluator: Holds the supernet and the data, which verify the export.
         subnet: The subnet.
         folder: Must not exist, or be empty.
         device: The run's first device; the file is timed there, if it is here.
-        n_measured: Networks whose error was measured.
-        errors: Of the subnet, where they are not those that the run recorded.
+        n_measured: Networks that were measured.
+        values: Of its metrics, where they are not those that the run recorded.
         finetuned: Epochs for which it was trained on by itself.
         options: See `export_bundle`.
 
@@ -50,11 +47,10 @@ def export_subnet(
     with working(f"exporting {subnet.id} and proving parity"):
         return export_bundle(
             evaluator,
-            data,
             subnet,
             folder,
             seed=run.experiment.seed,
-            facts=known | {**(errors or {}), "device": dict(table.fingerprint)},
+            facts=known | {**(values or {}), "device": dict(table.fingerprint)},
             found=provenance(run.experiment, subnet.space, table, n_measured=n_measured, finetuned=finetuned),
             **options,
             time_file=device.time_file if device.times_files else None,

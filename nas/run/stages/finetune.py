@@ -5,8 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nas.data.dataset import Dataset
-from nas.objectives.evaluator import Evaluator, Split
+from nas.objectives.evaluator import Split, SupernetEvaluator
 from nas.training.schedule import Schedule
 from nas.training.trainer import train
 from search_spaces.space.subnet import Subnet
@@ -15,8 +14,7 @@ SPLITS: tuple[Split, ...] = ("val", "test")
 
 
 def finetune(
-    evaluator: Evaluator,
-    data: Dataset,
+    evaluator: SupernetEvaluator,
     subnet: Subnet,
     schedule: Schedule,
     *,
@@ -30,33 +28,38 @@ def finetune(
     """Train one network on, in its own formats, with a cosine of the learning rate; or go on where that was stopped.
 
     Args:
-        evaluator: Holds the supernet; its weights become those of this network, and wrong for others.
-        data: Trains and measures.
+        evaluator: Holds the supernet and the data; its weights become those of this network, and wrong for others.
         subnet: The network.
         schedule: How the supernet was trained; stages and rates are replaced.
-        epochs: Passes over the training images.
+        epochs: Passes over the training samples.
         learning_rate: Greatest rate.
-        seed: Of order and shifts.
+        seed: Of order and augmentation.
         checkpoint: Written after every epoch.
         identity: What a checkpoint must agree with to be gone on from.
         progress: See `nas.training.trainer.train`.
 
     Returns:
-        `error_val` and `error_test` in percent, and both with `_before` behind them.
+        `METRIC_val` and `METRIC_test` of every metric, and all with `_before` behind them.
     """
-    graph, genomes = subnet.graph, subnet.genome[None]
-    before = {f"error_{split}_before": float(evaluator.errors(genomes, split)[0]) for split in SPLITS}
+    graph, task = subnet.graph, evaluator.task
+
+    def measure() -> dict[str, float]:
+        found = {split: evaluator.evaluate([subnet], split) for split in SPLITS}
+        return {f"{name}_{split}": float(array[0]) for split in SPLITS for name, array in found[split].items()}
+
+    before = measure()
     short = replace(schedule, float_epochs=0, quantized_epochs=epochs, quantized_learning_rate=learning_rate, kurtosis=0.0)
     identity = {**identity, "finetuned": subnet.id, "epochs": epochs, "learning_rate": learning_rate}
     train(
         evaluator.supernet,
-        data,
+        task,
+        evaluator.data,
         short,
         seed=seed,
         checkpoint=checkpoint,
         identity=identity,
         sample=lambda epoch, rng: [graph],
-        error_before=before["error_val_before"],
+        before=before[f"{task.metric.name}_val"],
         progress=progress,
     )
-    return {f"error_{split}": float(evaluator.errors(genomes, split)[0]) for split in SPLITS} | before
+    return measure() | {f"{name}_before": value for name, value in before.items()}

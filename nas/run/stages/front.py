@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nas.events.files import write_atomically
-from nas.objectives.columns import ERROR, Column
+from nas.objectives.columns import Column
 from nas.report.plots import front_png
 from nas.report.table import describe
 from nas.run.folder import RunFolder
@@ -21,17 +21,19 @@ def write_front(
     known: Measurements,
     devices: Sequence[Latencies],
     *,
+    metric: str,
     heading: dict[str, Any],
-    measure_test_error: Callable[[Genomes], np.ndarray],
+    measure_test: Callable[[Genomes], dict[Column, np.ndarray]],
 ) -> None:
     """Measure what the front needs on every device, and write the front, its picture and the baselines into the run folder.
 
     Args:
         run: The run.
-        known: The networks whose error was measured.
+        known: The networks that were measured on the validation split.
         devices: The latencies of the run's devices, the first one's first.
+        metric: What steered the search.
         heading: What an interrupted timing must agree with to be gone on from.
-        measure_test_error: From genomes `(n, g)` to percent, shape `(n,)`.
+        measure_test: From genomes `(n, g)` to columns of the test split, shape `(n,)`.
     """
     config = run.experiment.search
 
@@ -46,10 +48,11 @@ def write_front(
         [Column.of_objective(name) for name in config.objectives],
         {Column.from_name(name): bound for name, bound in config.max.items()},
         {Column.from_name(name): bound for name, bound in config.min.items()},
-        tolerance={ERROR: config.noise},
+        tolerance={Column.of_objective(metric): config.noise},
         measure_latency=measure_latency,
-        measure_test_error=measure_test_error,
+        measure_test=measure_test,
     )
-    picture = front_png(front, timed.frame(), uniform, f"{run.experiment.name}: {describe(devices[0].device.read())}")
+    title = f"{run.experiment.name}: {describe(devices[0].device.read())}"
+    picture = front_png(front, timed.frame(), uniform, Column.of_objective(metric), title)
     write_atomically(run.front_png, picture)
     run.write_front(front, uniform)

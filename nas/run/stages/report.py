@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
 from nas.archive.storage import without_password
-from nas.objectives.columns import ERROR, Column, number_columns
+from nas.objectives.columns import Column, number_columns
 from nas.report.table import gains, validation_summary
 from nas.run.pipeline import Pipeline
 from nas.search.measurements import Measurements
@@ -41,19 +41,24 @@ def report_content(pipeline: Pipeline) -> dict[str, Any]:
     run, config, space = pipeline.run, pipeline.experiment, pipeline.space
     front, uniform = run.front(), run.baselines()
     measured = pipeline.measurements()
-    objectives, columns, errors = run.objectives, number_columns(measured.values_frame()), measured[ERROR]
+    metric = Column.of_objective(pipeline.task.metric.name)
+    objectives, columns, values = run.objectives, number_columns(measured.values_frame()), measured[metric]
+    label = metric.quantity.label or metric.metric
+    axes = [name for name in ("latency_ms", "size_bytes") if any(column.name == name for column in columns)]
     return {
         "title": f"{config.name}: networks for {pipeline.latency.device.name}",
         "folder": shlex.quote(str(run.path)),
         "columns": [{"name": column.name, **_label(column)} for column in columns],
-        "limits": list(dict.fromkeys([*objectives, "error_val", "latency_ms", "size_bytes"])),
-        "x": next((name for name in objectives if name != "error_val"), "latency_ms"),
+        "limits": list(dict.fromkeys([*objectives, metric.name, *axes])),
+        "x": next((name for name in objectives if name != metric.name), axes[0]),
+        "y": metric.name,
+        "metric": {"name": metric.metric, "label": label, "unit": metric.quantity.unit},
         "networks": _networks(measured, columns, front, uniform),
         "gains": gains(front, uniform),
         "latency": _latencies(pipeline),
-        "predictor": _predictor(space, measured.genomes, errors),
+        "predictor": _predictor(space, measured.genomes, values, label),
         "training": load_tensors(run.supernet)[1]["records"],
-        "importances": importances(space, measured.genomes, errors),
+        "importances": importances(space, measured.genomes, values, f"validation {label}"),
         "hypervolume": _hypervolume(measured, objectives),
         "configuration": _shown(pipeline),
     }
@@ -126,45 +131,46 @@ def _latencies(pipeline: Pipeline) -> list[dict[str, Any]]:
     ]
 
 
-def _predictor(space: SearchSpace, genomes: Genomes, errors: np.ndarray) -> dict[str, Any]:
-    found = assess(space, genomes, errors)
+def _predictor(space: SearchSpace, genomes: Genomes, values: np.ndarray, label: str) -> dict[str, Any]:
+    found = assess(space, genomes, values)
     if found is None:
-        return {"words": "Too few networks were measured to judge a predictor of the error.", "sizes": [], "taus": []}
+        return {"words": f"Too few networks were measured to judge a predictor of the {label}.", "sizes": [], "taus": []}
     advice = found.curve.advice
     words = (
-        f"Of the error, by {found.name}: {found.metrics.words}, each unseen by the fold that predicted it. "
+        f"Of the {label}, by {found.name}: {found.metrics.words}, each unseen by the fold that predicted it. "
         f"{advice[0].upper()}{advice[1:]}."
     )
     return {"words": words, "sizes": list(found.curve.sizes), "taus": list(found.curve.taus)}
 
 
-def importances(space: SearchSpace, genomes: Genomes, errors: np.ndarray) -> dict[str, Any]:
-    """Return which choices matter most for the error, by Optuna's fANOVA; an inactive choice counts as an option.
+def importances(space: SearchSpace, genomes: Genomes, values: np.ndarray, label: str) -> dict[str, Any]:
+    """Return which choices matter most for a metric, by Optuna's fANOVA; an inactive choice counts as an option.
 
     Args:
         space: The space.
         genomes: Shape `(n, g)`.
-        errors: Shape `(n,)`.
+        values: Of the metric, shape `(n,)`.
+        label: Its name for people.
 
     Returns:
         `names` and `values`, the greatest last, and `words`.
     """
-    if len(errors) < 4 or np.ptp(errors) == 0:
-        return {"words": "Too few different errors were measured to say.", "names": [], "values": []}
+    if len(values) < 4 or np.ptp(values) == 0:
+        return {"words": f"Too few different values of the {label} were measured to say.", "names": [], "values": []}
     options = [subnet.options for subnet in space.subnets(genomes)]
     columns = {choice.name: [str(chosen.get(choice.name, INACTIVE)) for chosen in options] for choice in space.choices}
     varied: dict[str, BaseDistribution] = {
         name: CategoricalDistribution(tuple(sorted(set(column)))) for name, column in columns.items() if len(set(column)) > 1
     }
     study = optuna.create_study()
-    for i, error in enumerate(errors):
+    for i, value in enumerate(values):
         params = {name: columns[name][i] for name in varied}
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=varied, value=float(error)))
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=varied, value=float(value)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(n_trees=32, seed=0))
     top = list(found.items())[:N_IMPORTANT][::-1]
-    words = f"Of {len(varied)} choices those that explain most of the validation error of {len(errors)} measured networks."
+    words = f"Of {len(varied)} choices those that explain most of the {label} of {len(values)} measured networks."
     return {"words": words, "names": [name for name, _ in top], "values": [value for _, value in top]}
 
 
@@ -172,7 +178,7 @@ def _hypervolume(measured: Measurements, objectives: Sequence[str]) -> dict[str,
     """Return the hypervolume after every measurement; a latency counts as predicted, since few were timed."""
     columns = [Column.from_name(name) for name in objectives]
     columns = [column.predicted if column.predicted in measured else column for column in columns]
-    values = np.column_stack([measured[column] for column in columns])
+    values = measured.minimized(columns)
     width = np.ptp(values, axis=0)
     scaled = (values - values.min(axis=0)) / np.where(width > 0, width, 1)
     volumes = [hypervolume(scaled[: n + 1], np.full(len(columns), 1.1)) for n in range(len(scaled))]

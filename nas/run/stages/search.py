@@ -1,4 +1,4 @@
-"""The search of a run: errors are measured where they count, and kept in its archive."""
+"""The search of a run: networks are measured where it counts, and kept in its archive."""
 
 from collections.abc import Mapping
 
@@ -6,8 +6,10 @@ import numpy as np
 
 from nas.archive.archive import Archive
 from nas.events.progress import progress_bar
+from nas.objectives.columns import minimized_objective
+from nas.objectives.objective import Objective
 from nas.run.experiment import SearchConfig
-from nas.search.evolution.evolve import Objective, evolve, lower_bound, upper_bound
+from nas.search.evolution.evolve import evolve, lower_bound, upper_bound
 from nas.search.feasibility import check_feasible
 from nas.search.state import Measure
 from nas.search.study import SearchResult, search
@@ -19,9 +21,10 @@ from search_spaces.space.space import Genomes, SearchSpace
 def search_space(
     space: SearchSpace,
     config: SearchConfig,
-    exact: Mapping[str, FactorTable],
+    metric: str,
+    exact: Mapping[str, Objective],
     measure: Measure,
-    errors: Archive,
+    archive: Archive,
     *,
     workers: int,
     rng: np.random.Generator,
@@ -31,30 +34,33 @@ def search_space(
     Args:
         space: The space.
         config: Objectives, constraints, budget and strategy.
-        exact: Costs that are sums of tables, latencies as predicted.
-        measure: Measures errors, picklable if there are several workers.
-        errors: Keeps what was measured.
+        metric: What is measured to steer the search.
+        exact: Costs that need no measurement, latencies as predicted.
+        measure: Measures it, picklable if there are several workers.
+        archive: Keeps what was measured.
         workers: Networks to measure at once, by joblib's backend in force.
         rng: Source of everything random.
 
     Returns:
-        None where the error is no objective, so that nothing had to be searched for by measuring.
+        None where the metric is no objective, so that nothing had to be searched for by measuring.
 
     Raises:
         InvalidInput: If no network satisfies the constraints.
     """
-    check_feasible(space, exact, config.max, config.min)
-    cheap = {name: exact[name] for name in config.objectives if name != "error"}
+    tables = {name: cost for name, cost in exact.items() if isinstance(cost, FactorTable)}
+    check_feasible(space, tables, config.max, config.min)
+    cheap = {name: exact[name] for name in config.objectives if name != metric}
     constraints: dict[str, Objective] = {f"max {name}": upper_bound(exact[name], x) for name, x in config.max.items()}
     constraints |= {f"min {name}": lower_bound(exact[name], x) for name, x in config.min.items()}
     with progress_bar("searching") as update:
-        if "error" not in config.objectives:
+        if metric not in config.objectives:
             genomes = search_cheap(space, cheap, constraints, config.n_measurements, rng)
-            errors.measure_missing(genomes, measure, update)
+            archive.measure_missing(genomes, measure, update)
             return None
         return search(
             space,
             measure,
+            objectives=(metric,),
             cheap=cheap,
             constraints=constraints,
             n_measurements=config.n_measurements,
@@ -62,10 +68,10 @@ def search_space(
             predictors=config.predictors,
             tuning_trials=config.tuning_trials,
             batch=config.batch or None,
-            noise={"error": config.noise} if config.noise else None,
+            noise={metric: config.noise} if config.noise else None,
             workers=workers,
             rng=rng,
-            archive=errors,
+            archive=archive,
             progress=update,
         )
 
@@ -77,11 +83,12 @@ def search_cheap(
     n: int,
     rng: np.random.Generator,
 ) -> Genomes:
-    """Return the networks of the front of cheap objectives, then the baselines; their error is measured to be told.
+    """Return the networks of the front of cheap objectives, then the baselines; they are measured to be told of.
 
     Of a front with more than `n` networks as many are taken, evenly along its first objective.
     """
-    genomes = evolve(space, cheap, constraints, population=100, generations=100, rng=rng).genomes
+    turned = {name: minimized_objective(name, function) for name, function in cheap.items()}
+    genomes = evolve(space, turned, constraints, population=100, generations=100, rng=rng).genomes
     n = min(len(genomes), n)
     genomes = genomes[np.linspace(0, len(genomes) - 1, n).round().astype(int)]
     return np.concatenate([genomes, np.array(list(baselines(space).values()))])

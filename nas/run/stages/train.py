@@ -4,23 +4,26 @@ from typing import Any
 
 import torch
 
-from nas.data.dataset import Dataset, read_in_words
+from nas.data.dataset import Dataset
+from nas.data.images import read_in_words
 from nas.data.load import expanded
 from nas.events import distributed
 from nas.events.progress import console, progress_bar
 from nas.run.folder import RunFolder
 from nas.supernet.supernet import Supernet
+from nas.tasks.task import Task
 from nas.training.checkpoint import save_tensors
 from nas.training.tensorboard import tensorboard_log
 from nas.training.trainer import init_from, train
 
 
-def train_supernet(run: RunFolder, supernet: Supernet, data: Dataset, identity: dict[str, Any]) -> None:
+def train_supernet(run: RunFolder, supernet: Supernet, task: Task, data: Dataset, identity: dict[str, Any]) -> None:
     """Train a supernet and write it into the run folder; on a GPU if there is one, in all processes that have joined.
 
     Args:
         run: The run.
         supernet: New; changed in place.
+        task: Says what is lost and what is scored.
         data: Its training split is used.
         identity: What a checkpoint must agree with to be gone on from; goes into the file of the supernet.
     """
@@ -34,6 +37,7 @@ def train_supernet(run: RunFolder, supernet: Supernet, data: Dataset, identity: 
     with progress_bar("training") as update, tensorboard_log(run.tensorboard) as log:
         records = train(
             supernet,
+            task,
             data,
             experiment.training.to_schedule(),
             seed=experiment.seed,

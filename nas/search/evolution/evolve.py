@@ -12,14 +12,12 @@ from pymoo.algorithms.moo.nsga3 import NSGA3
 from pymoo.core.problem import Problem
 from pymoo.util.ref_dirs import get_reference_directions
 
+from nas.objectives.objective import Objective
 from nas.search.evolution.variation import GenomeMating, first_generation
 from nas.search.pareto import Front
 from search_spaces.errors import InvalidInput
 from search_spaces.space.baselines import baselines
 from search_spaces.space.space import Genomes, SearchSpace
-
-Objective = Callable[[Genomes], NDArray[np.float64]]
-
 
 KEPT = 20_000  # networks evaluated since the front was last made
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nas.search.evolution.evolve import Bound, Objective
+from nas.objectives.objective import Objective
+from nas.search.evolution.evolve import Bound
 from nas.search.evolution.variation import reset_genes
 from nas.search.exact import exact_front
 from nas.search.state import SearchState

@@ -1,14 +1,14 @@
 """One optimizer step over several subnets: the sandwich rule, with in-place distillation if wanted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from nas.events import distributed
 from nas.supernet.supernet import Supernet
+from nas.tasks.task import Task
 from nas.training.losses import kurtosis_loss
 from nas.training.schedule import Schedule
 from search_spaces.graph.graph import Graph
@@ -52,8 +52,8 @@ def sample_sandwich(space: SearchSpace, schedule: Schedule, epoch: float, rng: n
 def sandwich_step(
     supernet: Supernet,
     optimizer: torch.optim.Optimizer,
-    images: Tensor,
-    labels: Tensor,
+    task: Task,
+    batch: Mapping[str, Tensor],
     graphs: Sequence[Graph],
     schedule: Schedule,
     *,
@@ -64,37 +64,39 @@ def sandwich_step(
     Args:
         supernet: Its weights change.
         optimizer: Over its parameters.
-        images: Raw pixels, shape `(n, channels, height, width)`; with several processes the whole batch, of which each
-            computes its part.
-        labels: Shape `(n,)`.
-        graphs: All learn from the labels; with distillation the first teaches the others too, or instead.
+        task: Says what is lost.
+        batch: Samples by name; with several processes the whole batch, of which each computes its part.
+        graphs: All learn from the targets; with distillation the first teaches the others too, or instead.
         schedule: Settings of the losses.
         in_bfloat16: Whether convolutions compute in bfloat16.
 
     Returns:
-        Loss of the first network, and of each the percentage of wrong answers on the batch.
+        Loss of the first network, and of each the task's first metric on the batch.
     """
     optimizer.zero_grad(set_to_none=True)
-    part = distributed.shard(len(images))
-    mine, truth = images[part], labels[part]
-    weight = len(mine) / len(images)
+    inputs, n = batch[task.inputs[0].name], len(batch[task.inputs[0].name])
+    part = distributed.shard(n)
+    mine = {name: tensor[part] for name, tensor in batch.items()}
+    truth = {name: tensor.cpu().numpy() for name, tensor in mine.items()}
+    weight = len(inputs[part]) / n
     sums = [0.0] * (1 + len(graphs))
     teacher: Tensor | None = None
     for i, graph in enumerate(graphs):
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=in_bfloat16):
-            logits = supernet(mine, graph).float()
-        loss = functional.cross_entropy(logits, truth, label_smoothing=schedule.label_smoothing)
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=in_bfloat16):
+            output = supernet(inputs[part], graph).float()
+        loss = task.loss(output, mine, smoothing=schedule.label_smoothing)
         if teacher is not None:
-            loss = torch.lerp(loss, functional.cross_entropy(logits, teacher), schedule.distillation)
+            loss = torch.lerp(loss, task.distillation_loss(output, teacher), schedule.distillation)
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         if i == 0:
             sums[0] = float(loss.detach()) * weight
-            teacher = logits.detach().softmax(dim=1) if schedule.distillation else None
-        sums[1 + i] = 100 * float((logits.detach().argmax(dim=1) != truth).float().mean()) * weight
+            teacher = output.detach() if schedule.distillation else None
+        scores = task.scores(output.detach().cpu().numpy(), truth)[task.metric.name]
+        sums[1 + i] = float(np.mean(scores)) * weight
     distributed.all_reduce_gradients(supernet.parameters())
     if schedule.kurtosis:
         (schedule.kurtosis * kurtosis_loss(supernet)).backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(supernet.parameters(), schedule.clip_norm)
     optimizer.step()
-    loss_of_largest, *errors = distributed.all_reduce(torch.tensor(sums, dtype=torch.float64)).tolist()
-    return loss_of_largest, errors
+    loss_of_largest, *means = distributed.all_reduce(torch.tensor(sums, dtype=torch.float64)).tolist()
+    return loss_of_largest, [task.metric.of_mean(mean) for mean in means]

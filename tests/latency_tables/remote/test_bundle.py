@@ -17,7 +17,7 @@ from latency_tables.remote.bundle import read_results, write_bundle
 from latency_tables.table.build import assemble
 from latency_tables.table.plan import plan_table
 from latency_tables.timing.protocol import Protocol
-from search_spaces import InvalidInput, Stage, mobilenet
+from search_spaces import InvalidInput, Stage, classes, mobilenet
 
 DEVICE = Device(label="board")
 QUICK = Protocol(rounds=2, seconds=0.001, retry_budget=0.0)
@@ -28,7 +28,7 @@ def plan():
     space = mobilenet(
         "least",
         input_shape=(1, 8, 8),
-        n_classes=3,
+        outputs=classes(3),
         stem_width=8,
         stages=[Stage(depths=(1,), widths=(8, 12))],
         kernels=(3,),

@@ -9,7 +9,7 @@ from latency_tables.table.build import build_table
 from latency_tables.table.latency_model import empty_graph
 from latency_tables.table.plan import plan_table
 from latency_tables.timing.protocol import Protocol
-from search_spaces import InvalidInput, lower
+from search_spaces import InvalidInput, classes, lower
 from search_spaces.space.baselines import uniform_genome
 
 
@@ -49,7 +49,7 @@ def test_a_table_can_be_built(name, tiny_space):
     space = mobilenet(
         "least",
         input_shape=(1, 8, 8),
-        n_classes=2,
+        outputs=classes(2),
         stem_width=8,
         stages=[Stage(depths=(1,), widths=(8,))],
         kernels=(3,),

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from nas.data.augment import shift
-from nas.data.dataset import Dataset, read_in_words
+from nas.data.dataset import Dataset
 from nas.data.fashion_mnist import DEBIAN_FASHION_MNIST, IDX_FILES
+from nas.data.images import read_in_words
 from nas.data.load import load_dataset
+from nas.tasks.augment import shift
 from search_spaces import InvalidInput
 
 
@@ -26,30 +27,32 @@ def save(path, **changes):
 
 
 def test_digits(digits):
-    assert digits.x_train.shape == (1077, 1, 8, 8)
-    assert (len(digits.x_val), len(digits.x_test), digits.n_classes) == (360, 360, 10)
-    assert digits.x_train.dtype == np.float32
-    assert digits.x_train.max() == 16
-    assert digits.image_shape == (1, 8, 8)
-    everything = np.concatenate([digits.x_train, digits.x_val, digits.x_test])
+    assert digits.train["images"].shape == (1077, 1, 8, 8)
+    assert (len(digits.val["images"]), len(digits.test["images"]), digits.train["labels"].max()) == (360, 360, 9)
+    assert digits.train["images"].dtype == np.float32
+    assert digits.train["images"].max() == 16
+    assert digits.input_shape == (1, 8, 8)
+    everything = np.concatenate([digits.train["images"], digits.val["images"], digits.test["images"]])
     assert len(np.unique(everything.reshape(len(everything), -1), axis=0)) == len(everything) == 1797
 
 
 def test_seed_moves_validation_but_not_test(digits):
     other = load_dataset("digits", n_val=360, seed=1)
-    assert (other.x_test == digits.x_test).all()
-    assert not (other.x_val == digits.x_val).all()
+    assert (other.test["images"] == digits.test["images"]).all()
+    assert not (other.val["images"] == digits.val["images"]).all()
 
 
 def test_npz_channels_last_first_and_grey(tmp_path):
     data = load_dataset("npz", path=save(tmp_path / "a.npz"), n_val=9)
-    assert data.x_train.shape == (51, 3, 6, 5)
+    assert data.train["images"].shape == (51, 3, 6, 5)
     with np.load(tmp_path / "a.npz") as content:
-        assert (data.x_test == content["x_test"].transpose(0, 3, 1, 2)).all()
+        assert (data.test["images"] == content["x_test"].transpose(0, 3, 1, 2)).all()
         first = {f"x_{split}": content[f"x_{split}"].transpose(0, 3, 1, 2) for split in ("train", "test")}
         grey = {f"x_{split}": content[f"x_{split}"][..., 0] / 255 for split in ("train", "test")}
-    assert (load_dataset("npz", path=save(tmp_path / "b.npz", **first), n_val=9).x_train == data.x_train).all()
-    assert load_dataset("npz", path=save(tmp_path / "c.npz", **grey), n_val=9).x_train.shape == (51, 1, 6, 5)
+    assert (
+        load_dataset("npz", path=save(tmp_path / "b.npz", **first), n_val=9).train["images"] == data.train["images"]
+    ).all()
+    assert load_dataset("npz", path=save(tmp_path / "c.npz", **grey), n_val=9).train["images"].shape == (51, 1, 6, 5)
 
 
 def nan_images():
@@ -86,7 +89,7 @@ def test_bad_data_is_named(tmp_path, changes, message):
 
 
 def test_bad_arguments_are_named(tmp_path):
-    with pytest.raises(InvalidInput, match="unknown data set 'mnist'; known: digits, fashion_mnist, npz"):
+    with pytest.raises(InvalidInput, match="unknown data set 'mnist'; known: digits, fashion_mnist, image_folder, npz"):
         load_dataset("mnist")
     with pytest.raises(InvalidInput, match="the data set 'digits' takes no path"):
         load_dataset("digits", path="x")
@@ -121,7 +124,7 @@ def test_idx_files(tmp_path, rng):
     for i, (name, array) in enumerate(zip(IDX_FILES, arrays, strict=True)):
         write_idx(tmp_path, name, array, gz=bool(i % 2))
     data = load_dataset("fashion_mnist", path=str(tmp_path), n_val=8)
-    assert (data.x_test[:, 0] == arrays[2]).all()
+    assert (data.test["images"][:, 0] == arrays[2]).all()
     content = (tmp_path / IDX_FILES[0]).read_bytes()
     for damaged in (content[:3], content[:-1], b"\x01\x02\x03\x04" + content[4:]):
         (tmp_path / IDX_FILES[0]).write_bytes(damaged)
@@ -135,9 +138,9 @@ def test_idx_files(tmp_path, rng):
 @pytest.mark.skipif(not DEBIAN_FASHION_MNIST.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
 def test_fashion_mnist_of_debian():
     data = load_dataset("fashion_mnist", n_val=10_000)
-    assert data.x_train.shape == (50_000, 1, 28, 28)
-    assert data.x_test.shape == (10_000, 1, 28, 28)
-    assert np.bincount(data.y_val).tolist() == [1000] * 10
+    assert data.train["images"].shape == (50_000, 1, 28, 28)
+    assert data.test["images"].shape == (10_000, 1, 28, 28)
+    assert np.bincount(data.val["labels"]).tolist() == [1000] * 10
 
 
 def test_shift_moves_whole_images():
@@ -170,7 +173,7 @@ def test_shift_fills_each_channel_with_its_own_least_value():
 
 def test_a_constant_channel_has_deviation_one():
     x, y = rgba(), np.arange(8) % 2
-    mean, std = Dataset("npz", x, y, x, y, x, y, n_classes=2).pixel_statistics()
+    mean, std = Dataset("npz", *[{"images": x, "labels": y}] * 3).input_statistics()
     assert mean[3] == 255
     assert std[3] == 1
     np.testing.assert_allclose(std[:3], x[:, :3].std(axis=(0, 2, 3)), rtol=1e-5)
@@ -203,11 +206,13 @@ def test_the_home_is_expanded(tmp_path, monkeypatch, rng):
     monkeypatch.setenv("HOME", str(tmp_path))
     images, labels = rng.integers(0, 9, (20, 8, 8), dtype=np.uint8), np.arange(20) % 2
     np.savez(tmp_path / "d.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
-    assert load_dataset("npz", path="~/d.npz").n_classes == 2
+    assert load_dataset("npz", path="~/d.npz").train["labels"].max() == 1
 
 
 def test_a_number_that_nobody_set_is_not_blamed(tmp_path, rng):
     images, labels = rng.integers(0, 9, (10, 8, 8), dtype=np.uint8), np.arange(10) % 2
     np.savez(tmp_path / "d.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
-    with pytest.raises(InvalidInput, match="a sixth of 10 training images is fewer than one of each of 2 classes"):
+    with pytest.raises(
+        InvalidInput, match="a sixth of 10 training images is fewer than the 2 that 2 classes need for validation"
+    ):
         load_dataset("npz", path=str(tmp_path / "d.npz"))

@@ -34,20 +34,20 @@ def load(folder, n_val=2):
 
 def test_grey_images_are_read(images):
     data = load(images)
-    assert data.image_shape == (1, 10, 8)
-    assert data.classes == ("cat", "dog")
-    assert (len(data.x_train), len(data.x_val), len(data.x_test)) == (10, 2, 4)
-    np.testing.assert_array_equal(data.y_test, [0, 0, 1, 1])
+    assert data.input_shape == (1, 10, 8)
+    assert data.facts["classes"] == ("cat", "dog")
+    assert (len(data.train["images"]), len(data.val["images"]), len(data.test["images"])) == (10, 2, 4)
+    np.testing.assert_array_equal(data.test["labels"], [0, 0, 1, 1])
     pixels = np.asarray(Image.open(images / "test" / "dog" / "1.png"))
-    np.testing.assert_array_equal(data.x_test[3, 0], pixels)
+    np.testing.assert_array_equal(data.test["images"][3, 0], pixels)
 
 
 def test_one_image_in_colour_makes_all_rgb(images):
     Image.new("RGB", (8, 10), (1, 2, 3)).save(images / "test" / "cat" / "0.png")
     data = load(images)
-    assert data.image_shape == (3, 10, 8)
-    np.testing.assert_array_equal(data.x_test[0][:, 0, 0], [1, 2, 3])
-    np.testing.assert_array_equal(data.x_test[1][0], data.x_test[1][2])
+    assert data.input_shape == (3, 10, 8)
+    np.testing.assert_array_equal(data.test["images"][0][:, 0, 0], [1, 2, 3])
+    np.testing.assert_array_equal(data.test["images"][1][0], data.test["images"][1][2])
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "bmp", "webp"])
@@ -57,7 +57,7 @@ def test_other_kinds_are_read(tmp_path, kind):
         Image.open(file).save(file.with_suffix(f".{kind}"))
         if kind != "png":
             file.unlink()
-    assert load(folder).image_shape == (3, 10, 8)
+    assert load(folder).input_shape == (3, 10, 8)
 
 
 def test_the_order_of_files_is_fixed_and_hidden_files_do_not_count(images):

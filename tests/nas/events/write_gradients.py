@@ -19,21 +19,22 @@ from nas.supernet.layers import SharedLayers
 from nas.supernet.ops.conv import convolve
 from nas.supernet.scales import rounded
 from nas.supernet.supernet import Supernet
+from nas.tasks.classification import Classification
 from nas.training.samplers.sandwich import sandwich_step
-from search_spaces import Stage, mobilenet
+from search_spaces import Stage, classes, mobilenet
 from search_spaces.space.baselines import uniform_genome
 
 SCHEDULE = TrainingConfig(n_random=0, clip_norm=1e9, compile=False).to_schedule()
 
 torch.set_num_threads(1)
 stages = (Stage(depths=(1, 2), widths=(8, 12)),)
-space = mobilenet("tiny", input_shape=(1, 8, 8), n_classes=10, stem_width=8, stages=stages)
+space = mobilenet("tiny", input_shape=(1, 8, 8), outputs=classes(10), stem_width=8, stages=stages)
 digits = load_dataset("digits", n_val=360)
 net = Supernet(space)
-net.set_pixel_statistics(*digits.pixel_statistics())
+net.set_input_statistics(*digits.input_statistics())
 genomes = [uniform_genome(space, level, name) for level, name in (("largest", "float32"), ("smallest", "w4a4"))]
 graphs = [space.subnet(genome).graph for genome in genomes]
-images, labels = torch.from_numpy(digits.x_train[:63]), torch.from_numpy(digits.y_train[:63])
+images, labels = torch.from_numpy(digits.train["images"][:63]), torch.from_numpy(digits.train["labels"][:63])
 for graph in graphs:
     net(images, graph)  # sets the scales of activations
 statistics = {name: s for graph in reversed(graphs) for name, s in calibrate(net, graph, images).statistics.items()}
@@ -52,7 +53,9 @@ class FixedStatistics(SharedLayers):
 supernet.SharedLayers = FixedStatistics
 with distributed.session():
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
-    loss, errors = sandwich_step(net, optimizer, images, labels, graphs, SCHEDULE)
+    loss, errors = sandwich_step(
+        net, optimizer, Classification.of(digits), {"images": images, "labels": labels}, graphs, SCHEDULE
+    )
     if distributed.is_main():
         found = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
         torch.save({"gradients": found, "loss": loss, "errors": errors}, sys.argv[1])

@@ -35,6 +35,10 @@ def test_a_family_goes_the_whole_way(space, formats, quick, tmp_path):
     assert parity["integer_mismatches"] == parity["float_mismatches"] == parity["float_conv"] == 0
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     digits = load_dataset("digits", n_val=360)
-    predictions = [session.run(None, {"images": image[None]})[0].argmax() for image in digits.x_test]
-    error = 100 * sum(answer != label for answer, label in zip(predictions, digits.y_test, strict=True)) / len(predictions)
+    predictions = [session.run(None, {"images": image[None]})[0].argmax() for image in digits.test["images"]]
+    error = (
+        100
+        * sum(answer != label for answer, label in zip(predictions, digits.test["labels"], strict=True))
+        / len(predictions)
+    )
     assert error == pytest.approx(integer["error_test"], abs=1)

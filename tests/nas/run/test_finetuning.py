@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from nas.cli.command import main
-from nas.objectives.evaluator import Evaluator
+from nas.objectives.evaluator import SupernetEvaluator
 from nas.run.stages.finetune import finetune
 from nas.supernet.supernet import Supernet
 from search_spaces import InvalidInput
@@ -25,19 +25,19 @@ def test_a_subnet_is_trained_on_and_exported(run, capsys):
     assert measured["latency_ms"] == pytest.approx(row["latency_ms"])
 
 
-def test_a_rate_that_destroys_is_rolled_back_at_once(evaluator, digits, make_schedule, tmp_path):
+def test_a_rate_that_destroys_is_rolled_back_at_once(evaluator, task, digits, make_schedule, tmp_path):
     supernet = Supernet(evaluator.supernet.space)
     supernet.load_state_dict(evaluator.supernet.state_dict())
     space = supernet.space
     subnet = space.subnet(uniform_genome(space, "largest", "w8a8"))
     plan = {"epochs": 1, "seed": 0, "checkpoint": tmp_path / "c", "identity": {}}
     with pytest.raises(InvalidInput, match="training collapses in epoch 1 even at 0.125 of the learning rate"):
-        finetune(Evaluator(supernet, digits), digits, subnet, make_schedule(), learning_rate=1e9, **plan)
+        finetune(SupernetEvaluator(supernet, task, digits), subnet, make_schedule(), learning_rate=1e9, **plan)
 
 
 def test_what_is_in_the_way_is_found_before_training(run, capsys, monkeypatch):
     row = pd.read_csv(run / "baselines.csv").iloc[0]
-    monkeypatch.setattr(Evaluator, "errors", None)  # nothing may be measured
+    monkeypatch.setattr(SupernetEvaluator, "evaluate", None)  # nothing may be measured
     (run / "mine").mkdir()
     (run / "mine" / "file").touch()
     assert main(["finetune", str(run), row["id"], "--to", str(run / "mine")]) == 2

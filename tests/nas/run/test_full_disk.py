@@ -39,7 +39,7 @@ def snapshot(run):
     """Every file but the database, which is asked what it holds, and traces of a training."""
     files = [path for path in run.rglob("*") if path.is_file() and path.name not in ("archive.db", ".lock")]
     content = {path: path.read_bytes() for path in files if "tensorboard" not in path.parts and path.suffix != ".journal"}
-    return content, open_run(str(run)).errors.genomes().tolist()
+    return content, open_run(str(run)).archive.genomes().tolist()
 
 
 def refused(words, capsys):

@@ -27,7 +27,7 @@ def other(finished, tmp_path):
 def test_every_measured_network_is_there_once(finished):
     pipeline = open_run(str(finished))
     networks = pipeline.measurements().frame()
-    assert len(networks) == len(pipeline.errors.genomes()) == networks["id"].nunique()
+    assert len(networks) == len(pipeline.archive.genomes()) == networks["id"].nunique()
     front = pipeline.run.front().set_index("id")
     same = networks.set_index("id").loc[front.index]
     for column in ("error_val", "error_test", "latency_ms", "latency_ms_predicted", "size_bytes", "macs"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nas.search import exact_front, hypervolume, non_dominated
-from search_spaces import Choice, InvalidInput, SearchSpace, Stage, TabularSpace, cost_table, mobilenet
+from search_spaces import Choice, InvalidInput, SearchSpace, Stage, TabularSpace, classes, cost_table, mobilenet
 from search_spaces.costs import FactorTable
 from search_spaces.space.choice import ActiveWhen
 from search_spaces.space.factor import Factor
@@ -55,7 +55,7 @@ def test_a_real_space_against_trying_everything():
     space = mobilenet(
         "small",
         input_shape=(1, 8, 8),
-        n_classes=10,
+        outputs=classes(10),
         stem_width=8,
         stages=[Stage(depths=(1, 2), widths=(8, 12)), Stage(depths=(1,), widths=(12, 16), stride=2)],
         kernels=(3,),

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
-from nas.objectives.columns import ERROR, LATENCY, Column
+from nas.objectives.columns import LATENCY, Column
 from nas.search.measurements import Measurements
 from search_spaces import Choice, TabularSpace
+
+ERROR = Column("error", "val")
+
 
 SIZE = Column("size_bytes")
 SPACE = TabularSpace([Choice("a", (1, 2, 3, 4)), Choice("b", ("x", "y", "z"))])

@@ -101,7 +101,7 @@ def test_integers_equal_the_integer_reference(example, name, rng):
     step = _StepOne(graph, weights, _run_with_integers(lower(graph, weights), graph, images))
     assert step.tensors
     assert step.integer_mismatches == step.float_mismatches == 0
-    assert step.logit_error < 1e-4
+    assert step.output_error < 1e-4
 
 
 @pytest.mark.parametrize("name", ["add", "multiply", "attentionscores", "attentionvalues"])

@@ -50,8 +50,8 @@ def test_supernet_equals_a_plain_network_of_extracted_weights(trained, digits, l
     space = trained.space
     subnet = space.subnet(uniform_genome(space, level, "float32"))
     graph = subnet.graph
-    images = torch.from_numpy(digits.x_test)
-    calibration = calibrate(trained, graph, torch.from_numpy(digits.x_train))
+    images = torch.from_numpy(digits.test["images"])
+    calibration = calibrate(trained, graph, torch.from_numpy(digits.train["images"]))
     weights = extract(trained, subnet.graph, calibration)
     with torch.no_grad():
         found = executor.execute(graph, images, DeployedLayers(fold(trained, graph, calibration)))
@@ -63,7 +63,7 @@ def test_calibrated_float_network_equals_batch_norm_with_its_statistics(trained,
     """Folding is checked against torch's own batch norm on the first convolution."""
     space = trained.space
     graph = space.subnet(uniform_genome(space, "middle", "float32")).graph
-    images = torch.from_numpy(digits.x_train[:400])
+    images = torch.from_numpy(digits.train["images"][:400])
     calibration = calibrate(trained, graph, images)
     node = graph["stem/conv"]
     layers = SharedLayers(trained)
@@ -109,7 +109,7 @@ def test_extracted_weights_do_not_follow_later_training(trained, digits):
     supernet.load_state_dict(trained.state_dict())
     subnet = trained.space.subnet(uniform_genome(trained.space, "smallest", "float32"))
     graph = subnet.graph
-    weights = extract(supernet, subnet.graph, calibrate(supernet, graph, torch.from_numpy(digits.x_train[:64])))
+    weights = extract(supernet, subnet.graph, calibrate(supernet, graph, torch.from_numpy(digits.train["images"][:64])))
     before = {name: array.copy() for name, array in weights.items()}
     with torch.no_grad():
         for parameter in supernet.parameters():
@@ -129,7 +129,7 @@ def test_depth_takes_the_first_blocks(tiny_space):
 def test_gradient_reaches_only_the_active_slice(tiny_space, digits):
     supernet = Supernet(tiny_space, torch.Generator().manual_seed(1))
     graph = tiny_space.subnet(uniform_genome(tiny_space, "smallest", "w4a4")).graph
-    supernet(torch.from_numpy(digits.x_train[:32]), graph).square().sum().backward()
+    supernet(torch.from_numpy(digits.train["images"][:32]), graph).square().sum().backward()
     gradient = supernet.shared["stage1/block1/depthwise/weight"].grad
     assert gradient[:16, :, 1:4, 1:4].abs().sum() > 0
     gradient[:16, :, 1:4, 1:4] = 0
@@ -144,7 +144,7 @@ def test_extracted_integers_are_in_range(trained, digits):
     for name, genome in baselines(space).items():
         subnet = space.subnet(genome)
         graph = subnet.graph
-        weights = extract(trained, subnet.graph, calibrate(trained, graph, torch.from_numpy(digits.x_train[:256])))
+        weights = extract(trained, subnet.graph, calibrate(trained, graph, torch.from_numpy(digits.train["images"][:256])))
         for node in graph.nodes:
             if isinstance(node, Conv | Linear) and not node.precision.is_float32:
                 integers = weights[f"{node.name}/weight"]
@@ -159,7 +159,7 @@ def test_calibration_leaves_the_supernet_alone_and_repeats(tiny_space, digits):
     supernet = Supernet(tiny_space, torch.Generator().manual_seed(1))
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     graph = tiny_space.subnet(uniform_genome(tiny_space, "largest", "w4a4")).graph
-    images = torch.from_numpy(digits.x_train)
+    images = torch.from_numpy(digits.train["images"])
     first, second = (calibrate(supernet, graph, images) for _ in range(2))
     assert all((tensor == before[name]).all() for name, tensor in supernet.state_dict().items())
     assert first.scales.keys() == second.scales.keys()
@@ -170,7 +170,7 @@ def test_calibration_leaves_the_supernet_alone_and_repeats(tiny_space, digits):
 
 def test_measured_errors_do_not_depend_on_the_number_of_threads(trained, digits):
     graph = trained.space.subnet(uniform_genome(trained.space, "largest", "w4a4")).graph
-    images = torch.from_numpy(digits.x_train[:700])
+    images = torch.from_numpy(digits.train["images"][:700])
     logits = []
     for n in (1, 2):
         torch.set_num_threads(n)
@@ -184,7 +184,7 @@ def test_a_quantizer_from_zero_up_needs_no_relu(trained, digits, monkeypatch, na
     graph = trained.space.subnet(uniform_genome(trained.space, "largest", name)).graph
     passed_over = executor._relus_of_quantizers(graph)
     assert len(passed_over) == (0 if name == "float32" else sum(isinstance(node, Relu) for node in graph.nodes))
-    images = torch.from_numpy(digits.x_train[:64])
+    images = torch.from_numpy(digits.train["images"][:64])
 
     def gradients():
         logits = trained(images, graph)

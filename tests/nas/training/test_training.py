@@ -14,21 +14,22 @@ from safetensors.torch import load_file
 from nas.data.load import load_dataset
 from nas.events.files import write_atomically
 from nas.supernet.supernet import Supernet
+from nas.tasks.classification import Classification
 from nas.training.checkpoint import load_tensors, save_tensors
 from nas.training.losses import kurtosis_loss
 from nas.training.samplers.sandwich import sample_sandwich, sandwich_step
 from nas.training.trainer import init_from, load_supernet, train
-from search_spaces import SPACES, InvalidInput, Stage, graph_costs, mobilenet
+from search_spaces import SPACES, InvalidInput, Stage, classes, graph_costs, mobilenet
 
 
 def fresh(space, digits):
     supernet = Supernet(space, torch.Generator().manual_seed(0))
-    supernet.set_pixel_statistics(*digits.pixel_statistics())
+    supernet.set_input_statistics(*digits.input_statistics())
     return supernet
 
 
 def without_speed(record):
-    return {name: value for name, value in record.items() if name != "images_per_second"}
+    return {name: value for name, value in record.items() if name != "samples_per_second"}
 
 
 def formats_of(graph):
@@ -61,11 +62,11 @@ def test_formats_join_one_by_one_and_shrinking_starts_late(tiny_space, make_sche
     assert len(sample_sandwich(tiny_space, schedule, 5.0, rng)) == 2 + schedule.n_random
 
 
-def test_step_sums_the_gradients_of_all_networks(tiny_space, digits, make_schedule, rng):
+def test_step_sums_the_gradients_of_all_networks(tiny_space, digits, make_schedule, rng, task):
     supernet = fresh(tiny_space, digits)
     schedule = make_schedule(n_random=1, label_smoothing=0.0, clip_norm=1e9, distillation=0.7)
     graphs = sample_sandwich(tiny_space, schedule, 8.5, rng)
-    images, labels = torch.from_numpy(digits.x_train[:32]), torch.from_numpy(digits.y_train[:32])
+    images, labels = torch.from_numpy(digits.train["images"][:32]), torch.from_numpy(digits.train["labels"][:32])
     teacher = supernet(images, graphs[0])
     loss = torch.nn.functional.cross_entropy(teacher, labels)
     for graph in graphs[1:]:
@@ -74,7 +75,7 @@ def test_step_sums_the_gradients_of_all_networks(tiny_space, digits, make_schedu
         loss = loss + 0.3 * torch.nn.functional.cross_entropy(logits, labels)
     expected = torch.autograd.grad(loss, supernet.shared["head/linear/weight"])[0]
     optimizer = torch.optim.SGD(supernet.parameters(), lr=0.0)
-    loss, errors = sandwich_step(supernet, optimizer, images, labels, graphs, schedule)
+    loss, errors = sandwich_step(supernet, optimizer, task, {"images": images, "labels": labels}, graphs, schedule)
     assert torch.allclose(supernet.shared["head/linear/weight"].grad, expected, atol=1e-5)
     teacher = teacher.detach()
     assert loss == pytest.approx(float(torch.nn.functional.cross_entropy(teacher, labels)), rel=1e-5)
@@ -101,13 +102,13 @@ def test_training_learns_and_every_format_works(evaluator):
 
     space = evaluator.supernet.space
     genomes = np.array([uniform_genome(space, "largest", name) for name in ("float32", "w8a8", "w4a4")])
-    errors = evaluator.errors(genomes, "test")
+    errors = evaluator.evaluate(space.subnets(genomes), "test")["error"]
     assert errors[0] < 12
     assert abs(errors[1] - errors[0]) < 2
     assert abs(errors[2] - errors[0]) < 6
 
 
-def test_stopped_training_ends_with_the_same_weights(tiny_space, digits, make_schedule, tmp_path):
+def test_stopped_training_ends_with_the_same_weights(tiny_space, digits, make_schedule, tmp_path, task):
     class Stopped(Exception):
         pass
 
@@ -117,22 +118,22 @@ def test_stopped_training_ends_with_the_same_weights(tiny_space, digits, make_sc
 
     schedule = make_schedule(float_epochs=2, quantized_epochs=2)
     whole, halved = fresh(tiny_space, digits), fresh(tiny_space, digits)
-    records = train(whole, digits, schedule, seed=3, checkpoint=tmp_path / "a", identity={"x": 1})
+    records = train(whole, task, digits, schedule, seed=3, checkpoint=tmp_path / "a", identity={"x": 1})
     with pytest.raises(Stopped):
-        train(halved, digits, schedule, seed=3, checkpoint=tmp_path / "b", identity={"x": 1}, progress=stop)
+        train(halved, task, digits, schedule, seed=3, checkpoint=tmp_path / "b", identity={"x": 1}, progress=stop)
     again = fresh(tiny_space, digits)
-    resumed = train(again, digits, schedule, seed=3, checkpoint=tmp_path / "b", identity={"x": 1})
+    resumed = train(again, task, digits, schedule, seed=3, checkpoint=tmp_path / "b", identity={"x": 1})
     assert [without_speed(record) for record in resumed] == [without_speed(record) for record in records]
     for name, tensor in whole.state_dict().items():
         assert (tensor == again.state_dict()[name]).all(), name
     with pytest.raises(InvalidInput, match="is of another training: its x is 1, this one's is 2"):
-        train(fresh(tiny_space, digits), digits, schedule, seed=3, checkpoint=tmp_path / "b", identity={"x": 2})
+        train(fresh(tiny_space, digits), task, digits, schedule, seed=3, checkpoint=tmp_path / "b", identity={"x": 2})
 
 
-def test_a_loss_that_is_not_finite_stops_and_is_not_kept(tiny_space, digits, make_schedule, tmp_path):
+def test_a_loss_that_is_not_finite_stops_and_is_not_kept(tiny_space, digits, make_schedule, tmp_path, task):
     schedule = make_schedule(learning_rate=1e30, clip_norm=1e30, warmup_epochs=0, float_epochs=2)
     with pytest.raises(InvalidInput, match="collapses in epoch 1 even at 0.125 .* train anew with a lower one"):
-        train(fresh(tiny_space, digits), digits, schedule, seed=0, checkpoint=tmp_path / "c", identity={})
+        train(fresh(tiny_space, digits), task, digits, schedule, seed=0, checkpoint=tmp_path / "c", identity={})
     assert not (tmp_path / "c").exists()
     supernet = fresh(tiny_space, digits)
     spoiled = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
@@ -141,7 +142,7 @@ def test_a_loss_that_is_not_finite_stops_and_is_not_kept(tiny_space, digits, mak
         load_supernet(supernet, spoiled, tmp_path / "s")
 
 
-def test_a_collapsed_epoch_is_rolled_back(tiny_space, digits, make_schedule, tmp_path, capsys):
+def test_a_collapsed_epoch_is_rolled_back(tiny_space, digits, make_schedule, tmp_path, capsys, task):
     schedule = make_schedule(float_epochs=5, quantized_epochs=0)
     supernet = fresh(tiny_space, digits)
 
@@ -154,22 +155,23 @@ def test_a_collapsed_epoch_is_rolled_back(tiny_space, digits, make_schedule, tmp
 
     spoiled = []
     plan = {"seed": 0, "checkpoint": tmp_path / "c", "identity": {}, "sample": spoil_fourth_epoch_once}
-    records = train(supernet, digits, schedule, **plan)
+    records = train(supernet, task, digits, schedule, **plan)
     assert [record["rollbacks"] for record in records] == [0, 0, 0, 1, 1]
     assert records[3]["learning_rate"] == pytest.approx(schedule.learning_rate_at(3) / 2, rel=1e-4)
     assert records[4]["error_largest"] < records[2]["error_largest"] < 72
     assert "epoch 4 collapsed" in " ".join(capsys.readouterr().err.split())
 
 
-def test_distillation_and_labels(tiny_space, digits, make_schedule, rng):
+def test_distillation_and_labels(tiny_space, digits, make_schedule, rng, task):
     """Without a teacher every network has the gradients of its own labels."""
     supernet = fresh(tiny_space, digits)
     schedule = make_schedule(n_random=0, distillation=0.0, clip_norm=1e9)
     graphs = sample_sandwich(tiny_space, schedule, 0.0, rng)
-    images, labels = torch.from_numpy(digits.x_train[:32]), torch.from_numpy(digits.y_train[:32])
+    images, labels = torch.from_numpy(digits.train["images"][:32]), torch.from_numpy(digits.train["labels"][:32])
     losses = [torch.nn.functional.cross_entropy(supernet(images, g), labels, label_smoothing=0.1) for g in graphs]
     expected = torch.autograd.grad(sum(losses), supernet.shared["head/linear/weight"])[0]
-    sandwich_step(supernet, torch.optim.SGD(supernet.parameters(), lr=0.0), images, labels, graphs, schedule)
+    optimizer = torch.optim.SGD(supernet.parameters(), lr=0.0)
+    sandwich_step(supernet, optimizer, task, {"images": images, "labels": labels}, graphs, schedule)
     assert torch.allclose(supernet.shared["head/linear/weight"].grad, expected, atol=1e-5)
 
 
@@ -196,10 +198,10 @@ def test_weights_of_another_training_to_start_from(tiny_space, digits, trained, 
         init_from(Supernet(SPACES.get("mobilenet-digits")()), path)
 
 
-def test_bfloat16_trains_too(tiny_space, digits, make_schedule, tmp_path):
+def test_bfloat16_trains_too(tiny_space, digits, make_schedule, tmp_path, task):
     schedule = make_schedule(float_epochs=2, quantized_epochs=1, bfloat16=True)
     plan = {"seed": 0, "checkpoint": tmp_path / "c", "identity": {}}
-    records = train(fresh(tiny_space, digits), digits, schedule, **plan)
+    records = train(fresh(tiny_space, digits), task, digits, schedule, **plan)
     assert records[-1]["error_largest"] < 60
 
 
@@ -318,12 +320,23 @@ def test_an_opaque_alpha_channel_costs_nothing(make_schedule, digits, tmp_path):
         grey = (x[few] * 15).astype(np.uint8)
         return np.concatenate([grey, grey, grey, np.full_like(grey, 255)], axis=1), y[few]
 
-    (x, y), (x_test, y_test) = pictures(digits.x_train, digits.y_train), pictures(digits.x_test, digits.y_test)
+    (x, y), (x_test, y_test) = (
+        pictures(digits.train["images"], digits.train["labels"]),
+        pictures(digits.test["images"], digits.test["labels"]),
+    )
     np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x_test, y_test=y_test)
     data = load_dataset("npz", path=str(tmp_path / "d.npz"), n_val=60)
     stages = (Stage(depths=(1,), widths=(8,)), Stage(depths=(1,), widths=(16,), stride=2))
-    space = mobilenet("alpha", input_shape=(4, 8, 8), n_classes=4, stem_width=8, stages=stages, formats=("float32",))
+    space = mobilenet("alpha", input_shape=(4, 8, 8), outputs=classes(4), stem_width=8, stages=stages, formats=("float32",))
     supernet = fresh(space, data)
     schedule = make_schedule(float_epochs=8, quantized_epochs=0, random_translate=1)
-    records = train(supernet, data, schedule, seed=0, checkpoint=tmp_path / "c" / "last.safetensors", identity={})
+    records = train(
+        supernet,
+        Classification.of(data),
+        data,
+        schedule,
+        seed=0,
+        checkpoint=tmp_path / "c" / "last.safetensors",
+        identity={},
+    )
     assert records[-1]["error_at_end"] < 20  # chance is 75

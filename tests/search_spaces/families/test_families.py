@@ -6,7 +6,7 @@ import pytest
 
 from latency_tables.runtimes.onnxruntime import open_session
 from nas.export.verification.parity import optimized_operators
-from search_spaces import SPACES, InvalidInput, Stage, cost_table, graph_costs, lower, resnet, vit
+from search_spaces import SPACES, InvalidInput, Stage, classes, cost_table, graph_costs, lower, resnet
 from search_spaces.graph.graph import consumers
 from search_spaces.operators.attention import AttentionScores, AttentionValues
 from search_spaces.operators.conv import Conv
@@ -113,7 +113,7 @@ def test_a_resnet_adds_before_its_relu(rng):
 
 
 def test_spaces_that_make_no_sense_are_refused():
-    settings = {"input_shape": (1, 8, 8), "n_classes": 10, "stem_width": 8}
+    settings = {"input_shape": (1, 8, 8), "outputs": classes(10), "stem_width": 8}
     stages = (Stage(depths=(1,), widths=(8,)),)
     for kernels, ratios in (((), ()), ((3,), (0.5,))):
         with pytest.raises(InvalidInput, match="either kernels, of basic blocks, or inner_ratios, of bottlenecks"):
@@ -122,5 +122,5 @@ def test_spaces_that_make_no_sense_are_refused():
         resnet("r", stages=stages, kernels=(4,), **settings)
     with pytest.raises(InvalidInput, match=r"resolutions must be at least 1, got \[0\]"):
         resnet("r", stages=stages, kernels=(3,), resolutions=(0, 8), **settings)
-    with pytest.raises(InvalidInput, match="n_classes must be at least 2, got 1"):
-        vit("v", embeddings=(8,), depths=(1,), **{**settings, "n_classes": 1})
+    with pytest.raises(InvalidInput, match="at least 2 classes to tell apart, got 1"):
+        classes(1)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces import SPACES, ActiveWhen, Choice, InvalidInput, SearchSpace, Stage, TabularSpace, mobilenet
+from search_spaces import SPACES, ActiveWhen, Choice, InvalidInput, SearchSpace, Stage, TabularSpace, classes, mobilenet
 
 
 def all_genomes(space: SearchSpace) -> np.ndarray:
@@ -18,7 +18,7 @@ def small() -> SearchSpace:
     return mobilenet(
         "small",
         input_shape=(1, 6, 6),
-        n_classes=2,
+        outputs=classes(2),
         stem_width=4,
         stages=stages,
         kernels=(3,),
@@ -83,11 +83,11 @@ def test_every_active_slot_arrives_exactly_once(small, rng):
 def test_the_digest_is_of_the_content():
     def space(**changes):
         stages = (Stage(depths=(1, 2), widths=(8, 16)),)
-        settings = {"input_shape": (1, 8, 8), "n_classes": 10, "stem_width": 8, "stages": stages, "kernels": (3, 5)}
+        settings = {"input_shape": (1, 8, 8), "outputs": classes(10), "stem_width": 8, "stages": stages, "kernels": (3, 5)}
         return mobilenet("own", **(settings | {"expand_ratios": (1, 2)} | changes))
 
     assert space().digest == space().digest
-    changes = ({"n_classes": 5}, {"input_shape": (1, 9, 8)}, {"kernels": (3, 7)}, {"formats": ("float32", "w8a8")})
+    changes = ({"outputs": classes(5)}, {"input_shape": (1, 9, 8)}, {"kernels": (3, 7)}, {"formats": ("float32", "w8a8")})
     changes += ({"expand_ratios": (1, 3)}, {"stem_width": 9}, {"stages": (Stage(depths=(2,), widths=(8, 16)),)})
     assert len({space().digest, *(space(**change).digest for change in changes)}) == 1 + len(changes)
     a, b = Choice("a", (1, 2)), Choice("b", (1, 2))
@@ -132,12 +132,11 @@ def test_space_refuses_unknown_and_nested_names():
     ("settings", "message"),
     [
         ({"stages": ()}, "needs at least one stage"),
-        ({"n_classes": 1}, "n_classes must be at least 2, got 1"),
         ({"kernels": (3, 4)}, r"kernels must be odd, got \[4\]"),
         ({"formats": ("w9a9",)}, "a format is 'float32', 'wNaM' with .*; got 'w9a9'"),
     ],
 )
 def test_mobilenet_refuses_what_is_no_network(settings, message):
-    good = {"input_shape": (1, 8, 8), "n_classes": 10, "stem_width": 4, "stages": (Stage(depths=(1,), widths=(4,)),)}
+    good = {"input_shape": (1, 8, 8), "outputs": classes(10), "stem_width": 4, "stages": (Stage(depths=(1,), widths=(4,)),)}
     with pytest.raises(InvalidInput, match=message):
         mobilenet("x", **(good | settings))

@@ -55,7 +55,7 @@ def test_the_torch_module_computes_the_same(family, number_format, tmp_path):
     logits = TARGETS.get("torch")(network, tmp_path)
     assert alike(logits, network.expected)
     tensors = {name: torch.from_numpy(np.asarray(array)) for name, array in network.weights.items()}
-    folded = run_graph(network.graph, torch.from_numpy(network.images), DeployedLayers(tensors)).numpy()
+    folded = run_graph(network.graph, torch.from_numpy(network.inputs), DeployedLayers(tensors)).numpy()
     assert alike(logits, folded)
     if number_format == "float32":
         np.testing.assert_allclose(logits, folded, atol=1e-4 * np.abs(folded).max())
@@ -85,7 +85,7 @@ def test_qonnx_says_how_many_bits(tmp_path):
 def test_the_torch_module_needs_torch_and_safetensors_alone(tmp_path):
     network = deployed("mobilenet-v3-digits", "w8a8", level="smallest")
     TARGETS.get("torch")(network, tmp_path)
-    np.savez(tmp_path / "samples.npz", images=network.images)
+    np.savez(tmp_path / "samples.npz", images=network.inputs)
     program = """
 import sys, importlib.abc
 class Refuse(importlib.abc.MetaPathFinder):
@@ -103,7 +103,7 @@ print(*module(images).argmax(dim=1).tolist())
 """
     ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-    assert len(ran.stdout.split()) == len(network.images)
+    assert len(ran.stdout.split()) == len(network.inputs)
 
 
 @needs_openvino
@@ -118,20 +118,20 @@ def test_the_command_writes_and_records_a_target(run, tmp_path, capsys):
     assert main(["export", str(run), exported.name, "--to", str(tmp_path / "model"), "--target", "torch"]) == 0
     assert "torch: " in capsys.readouterr().out
     parity = json.loads((tmp_path / "model" / "parity.json").read_text())
-    assert parity["targets"]["torch"]["images"] == 10_000
+    assert parity["targets"]["torch"]["samples"] == 10_000
     assert {"model.py", "model.safetensors", "model.onnx"} <= {path.name for path in (tmp_path / "model").iterdir()}
     shutil.rmtree(tmp_path / "model")
 
 
-def test_a_target_that_answers_otherwise_is_refused():
+def test_a_target_that_answers_otherwise_is_refused(task):
     expected = np.eye(10, dtype=np.float32)
     parity = SimpleNamespace(required_agreement=99.5)
     one_differs, two_differ = expected.copy(), expected.copy()
     one_differs[0] = np.roll(one_differs[0], 1)
     two_differ[:2] = np.roll(two_differ[:2], 1, axis=1)
-    assert _agreement(one_differs, expected, parity, "qonnx") == {"images": 10, "agreement": 90.0}
+    assert _agreement(task, one_differs, expected, parity, "qonnx") == {"samples": 10, "agreement": 90.0}
     with pytest.raises(ParityFailed, match="by qonnx"):
-        _agreement(two_differ, expected, parity, "qonnx")
+        _agreement(task, two_differ, expected, parity, "qonnx")
 
 
 def test_nothing_but_its_files_is_written(tmp_path, monkeypatch):

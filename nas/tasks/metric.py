@@ -1,0 +1,79 @@
+"""Metric: a quantity of a network that is measured, counted or estimated; its name, unit and direction."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from search_spaces.errors import InvalidInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A quantity of a network.
+
+    Attributes:
+        name: In files, objectives and constraints; a unit is its suffix, as in `latency_ms`.
+        label: Its name for people; empty: as `name`.
+        unit: Of its values; empty where they count something.
+        direction: `min` or `max`: which values are good.
+        digits: Decimals that are shown.
+        is_whole: True if its values are whole numbers.
+        is_estimated: True if an accelerator's cost model gives it, so that it is there only where an experiment has one.
+        of_data: True if it is measured on a split of the data: its columns are `NAME_val` and `NAME_test`.
+        of_mean: From the mean of the samples' scores, see `Task.scores`, to the value.
+        interval: From a value and the number of samples to the ends of its 95 % interval; None: nothing is known of it.
+        noise: A difference that means nothing, in its unit: nearer networks are tied.
+        tolerance: By how much it may differ where it is measured again, by another runtime.
+    """
+
+    name: str
+    label: str = ""
+    unit: str = ""
+    direction: Literal["min", "max"] = "min"
+    digits: int = 4
+    is_whole: bool = False
+    is_estimated: bool = False
+    of_data: bool = False
+    of_mean: Callable[[float], float] = float
+    interval: Callable[[float, int], tuple[float, float]] | None = None
+    noise: float = 0.0
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("min", "max"):
+            raise InvalidInput(f"the direction of metric '{self.name}' must be min or max, got {self.direction!r}")
+        if not self.name.isidentifier():
+            raise InvalidInput(f"a metric's name must be letters, digits and '_', got '{self.name}'")
+
+    @property
+    def sign(self) -> int:
+        """1 if small values are good, otherwise -1: what values are multiplied by to be minimised."""
+        return 1 if self.direction == "min" else -1
+
+    def is_better(self, value: float, other: float) -> bool:
+        """Return True if a value is better than another one."""
+        return self.sign * value < self.sign * other
+
+    def text(self, value: float) -> str:
+        """Return a value for people, with its unit."""
+        return f"{value:,.{self.digits}f} {self.unit}".rstrip()
+
+
+METRICS: dict[str, Metric] = {}
+"""Every known metric by name, in the order in which columns are shown."""
+
+
+def declare(metric: Metric) -> Metric:
+    """Make a metric known under its name and return it; the same one may be declared again.
+
+    Raises:
+        InvalidInput: If another one has its name.
+    """
+    if METRICS.setdefault(metric.name, metric) != metric:
+        raise InvalidInput(f"there is another metric '{metric.name}' already; choose another name")
+    return metric
+
+
+def metric_of(name: str) -> Metric:
+    """Return the metric of that name; of an unknown one no more than its name is known."""
+    return METRICS.get(name) or Metric(name=name)

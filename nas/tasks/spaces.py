@@ -1,0 +1,33 @@
+"""The search space of a task: a registered family, for what the task takes and gives."""
+
+import inspect
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from nas.tasks.task import Task
+from search_spaces import SPACES, SearchSpace
+
+logger = logging.getLogger(__name__)
+
+
+def build_space(name: str, task: Task, formats: Sequence[str] = ()) -> SearchSpace:
+    """Return a registered space for a task.
+
+    Args:
+        name: Name of the space.
+        task: Gives the shapes of inputs and outputs.
+        formats: Number formats to choose from; none: those of the space.
+
+    Raises:
+        InvalidInput: If the space is unknown, or cannot be built so.
+    """
+    build = SPACES.get(name)
+    settings: dict[str, Any] = {"input_shape": task.inputs[0].shape, "outputs": task.outputs[0]}
+    if "n_classes" in inspect.signature(build).parameters:
+        logger.warning("space '%s' takes n_classes; it takes `outputs`, a TensorSpec, from the next release on", name)
+        settings["n_classes"] = settings.pop("outputs").shape[0]
+    if formats:
+        settings["formats"] = tuple(formats)
+    space: SearchSpace = build(**settings)
+    return space
