@@ -7,36 +7,36 @@ from typing import Any
 
 from latency_tables.runtimes import RUNTIMES
 from latency_tables.runtimes.machine import cpu_model, has_vnni
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, check_range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A runtime with its settings on a machine.
-
-    Attributes:
-        label: Name that goes into file names; empty: made of the settings, such as `onnxruntime-1t`.
-        backend: Name of a registered backend.
-        threads: Threads that compute one network.
-        batch: Images that a network takes at once; times are of the whole batch.
-        options: Further settings of the backend, by name.
+    """A runtime with its settings on a machine; the text under each field is its help.
 
     Raises:
-        InvalidInput: If a number is below 1, the backend is unknown or the label is no file name.
+        InvalidInput: If a number is out of range, the backend is unknown or the label is no file name.
     """
 
     label: str = ""
+    """Name that goes into file names; empty: made of the settings, such as `onnxruntime-1t`. In an experiment: the key."""
+    remote: bool = False
+    """The device is not this machine: benchmark bundles measure there, see docs/own-device.md; needs a label."""
     backend: str = "onnxruntime"
+    """Runtime; `hwnas devices` lists them."""
     threads: int = 1
+    """Threads that compute one network."""
     batch: int = 1
+    """Samples that a network takes at once; times are of the whole batch."""
     options: Mapping[str, str] = field(default_factory=dict)
+    """Further settings of the runtime."""
 
     def __post_init__(self) -> None:
         RUNTIMES.get(self.backend)
-        if self.threads < 1:
-            raise InvalidInput(f"threads must be 1 or more, got {self.threads}")
-        if self.batch < 1:
-            raise InvalidInput(f"batch must be 1 or more, got {self.batch}")
+        if self.remote and not self.label:
+            raise InvalidInput("a remote device needs a label, as `label: raspberry-pi-5`")
+        check_range("threads", self.threads, 1, 1024)
+        check_range("batch", self.batch, 1, 65_536)
         if self.label and not re.fullmatch(r"\w[\w.-]{0,63}", self.label):
             raise InvalidInput(
                 f"a device's label must be up to 64 letters, digits, '.', '_' or '-', no '.' first; got '{self.label}'"
@@ -45,8 +45,7 @@ class Device:
     @property
     def name(self) -> str:
         """Short name that goes into file names: the label, or `onnxruntime-1t`, `onnxruntime-1t-b8` for batches of 8."""
-        batch = f"-b{self.batch}" if self.batch > 1 else ""
-        return self.label or f"{self.backend}-{self.threads}t{batch}"
+        return self.label or default_name(self.backend, self.threads, self.batch)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return everything that must agree for a table to hold: machine, runtime and settings."""
@@ -59,3 +58,8 @@ class Device:
             "batch": self.batch,
             "options": dict(self.options),
         }
+
+
+def default_name(backend: object, threads: object, batch: object) -> str:
+    """Return the name of a device that has no label."""
+    return f"{backend}-{threads}t{'' if batch == 1 else f'-b{batch}'}"

@@ -1,23 +1,56 @@
-"""hwnas: train a supernet, search it, measure the front, export subnets.
+"""hwnas: Pareto-optimal quantized networks for your device.
 
-`nas.open_run` opens a finished run; it is imported on first use, so that importing this package loads nothing heavy.
+    import nas
+
+    run = nas.Run.create("experiments/digits.yaml")   # or nas.open_run("runs/digits")
+    run.run()
+    run.front(max={"latency_ms": 0.05})
+    run.export(run.best_id(), "my_model")
+
+`nas.optimize` searches a space of your own by evaluators of your own. Everything here is imported on first use, so that
+importing this package loads nothing heavy.
 """
 
-from pathlib import Path
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.run.folder import RunFolder
+    from pathlib import Path
+
+    from nas.run.run import Run
+
+_PLACES = {
+    "Evaluator": "nas.objectives.evaluator",
+    "Experiment": "nas.run.experiment",
+    "Metric": "nas.tasks.metric",
+    "Run": "nas.run.run",
+    "Task": "nas.tasks.task",
+    "best_within": "nas.search.milp",
+    "exact_front": "nas.search.exact",
+    "load_dataset": "nas.data.load",
+    "optimize": "nas.search.optimization",
+    "plot": "nas.report.plots",
+}
+
+__all__ = [*_PLACES, "open_run"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "open_run":
-        return _open_run
-    raise AttributeError(f"module 'nas' has no attribute '{name}'")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'nas' has no attribute '{name}'")
+    return getattr(import_module(_PLACES[name]), name)
 
 
-def _open_run(path: str | Path) -> "RunFolder":
-    """Open a run folder: `nas.open_run("runs/digits").front(max={"latency_ms": 2})` is a pandas DataFrame."""
-    from nas.run.folder import RunFolder
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
-    return RunFolder.open(Path(path))
+
+def open_run(folder: "str | Path") -> "Run":
+    """Open the folder of a run: `nas.open_run("runs/digits").front(max={"latency_ms": 2})` is a pandas DataFrame.
+
+    Raises:
+        InvalidInput: If it is no run folder, or its experiment is damaged.
+    """
+    from nas.run.run import Run
+
+    return Run.open(folder)

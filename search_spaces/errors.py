@@ -19,6 +19,12 @@ class CheckFailed(Exception):
     """Raised where a result fails its check and was thrown away; exit code 1."""
 
 
+def check_range(name: str, value: float, lower: float, upper: float) -> None:
+    """Raise `InvalidInput` if a setting is out of range."""
+    if not lower <= value <= upper:
+        raise InvalidInput(f"{name} must be in {lower:g}..{upper:g}, got {value:g}")
+
+
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
     """Return ` (did you mean '...'?)` with the known name that is nearest behind a prefix, or nothing where none is near."""
     near = difflib.get_close_matches(name, known, n=1)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from search_spaces.errors import InvalidInput, did_you_mean
+from search_spaces.plugins import load_entry_points, load_plugin
 
 T = TypeVar("T")
 
@@ -34,9 +35,18 @@ class Registry(Generic[T]):
     def get(self, name: str) -> T:
         """Return the entry called `name`.
 
+        `FILE.py:NAME` loads a file of a user's first; the entry points of installed packages are loaded before anything is
+        called unknown.
+
         Raises:
             InvalidInput: If there is none; the message lists what is known.
         """
+        file, py, own = name.partition(".py:")
+        if py:
+            load_plugin(f"{file}.py")
+            name = own
+        if name not in self._entries:
+            load_entry_points()
         if name in self._entries:
             return self._entries[name]
         known = "; ".join(filter(None, (f"known: {', '.join(sorted(self._entries))}", self.note)))
@@ -48,4 +58,5 @@ class Registry(Generic[T]):
         return tuple(self._entries)
 
     def __iter__(self) -> Iterator[str]:
+        load_entry_points()
         return iter(sorted(self._entries))

@@ -19,8 +19,7 @@ from latency_tables.table.table import LatencyTable, Report
 from latency_tables.timing.measurement import Measurement
 from nas.data.dataset import Dataset
 from nas.data.load import load_dataset
-from nas.objectives.evaluator import SupernetEvaluator
-from nas.run.experiment import TrainingConfig
+from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.supernet.supernet import Supernet
 from nas.tasks.classification import Classification
 from nas.training.checkpoint import load_tensors, save_tensors
@@ -38,7 +37,7 @@ def _tiny_space(formats: tuple[str, ...] = ("float32", "w8a8", "w4a4")) -> Searc
 
 
 def _schedule(**changes: float) -> Schedule:
-    schedule = TrainingConfig(float_epochs=6, quantized_epochs=3, warmup_epochs=1, compile=False).to_schedule()
+    schedule = Schedule(float_epochs=6, quantized_epochs=3, warmup_epochs=1, compile=False)
     return replace(schedule, **changes)
 
 

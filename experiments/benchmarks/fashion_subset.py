@@ -13,7 +13,6 @@ import torch
 from nas.data.dataset import Dataset
 from nas.data.load import load_dataset
 from nas.events.progress import progress_bar
-from nas.run.experiment import TrainingConfig
 from nas.supernet.supernet import Supernet
 from nas.training.schedule import Schedule
 from nas.training.trainer import train
@@ -36,7 +35,7 @@ def prepare(options: argparse.Namespace) -> tuple[Dataset, Schedule]:
     data = load_dataset("fashion_mnist", n_val=10_000)
     data = replace(data, x_train=data.x_train[: options.n_train], y_train=data.y_train[: options.n_train])
     epochs = {"float_epochs": options.float_epochs, "quantized_epochs": options.quantized_epochs}
-    return data, TrainingConfig(**epochs, batch_size=options.batch_size).to_schedule()
+    return data, Schedule(**epochs, batch_size=options.batch_size)
 
 
 def fit(

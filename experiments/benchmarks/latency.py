@@ -15,9 +15,8 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from latency_tables.table.measure import measure_graphs
-from latency_tables.table.plan import name_networks, reference_graph
+from latency_tables.table.plan import TableSettings, name_networks, reference_graph
 from latency_tables.table.table import LatencyTable
-from nas.run.experiment import TableConfig
 from nas.run.tables import DeviceTable, table_of_space
 from search_spaces.space.baselines import format_genes, formats
 
@@ -28,13 +27,13 @@ def main() -> None:
     parser.add_argument("--space", default="mobilenet-digits")
     parser.add_argument("--device", default="onnxruntime")
     parser.add_argument("--tables", default="tables", help="folder of tables")
-    parser.add_argument("--rounds", type=int, default=TableConfig.rounds)
-    parser.add_argument("--n-fit", type=int, default=TableConfig.n_fit)
-    parser.add_argument("--n-held-out", type=int, default=TableConfig.n_held_out)
+    parser.add_argument("--rounds", type=int, default=TableSettings.rounds)
+    parser.add_argument("--n-fit", type=int, default=TableSettings.n_fit)
+    parser.add_argument("--n-held-out", type=int, default=TableSettings.n_held_out)
     parser.add_argument("--minutes", type=float, default=0, help="estimate the blocks for which there is no time")
     parser.add_argument("--n-uniform", type=int, default=30)
     options = parser.parse_args()
-    config = TableConfig(
+    config = TableSettings(
         rounds=options.rounds, n_fit=options.n_fit, n_held_out=options.n_held_out, time_budget_minutes=options.minutes
     )
     load = os.getloadavg()[0]

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from rich.progress import track
 
-from nas.run.resolve import open_pipeline
+from nas.run.run import Run
 from predictors import ResidualPredictor, build_predictor, encode, ranking_metrics, with_prior
 from search_spaces.space.baselines import format_genes
 
@@ -27,8 +27,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    pipeline = open_pipeline(options.run)
-    space, evaluator, rng = pipeline.space, pipeline.evaluator(), np.random.default_rng(options.seed)
+    run = Run.open(options.run)
+    space, evaluator, rng = run.space, run.evaluator(), np.random.default_rng(options.seed)
     genes = format_genes(space)
 
     def as_float(genomes: np.ndarray) -> np.ndarray:
@@ -39,8 +39,8 @@ def main() -> None:
     floats = np.unique(as_float(space.sample(2 * options.n_float, rng)), axis=0)
     floats = rng.permutation(floats)[: options.n_float]
     quantized = np.unique(space.sample(options.n_quantized, rng), axis=0)
-    float_errors = np.concatenate([evaluator.errors(row[None]) for row in track(floats, "float networks")])
-    errors = np.concatenate([evaluator.errors(row[None]) for row in track(quantized, "quantized networks")])
+    float_errors = np.concatenate([evaluator.measure(row[None])["error"] for row in track(floats, "float networks")])
+    errors = np.concatenate([evaluator.measure(row[None])["error"] for row in track(quantized, "quantized networks")])
     prior = build_predictor("gaussian_process", space).fit(encode(space, floats), float_errors)
     alone, both = (
         encode(space, quantized),

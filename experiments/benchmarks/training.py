@@ -15,9 +15,9 @@ from nas.data.load import load_dataset
 from nas.objectives.evaluator import Evaluator
 from nas.quantizers.compiled import compiled_quantizer
 from nas.quantizers.integers import ChooseScale, FakeQuantize, choose_scale, fake_quantize
-from nas.run.experiment import TrainingConfig
 from nas.supernet.supernet import Supernet
 from nas.training.samplers.sandwich import sample_sandwich, sandwich_step
+from nas.training.schedule import Schedule
 from search_spaces import SPACES
 from search_spaces.graph.graph import Graph
 from search_spaces.space.baselines import uniform_genome
@@ -44,7 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    schedule = TrainingConfig(progressive_bits=False).to_schedule()
+    schedule = Schedule(progressive_bits=False)
     space = SPACES.get("mobilenet-28")()
     supernet = Supernet(space)
     optimizer = torch.optim.SGD(supernet.parameters(), lr=1e-3, momentum=0.9, nesterov=True)

@@ -21,12 +21,10 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from latency_tables.table.measure import measure_graphs
-from latency_tables.table.plan import reference_graph
+from latency_tables.table.plan import TableSettings, reference_graph
 from latency_tables.table.table import LatencyTable
 from latency_tables.table.validate import doubts
 from latency_tables.timing.protocol import Protocol
-from nas.events.progress import console
-from nas.run.experiment import TableConfig
 from nas.run.tables import DeviceTable, table_of_space
 
 
@@ -39,10 +37,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2], help="processes that compute beside it")
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=TableConfig.seconds, help="length of a burst")
-    parser.add_argument("--patience", type=float, default=TableConfig.retry_budget)
+    parser.add_argument("--seconds", type=float, default=TableSettings.seconds, help="length of a burst")
+    parser.add_argument("--patience", type=float, default=TableSettings.retry_budget)
     options = parser.parse_args()
-    config = TableConfig(rounds=options.rounds, seconds=options.seconds, retry_budget=options.retry_budget)
+    config = TableSettings(rounds=options.rounds, seconds=options.seconds, retry_budget=options.retry_budget)
     columns = "busy,repeat,minutes,disturbed %,drift %,split-half %,MAPE %,tau,truth's tau,true MAPE %,true tau,valid"
     print(f"| {' | '.join(columns.split(','))} |")
     print("|---" * 12 + "|")
@@ -86,7 +84,7 @@ def retimed(of_space: DeviceTable, table: LatencyTable) -> np.ndarray:
         reference = reference_graph(of_space.space)
         protocol = Protocol()
         timings = measure_graphs(graphs, reference, of_space.device, protocol, {}, reference_ms=table.reference_ms)
-        console.print(f"re-timed: {100 * timings.disturbed:.0f} % disturbed")
+        print(f"re-timed: {100 * timings.disturbed:.0f} % disturbed")
         file.write_text(json.dumps([m.ms for m in timings.measurements.values()]))
     return np.array(json.loads(file.read_text()))
 

@@ -60,7 +60,7 @@ def write_bundle(plan: Plan, target: Device, protocol: Protocol, path: Path) -> 
     spec = {
         "plan": digest(plan, target),
         "device": dataclasses.asdict(target),
-        "protocol": dataclasses.asdict(protocol),
+        "protocol": {field.name: getattr(protocol, field.name) for field in dataclasses.fields(Protocol)},
         "names": list(plan.graphs),
     }
     try:
@@ -207,7 +207,8 @@ def digest(plan: Plan, target: Device) -> str:
     """Return a short text that differs when another plan or another device was measured."""
     networks = [describe(graph.nodes) for graph in plan.networks.values()]
     parts = [sorted(plan.parts), plan.n_fit, sorted(plan.estimated)]
-    content = json.dumps([plan.space.name, networks, *parts, dataclasses.asdict(target)])
+    settings = {key: value for key, value in dataclasses.asdict(target).items() if key != "remote"}
+    content = json.dumps([plan.space.name, networks, *parts, settings])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -222,4 +223,5 @@ def _modules() -> list[Path]:
     tables, spaces = ROOT / "latency_tables", ROOT / "search_spaces"
     packages = (tables / "runtimes", tables / "timing")
     files = [file for package in packages for file in sorted(package.glob("*.py"))]
-    return [tables / "__init__.py", tables / "device.py", *files, spaces / "errors.py", spaces / "registry.py"]
+    own = [spaces / f"{name}.py" for name in ("errors", "plugins", "registry")]
+    return [tables / "__init__.py", tables / "device.py", *files, *own]

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from latency_tables.device import Device
 from latency_tables.runtimes import RUNTIMES, Runner
@@ -60,17 +62,31 @@ def measure_model(model: bytes, device: Device, protocol: Protocol) -> Measureme
     """Time one ONNX file on a device, watched by a second instance of itself on one thread.
 
     Args:
-        model: Serialized; an axis that is free counts as one sample.
-        device: Where; its batch is that of the model.
+        model: Serialized; an axis that is free becomes the batch of the device.
+        device: Where.
         protocol: How.
 
     Raises:
         DecodeError: If the model is none.
     """
-    model = _with_fixed_shapes(model)
+    model = _with_fixed_shapes(model, device.batch)
     reference = _build(model, replace(device, threads=1))
     with monitoring(reference, threads=device.threads, process=RUNTIMES.get(device.backend).process) as monitor:
         return time_models({"model": lambda: _build(model, device)}, monitor, protocol).measurements["model"]
+
+
+def run_times(model: bytes, device: Device, seconds: float) -> NDArray[np.float64]:
+    """Return the seconds of single runs of one ONNX file in one go, after a warm-up, shape `(n,)`.
+
+    Args:
+        model: As for `measure_model`.
+        device: Where; its batch is what free axes become.
+        seconds: About how long to run; at least 20 runs.
+    """
+    runner = _build(_with_fixed_shapes(model, device.batch), device)
+    first = float(np.median(runner(10)))
+    found: NDArray[np.float64] = runner(max(20, int(seconds / first)))
+    return found
 
 
 def seconds_per_model(reference: Graph, device: Device, protocol: Protocol) -> float:
@@ -88,13 +104,13 @@ def seconds_per_model(reference: Graph, device: Device, protocol: Protocol) -> f
         return first + protocol.rounds * (time.perf_counter() - started) / 3
 
 
-def _with_fixed_shapes(model: bytes) -> bytes:
-    """Return a model whose inputs and outputs have 1 for every axis that is free."""
+def _with_fixed_shapes(model: bytes, batch: int) -> bytes:
+    """Return a model whose inputs and outputs have the batch for every axis that is free."""
     fixed = onnx.load_model_from_string(model)
     for tensor in (*fixed.graph.input, *fixed.graph.output):
         for axis in tensor.type.tensor_type.shape.dim:
             if not axis.HasField("dim_value"):
-                axis.dim_value = 1
+                axis.dim_value = batch
     return bytes(fixed.SerializeToString())
 
 

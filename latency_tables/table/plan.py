@@ -7,10 +7,29 @@ import numpy as np
 
 from latency_tables.table.estimate import choose_parts
 from latency_tables.table.latency_model import iterate_parts
-from search_spaces.errors import InvalidInput
+from latency_tables.timing.protocol import Protocol
+from search_spaces.errors import InvalidInput, check_range
 from search_spaces.graph.graph import Graph
 from search_spaces.space.baselines import baselines, uniform_genome
 from search_spaces.space.space import Genomes, SearchSpace
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSettings(Protocol):
+    """Measurement of a latency table: the protocol, and how much is measured by it."""
+
+    n_fit: int = 40
+    """Whole networks that the table is fitted on."""
+    n_held_out: int = 40
+    """Whole networks that it is validated on."""
+    time_budget_minutes: float = 0
+    """Blocks that cannot be timed within so many minutes are estimated; 0: all are timed."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("n_fit", self.n_fit, 10, 10_000)
+        check_range("n_held_out", self.n_held_out, 10, 10_000)
+        check_range("time_budget_minutes", self.time_budget_minutes, 0, 100_000)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from latency_tables.runtimes.runtime import Runner
 from latency_tables.timing.interference import PERCENTILE, InterferenceMonitor, run_until_steady
 from latency_tables.timing.measurement import Measurement
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import check_range
 
 WARM_UP = 0.4  # of a burst, at most
 DRIFT = 0.05  # of the reference during a burst; single checks of a quiet machine scatter by +-2.5 %
@@ -28,28 +28,23 @@ IMPATIENCE = 4.0  # a timing may take this many times as much of the retry budge
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Settings of the protocol.
+    """Settings of the protocol; the text under each field is its help.
 
     Raises:
-        InvalidInput: If a value is too small.
-
-    Attributes:
-        rounds: Rounds over all models, at least 2.
-        seconds: Length of a burst; at least three runs, however long they take.
-        retry_budget: Seconds that may be spent on repeating disturbed bursts, on average for each model and round.
+        InvalidInput: If a value is out of range.
     """
 
     rounds: int = 20
+    """Rounds over everything that is measured; with less than 2 nothing would be known of how well times repeat."""
     seconds: float = 0.01
+    """Length of a burst of runs of one model in a round; at least three runs, however long they take."""
     retry_budget: float = 0.02
+    """Seconds to repeat disturbed bursts, on average for each model and round."""
 
     def __post_init__(self) -> None:
-        if self.rounds < 2:
-            raise InvalidInput(f"rounds must be 2 or more, or nothing is known of how well times repeat; got {self.rounds}")
-        if not (self.seconds > 0 and self.retry_budget >= 0):
-            raise InvalidInput(
-                f"seconds must be above 0 and retry_budget 0 or more, got {self.seconds} and {self.retry_budget}"
-            )
+        check_range("rounds", self.rounds, 2, 1000)
+        check_range("seconds", self.seconds, 1e-4, 60)
+        check_range("retry_budget", self.retry_budget, 0, 3600)
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,8 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("folder", help="what `hwnas export` wrote")
     text = "YAML file of a device, or the name of a runtime (default: onnxruntime, 1 thread)"
     bench.add_argument("--device", help=text)
+    text = "samples to take at once; may be repeated; needs a model exported with --dynamic-batch (default 1)"
+    bench.add_argument("--batch", type=int, action="append", metavar="N", help=text)
     bench.add_argument("--rounds", type=int, default=20, help="sessions that are opened and timed (default 20)")
     bench.set_defaults(verb="bench")
 

@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from nas.data.dataset import Dataset
 from nas.data.images import checked_images
 from nas.data.targets import TARGETS
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, check_range
 from search_spaces.registry import Registry
 
 
@@ -43,6 +43,25 @@ DATASETS: Registry[Source] = Registry("data set")
 
 class PathNeeded(InvalidInput):
     """A data set lies where a user has put it, so that only a path finds it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Samples and what networks should make of them; the text under each field is its help."""
+
+    name: str = "digits"
+    """`digits`, `fashion_mnist`, `npz`, `image_folder`, or one of your own: FILE.py:NAME."""
+    path: str | None = None
+    """File or folder of the data; `fashion_mnist` finds Debian's package by itself."""
+    n_val: int = 0
+    """Validation samples taken from the training samples; 0 means a sixth."""
+
+    def __post_init__(self) -> None:
+        check_range("n_val", self.n_val, 0, 10**9)
+
+    def load(self, targets: str, seed: int) -> Dataset:
+        """Load the data set, see `load_dataset`."""
+        return load_dataset(self.name, path=self.path, n_val=self.n_val, seed=seed, targets=targets)
 
 
 def expanded(path: str) -> Path:

@@ -1,9 +1,13 @@
 """Names that were given up, and today's: the old ones are read for one release, with a warning that names the new."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nas.events.progress import console
+from latency_tables.device import default_name
+from search_spaces.errors import InvalidInput
+
+logger = logging.getLogger(__name__)
 
 KEYS = {  # of experiments and devices, by section
     "training": {
@@ -35,8 +39,7 @@ def renamed_experiment(content: Any, origin: str) -> Any:
     if not isinstance(content, Mapping):
         return content
     found = {key: renamed_keys(key, value, origin) if key in KEYS else value for key, value in content.items()}
-    if isinstance(devices := found.get("more_devices"), list):
-        found["more_devices"] = [renamed_keys("device", device, origin) for device in devices]
+    found = _named_devices(found, origin)
     if isinstance(search := found.get("search"), Mapping):
         found["search"] = dict(search)
         for key in ("max", "min"):
@@ -45,6 +48,32 @@ def renamed_experiment(content: Any, origin: str) -> Any:
         if isinstance(names := search.get("objectives"), list):
             found["search"]["objectives"] = renamed_columns(names, f"'{origin}': search.objectives: ")
     return found
+
+
+def _named_devices(content: dict[str, Any], origin: str) -> dict[str, Any]:
+    """Return an experiment whose devices stand by name under `devices`, those of `device` and `more_devices` among them."""
+    if not {"device", "more_devices"} & set(content):
+        return content
+    if "devices" in content:
+        raise InvalidInput(f"'{origin}': give `devices` alone, not `device` or `more_devices` beside it")
+    content = dict(content)
+    first, further = content.pop("device", {}), content.pop("more_devices", [])
+    listed = [first, *(further if isinstance(further, list | tuple) else [further])]
+    if bad := [device for device in listed if not isinstance(device, Mapping)]:
+        raise InvalidInput(f"'{origin}': a device must hold keys and values, got {bad[0]!r}")
+    named: dict[str, Any] = {}
+    for device in (renamed_keys("device", each, origin) for each in listed):
+        keys = {"backend": "onnxruntime", "threads": 1, "batch": 1, **device}
+        name = device.get("label") or default_name(keys["backend"], keys["threads"], keys["batch"])
+        if device.get("remote") and not device.get("label"):
+            raise InvalidInput(f"'{origin}': a remote device needs a label, as `label: raspberry-pi-5`")
+        if str(name) in named:
+            raise InvalidInput(f"'{origin}': each device needs a name of its own, got '{name}' twice")
+        named[str(name)] = {key: value for key, value in device.items() if key != "label"}
+    logger.warning(
+        "'%s': device and more_devices are called devices now, a mapping from names: %s", origin, ", ".join(named)
+    )
+    return {**content, "devices": named}
 
 
 def renamed_columns(names: Iterable[Any], context: str) -> list[Any]:
@@ -78,7 +107,5 @@ def _warn(name: Any, table: Mapping[str, str], context: str) -> bool:
     """Return whether a name was given up, and say what it is called now."""
     if not isinstance(name, str) or name not in table:
         return False
-    console.print(
-        f"{context}{name} is called {table[name]} now; the old name is read for one release", style="yellow", soft_wrap=True
-    )
+    logger.warning("%s%s is called %s now; the old name is read for one release", context, name, table[name])
     return True

@@ -5,6 +5,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from nas.export.targets.qonnx import has_qonnx
 from nas.export.targets.targets import DEFAULT, TARGETS, Deployed, Target
 from nas.export.verification.parity import Parity, check_parity, is_sub8bit, predictions
 from nas.export.verification.verify import SUMS
-from nas.objectives.evaluator import SupernetEvaluator, predict
+from nas.objectives.supernet_evaluator import SupernetEvaluator, predict
 from nas.supernet.deploy import extract
 from nas.tasks.task import Task
 from search_spaces.costs import graph_costs
@@ -34,6 +35,19 @@ from search_spaces.space.subnet import Subnet
 N_PARITY_SAMPLES = 10_000
 N_SAMPLES = 8
 MIN_AGREEMENT_OF_OPENVINO = 95.0  # percent: it rounds in its own way where it fuses operators
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported folder.
+
+    Attributes:
+        folder: Where it is.
+        verification: What `parity.json` holds.
+    """
+
+    folder: Path
+    verification: Mapping[str, Any]
 
 
 class ParityFailed(CheckFailed):
@@ -52,10 +66,10 @@ def export_bundle(
     dynamic_batch: bool = False,
     int4: bool = False,
     time_file: Callable[[bytes], Measurement] | None = None,
-) -> dict[str, Any]:
+) -> Exported:
     """Write `model.onnx`, `subnet.json`, `parity.json`, a model card, a program that runs it and samples, all or nothing.
 
-    A target adds its own files. Returns what `parity.json` holds.
+    A target adds its own files.
 
     Args:
         evaluator: Holds the trained supernet, the task and the data, whose samples prove the parity; augmented until there
@@ -141,7 +155,7 @@ def export_bundle(
         draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return verification
+    return Exported(folder, verification)
 
 
 def _targets(graph: Graph, asked: str) -> dict[str, Target]:

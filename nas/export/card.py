@@ -64,7 +64,7 @@ def card(
     """
     measured, costs, shape = subnet["measured"], subnet["costs"], " x ".join(map(str, subnet["input"]["shape"]))
     taken, given = task.words()
-    label = task.metric.label or task.metric.name
+    title = task.metric.title
     lines = [
         f"# Subnet {subnet['id']} of {subnet['architecture']['space']}",
         "",
@@ -72,7 +72,7 @@ def card(
         "",
         f"`python predict.py INPUTS.npy` gives the answers to {task.sample}s; without any it checks the samples.",
         "",
-        f"## {label[0].upper()}{label[1:]}",
+        f"## {title[0].upper()}{title[1:]}",
         "",
         *_metrics(measured, task, data),
         "",
@@ -156,7 +156,7 @@ def _epochs(n: int) -> str:
 def _metrics(measured: Mapping[str, Any], task: Task, data: Dataset) -> list[str]:
     found = []
     for metric in task.metrics:
-        name = "" if metric is task.metric else f"{metric.label or metric.name}, "
+        name = "" if metric is task.metric else f"{metric.title}, "
         for split, words in SPLITS.items():
             if (value := measured.get(f"{metric.name}_{split}")) is not None:
                 ends = metric.interval(value, data.size(split)) if metric.interval else ()

@@ -63,16 +63,15 @@ class Column:
 
     @property
     def quantity(self) -> Metric:
-        """Label, unit and decimals of the metric."""
+        """Title, unit and decimals of the metric."""
         return metric_of(self.metric)
 
     @property
-    def label(self) -> str:
+    def title(self) -> str:
         """The name for people: `validation error`, `predicted latency on pi`."""
         before = f"{SPLITS[self.split]} " if self.split else "predicted " if self.is_predicted else ""
         spread = "spread of the " if self.is_spread else ""
-        label = self.quantity.label or self.metric
-        return f"{before}{spread}{label}{f' on {self.device}' if self.device else ''}"
+        return f"{before}{spread}{self.quantity.title}{f' on {self.device}' if self.device else ''}"
 
     @property
     def spread(self) -> "Column":

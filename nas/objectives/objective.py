@@ -35,20 +35,20 @@ def of_subnets(space: SearchSpace, function: Callable[[Subnet], float]) -> Objec
     return lambda genomes: np.array([function(subnet) for subnet in space.subnets(genomes)], dtype=np.float64)
 
 
-declare(Metric(name="latency_ms", label="latency", unit="ms"))
+declare(Metric(name="latency_ms", title="latency", unit="ms"))
 
 
-@objective(Metric(name="size_bytes", label="packed weights", unit="bytes", digits=0, is_whole=True))
+@objective(Metric(name="size_bytes", title="packed weights", unit="bytes", digits=0, is_whole=True))
 def size_bytes(space: SearchSpace) -> FactorTable:
     """Bytes of the weights, each in as many bits as its format has."""
     return cost_table(space, "size_bytes")
 
 
-@objective(Metric(name="macs", label="multiply-accumulates", digits=0, is_whole=True))
+@objective(Metric(name="macs", title="multiply-accumulates", digits=0, is_whole=True))
 def macs(space: SearchSpace) -> FactorTable:
     """Multiply-accumulate operations for one sample."""
     return cost_table(space, "macs")
 
 
-declare(Metric(name="estimated_ms", label="estimated latency", unit="ms", is_estimated=True))
-declare(Metric(name="estimated_mj", label="estimated energy", unit="mJ", is_estimated=True))
+declare(Metric(name="estimated_ms", title="estimated latency", unit="ms", is_estimated=True))
+declare(Metric(name="estimated_mj", title="estimated energy", unit="mJ", is_estimated=True))

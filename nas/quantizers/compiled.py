@@ -4,6 +4,7 @@ The fake quantizer is compiled for flat tensors of its own, since `torch.compile
 that varies: ranks, strides, equal sizes, bases of views, gradients wanted or not.
 """
 
+import logging
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.events.progress import console
 from nas.quantizers.integers import ChooseScale, FakeQuantize, choose_scale, fake_quantize, scale_settings, search_scale
+
+logger = logging.getLogger(__name__)
 
 
 @cache
@@ -30,9 +32,7 @@ def compiled_quantizer() -> tuple[FakeQuantize, ChooseScale]:
             _compiled_choose_scale(torch.linspace(-1, 1, 16 * rows).reshape(rows, 16), 7)
     except (RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
-        console.print(
-            f"the quantizer cannot be compiled, training is slower without: {reason}", style="yellow", markup=False
-        )
+        logger.warning("the quantizer cannot be compiled, training is slower without: %s", reason)
         return fake_quantize, choose_scale
     return _CompiledFakeQuantize.apply, _compiled_choose_scale
 

@@ -8,8 +8,8 @@ from rich.table import Column, Table
 from latency_tables.runtimes import RUNTIMES
 from latency_tables.runtimes.machine import cpu_model, has_vnni
 from latency_tables.table.latency_model import iterate_parts
-from nas.events.progress import terminal
 from nas.objectives.table_files import read_table
+from nas.report.console import terminal
 from search_spaces import SPACES
 from search_spaces.errors import InvalidInput
 from search_spaces.space.baselines import formats

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from latency_tables.table.table import LatencyTable
-from nas.events.progress import terminal
 from nas.events.renamed import renamed_columns
 from nas.objectives.columns import Column, minimized, numbers, select
+from nas.report.console import terminal
 from nas.report.table import describe, print_front, print_validation, to_text
 from nas.search.pareto import knee, non_dominated
 from search_spaces.errors import InvalidInput, NothingFound, did_you_mean

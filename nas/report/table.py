@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from latency_tables.table.table import LatencyTable
-from nas.events.progress import terminal
 from nas.objectives.columns import LATENCY, Column, minimized, number_columns
+from nas.report.console import terminal
 from nas.tasks import METRICS
 
 WORTH_TELLING = 10.0  # percent of disturbed timings
@@ -81,8 +81,8 @@ def gains(front: pd.DataFrame, baselines: pd.DataFrame) -> list[str]:
     if "latency_ms_predicted" not in front and "latency_ms" not in front:
         return []
     metric = steering(front)
-    label = metric.quantity.label or metric.metric
-    no_worse = f"no more {label}" if metric.quantity.sign > 0 else f"no less {label}"
+    title = metric.quantity.title
+    no_worse = f"no more {title}" if metric.quantity.sign > 0 else f"no less {title}"
     values = minimized(metric, front[metric.name].to_numpy(float))
     found, unbeaten = [], []
     latency = "latency_ms" if "latency_ms" in front else "latency_ms_predicted"
@@ -97,7 +97,7 @@ def gains(front: pd.DataFrame, baselines: pd.DataFrame) -> list[str]:
         faster, size = row[latency] / best[latency], best["size_bytes"] / row["size_bytes"]
         found.append(f"{best['id']}: {faster:.2f}x as fast as '{row['baseline']}'{by} at {no_worse}, {size:.2f} of its size")
     if unbeaten:
-        worse = f"more {label}" if metric.quantity.sign > 0 else f"less {label}"
+        worse = f"more {title}" if metric.quantity.sign > 0 else f"less {title}"
         names = ", ".join(unbeaten)
         if len(front) == 1:
             found.append(f"{front['id'].iloc[0]}: no faster{by}, or with {worse}, than {names}")
@@ -143,12 +143,6 @@ def validation_summary(table: LatencyTable, *, advise: bool = True) -> str:
         "result by --from and --again"
     )
     return f"{numbers}. NOT VALID: {'; '.join([*report.reasons, way_out] if advise else report.reasons)}"
-
-
-def print_plan(n_parts: int, n_networks: int, minutes: float) -> None:
-    """Say what is about to be measured and how long that takes, on the error output, before it begins."""
-    text = f"timing {n_parts} blocks and transitions and {n_networks} whole networks, about {minutes:.1f} minutes"
-    terminal(stderr=True).print(text)
 
 
 def print_validation(table: LatencyTable, console: Console) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from nas.archive.storage import open_storage, translate_errors, without_password
-from nas.events.progress import console
+from nas.report.console import terminal
 from search_spaces.errors import InvalidInput
 
 LOOPBACK = "127.0.0.1"
@@ -60,5 +60,5 @@ def serve(url: str, port: int) -> None:
     except OSError as error:
         raise InvalidInput(f"port {port} cannot be taken: {error.strerror}; choose another with --port") from error
     with server, suppress(KeyboardInterrupt):
-        console.print(f"http://{LOOPBACK}:{server.server_port}/ (Ctrl-C ends it)", highlight=False)
+        terminal(stderr=True).print(f"http://{LOOPBACK}:{server.server_port}/ (Ctrl-C ends it)", highlight=False)
         server.serve_forever()

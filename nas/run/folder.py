@@ -20,7 +20,7 @@ from nas.archive.storage import sqlite_url
 from nas.events import distributed
 from nas.events.files import write_atomically
 from nas.events.renamed import COLUMNS, renamed_columns
-from nas.objectives.columns import EXACT, LATENCIES, Column, minimized, numbers, select
+from nas.objectives.columns import EXACT, LATENCIES, LATENCY, Column, minimized, numbers, select
 from nas.objectives.table_files import read_table
 from nas.report.query import Scores
 from nas.run.experiment import Experiment
@@ -51,6 +51,7 @@ class RunFolder:
         self.front_checksums = path / "front.sha256"
         self.front_png = path / "front.png"
         self.report = path / "report.html"
+        self._lock = FileLock(path / ".lock", timeout=0)  # the system frees it when a process dies
 
     @classmethod
     def create(cls, path: Path, experiment: Experiment, fingerprint: Mapping[str, Any]) -> "RunFolder":
@@ -138,7 +139,9 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other commands from changing the folder meanwhile; of several processes that have joined, the first does.
+        """Keep others from changing the folder meanwhile; of several processes that have joined, the first does.
+
+        Within it the same run may ask for it again.
 
         Raises:
             InvalidInput: If another command is changing it.
@@ -146,7 +149,7 @@ class RunFolder:
         if not distributed.is_main():
             yield
             return
-        lock = FileLock(self.path / ".lock", timeout=0)  # the system frees it when a process dies
+        lock = self._lock
         try:
             lock.acquire()
         except Timeout as error:
@@ -200,14 +203,15 @@ class RunFolder:
         Raises:
             InvalidInput: If there is none yet, or it is damaged.
         """
-        path = self.table_path(self.experiment.device.name)
+        path = self.table_path(next(iter(self.experiment.devices), ""))
         table = read_table(path) if path.exists() else None
         return Scores(self.front(), self.baselines(), self.objectives, table, asdict(self.experiment.data))
 
     def best_id(self) -> str:
         """Return the id of the front's network with the best metric; of equals the quickest."""
         front, metric = self.front(), Column.of_objective(TASKS.get(self.experiment.task).metric.name)
-        order = np.lexsort((front["latency_ms"], minimized(metric, front[metric.name].to_numpy(float))))
+        second = front[LATENCY.name if LATENCY.name in front else "size_bytes"]
+        order = np.lexsort((second, minimized(metric, front[metric.name].to_numpy(float))))
         return str(front["id"].iloc[order[0]])
 
     def baselines(self) -> pd.DataFrame:
@@ -241,7 +245,8 @@ class RunFolder:
             raise InvalidInput(f"'{path}' is damaged ({' '.join(str(error).split())}); {remedy}") from error
         needed = ["id", "baseline"] if path.name == "baselines.csv" else ["id"]
         metric = TASKS.get(self.experiment.task).metric.name
-        names = [column.name for column in (Column(metric, "val"), Column(metric, "test"), *LATENCIES, *EXACT)]
+        latencies = LATENCIES if self.experiment.devices else ()
+        names = [column.name for column in (Column(metric, "val"), Column(metric, "test"), *latencies, *EXACT)]
         broken = [n for n in names if n not in table or table[n].dtype.kind not in "if" or table[n].isna().any()]
         broken += [name for name in needed if name not in table or table[name].isna().any()]
         if broken or not text.endswith("\n"):

@@ -27,19 +27,19 @@ class Latencies:
     """Predicted by the table of a device, and measured on it.
 
     Args:
-        device: The device and its table.
+        table: The table of the device.
         open_archive: From name of a study, names of its values and identity to an archive.
-        further: Name of a further device of the run; empty for its first.
+        column: Of the latency; that of a further device of the run names it.
     """
 
     def __init__(
         self,
-        device: DeviceTable,
+        table: DeviceTable,
         open_archive: Callable[[str, tuple[str, ...], Mapping[str, str]], Archive],
-        further: str,
+        column: Column,
     ) -> None:
-        self.device = device
-        self.column = replace(LATENCY, device=further)
+        self.table = table
+        self.column = column
         self._open_archive = open_archive
 
     @property
@@ -53,7 +53,7 @@ class Latencies:
         Raises:
             InvalidInput: If there is none, or it is not of this device or this space.
         """
-        return self.device.read().factor_table(self.device.space)
+        return self.table.read().factor_table(self.table.space)
 
     def time(self, genomes: Genomes, heading: Mapping[str, Any]) -> dict[Column, np.ndarray]:
         """Return measured latency and spread of networks by column; what was not timed yet is timed and kept.
@@ -68,9 +68,9 @@ class Latencies:
         due = self._due(genomes)
         if due:
             graphs = self._graphs(due)
-            if self.device.config.remote:
-                self.device.request_remote(graphs)
-            self._keep(due, list(self.device.time_here(graphs, self.device.read(), dict(heading)).values()))
+            if self.table.device.remote:
+                self.table.request_remote(graphs)
+            self._keep(due, list(self.table.time_here(graphs, self.table.read(), dict(heading)).values()))
         return self.known(genomes)
 
     def known(self, genomes: Genomes) -> dict[Column, np.ndarray]:
@@ -81,7 +81,7 @@ class Latencies:
 
     def due_in(self, genomes: Genomes, file: Path) -> list[Genomes]:
         """Return those of the networks that were not timed yet and that a result holds, in order."""
-        names, space = measured_names(file), self.device.space
+        names, space = measured_names(file), self.table.space
         return [genome for genome in self._due(genomes) if space.subnet(genome).id in names]
 
     def take_networks(self, genomes: Genomes, file: Path) -> LatencyTable:
@@ -94,27 +94,27 @@ class Latencies:
         Raises:
             InvalidInput: If the file is no such result, or holds none of the networks.
         """
-        table = self.device.read()
+        table = self.table.read()
         chosen = self.due_in(genomes, file)
         if not chosen:
             raise InvalidInput(
-                f"'{file}' holds no network that is to be timed on '{self.device.device.name}', whose table is here "
+                f"'{file}' holds no network that is to be timed on '{self.table.device.name}', whose table is here "
                 "already; if it is a new table, --again puts it in its place"
             )
-        measurements = self.device.take_networks(self._graphs(chosen), table, file)
+        measurements = self.table.take_networks(self._graphs(chosen), table, file)
         self._keep(chosen, list(measurements.values()))
         return table
 
     @cached_property
     def _archive(self) -> Archive:
-        fingerprint = json.dumps(dict(self.device.read().fingerprint), sort_keys=True)
-        return self._open_archive(f"latency {self.device.device.name}", tuple(STORED), {"device": fingerprint})
+        fingerprint = json.dumps(dict(self.table.read().fingerprint), sort_keys=True)
+        return self._open_archive(f"latency {self.table.device.name}", tuple(STORED), {"device": fingerprint})
 
     def _due(self, genomes: Genomes) -> list[Genomes]:
         return [genome for genome, values in zip(genomes, self._archive.lookup(genomes), strict=True) if values is None]
 
     def _graphs(self, genomes: Iterable[Genomes]) -> dict[str, Graph]:
-        space = self.device.space
+        space = self.table.space
         return {subnet.id: subnet.graph for subnet in map(space.subnet, genomes)}
 
     def _keep(self, genomes: list[Genomes], found: list[Measurement]) -> None:
@@ -126,6 +126,7 @@ def import_results(
     among: Sequence[Latencies],
     file: Path,
     *,
+    owner: str,
     again: bool,
     measured: Callable[[], Genomes],
     forget: Callable[[str], None],
@@ -135,6 +136,7 @@ def import_results(
     Args:
         among: All devices of a run.
         file: The result; of several remote devices it is of the one that it names, or of the first that lacks it.
+        owner: What the run is called, for messages.
         again: It is a table, and takes the place of the one that is there.
         measured: Gives the networks whose error was measured, shape `(n, n_genes)`.
         forget: Drops what was timed of networks on a device: it is in the units of the table that was there.
@@ -142,15 +144,15 @@ def import_results(
     Raises:
         InvalidInput: If no device is remote, the file is no such result, or it does not say whose table it replaces.
     """
-    remote = [each for each in among if each.device.config.remote]
+    remote = [each for each in among if each.table.device.remote]
     if not remote:
-        raise InvalidInput(f"'{among[0].device.owner}' has no remote device: `hwnas measure` measures here")
+        raise InvalidInput(f"'{owner}' has no remote device: `hwnas measure` measures here")
     named = measured_device(file)
-    devices = [each for each in remote if each.device.config.name == named] or remote
+    devices = [each for each in remote if each.table.device.name == named] or remote
     if again and len(devices) > 1:
         raise InvalidInput(f"'{file}' does not say whose table it is; move away the one that it replaces, without --again")
-    if missing := [each for each in devices if again or not each.device.is_readable]:
-        table = missing[0].device.take(file, again=again)
+    if missing := [each for each in devices if again or not each.table.is_readable]:
+        table = missing[0].table.take(file, again=again)
         forget(table.device)
         return table
     genomes = measured()

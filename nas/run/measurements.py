@@ -1,5 +1,6 @@
 """Another device's latency table on everything that a run has measured."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 
@@ -7,50 +8,52 @@ from latency_tables.table.table import LatencyTable
 from nas.objectives.columns import LATENCY, Column
 from nas.objectives.table_files import read_table
 from nas.report.query import Scores
-from nas.run.pipeline import Pipeline
+from nas.run.folder import RunFolder
 from nas.run.tables import tables_folder
 from nas.search.measurements import Measurements
 from search_spaces.errors import InvalidInput
+from search_spaces.space.space import SearchSpace
 
 
-def rescored(pipeline: Pipeline, table: LatencyTable) -> Scores:
+def rescored(run: RunFolder, measured: Measurements, metric: Column, exact: Collection[str], table: LatencyTable) -> Scores:
     """Score every measured network with the latency table of another device; nothing is measured.
 
     Args:
-        pipeline: The run.
+        run: The run folder.
+        measured: All that it has measured.
+        metric: What steered its search.
+        exact: Names of costs that no device decides.
         table: Of the run's space.
 
     Returns:
-        The front by the task's metric, latency as that table predicts it, and the other objectives of the run that no device
+        The front by the metric, latency as that table predicts it, and the other objectives of the run that no device
         decides. Column `latency_ms_predicted` is of that device; there is no measured latency and nothing of the test split.
 
     Raises:
-        InvalidInput: If the table is of another space, or nothing was measured.
+        InvalidInput: If the table is of another space.
     """
-    measured, static = pipeline.measurements(), pipeline.static_costs()
-    exact = [column for column in measured.values if column.name in static]
-    metric = Column.of_objective(pipeline.task.metric.name)
-    values = {metric: measured[metric], LATENCY.predicted: table.factor_table(pipeline.space)(measured.genomes)}
-    scored = Measurements(pipeline.space, measured.genomes, values | {column: measured[column] for column in exact})
+    kept = [column for column in measured.values if column.name in exact]
+    values = {metric: measured[metric], LATENCY.predicted: table.factor_table(measured.space)(measured.genomes)}
+    scored = Measurements(measured.space, measured.genomes, values | {column: measured[column] for column in kept})
     objectives = [metric, LATENCY.predicted]
-    objectives += [column for column in exact if column.name in pipeline.experiment.search.objectives]
+    objectives += [column for column in kept if column.name in run.experiment.search.objectives]
     rows, _ = scored.front(objectives)
     names = [column.name for column in objectives]
-    data = asdict(pipeline.experiment.data)
-    return Scores(scored.take(rows).frame(), scored.baselines_frame(), names, table, data)
+    return Scores(scored.take(rows).frame(), scored.baselines_frame(), names, table, asdict(run.experiment.data))
 
 
-def find_table(pipeline: Pipeline, device: str) -> LatencyTable:
+def find_table(run: RunFolder, space: SearchSpace, device: str) -> LatencyTable:
     """Return the latency table of another device.
 
     Args:
-        pipeline: The run.
+        run: The run folder.
+        space: Its space.
         device: A table's file, or the name of a device that the run or the user's folder of tables has a table of.
 
     Raises:
         InvalidInput: If there is none, or it is damaged.
     """
-    folders = (pipeline.run.table_path(device).parent, tables_folder() / pipeline.space.name)
+    folders = (run.table_path(device).parent, tables_folder() / space.name)
     for path in (Path(device), *(folder / f"{device}.json" for folder in folders)):
         if path.is_file() and path.suffix != ".json":
             raise InvalidInput(f"'{path}' is no latency table: those are JSON files, as RUN/latency/DEVICE.json")

@@ -23,14 +23,14 @@ def recorded(run: RunFolder, space: SearchSpace, subnet_id: str) -> dict[str, An
 
 
 def provenance(
-    experiment: Experiment, space: SearchSpace, table: LatencyTable, *, n_measured: int, finetuned: int = 0
+    experiment: Experiment, space: SearchSpace, table: LatencyTable | None, *, n_measured: int, finetuned: int = 0
 ) -> dict[str, Any]:
     """Return how a subnet was found, as `subnet.json` holds it under `found`.
 
     Args:
         experiment: Of the run.
         space: Its space, in the formats of the experiment.
-        table: Its latency table.
+        table: Its latency table, if it has one.
         n_measured: Networks that were measured.
         finetuned: Epochs for which the subnet was trained on by itself.
     """
@@ -38,13 +38,13 @@ def provenance(
     return {
         "experiment": experiment.name,
         "space_size": float(space.size),
-        "strategy": search.strategy,
+        "strategy": search.strategy.name,
         "objectives": list(search.objectives),
         "max": dict(search.max),
         "min": dict(search.min),
         "n_measured": n_measured,
         "seed": experiment.seed,
         "epochs": {"float": training.float_epochs, "quantized": training.quantized_epochs, "alone": finetuned},
-        "latency_table": validation_summary(table, advise=False),
+        "latency_table": validation_summary(table, advise=False) if table else "no latency table",
         "packages": {name: importlib.metadata.version(name) for name in VERSIONED},
     }

@@ -1,75 +1,69 @@
-"""From what a user names, a run folder or an experiment's YAML file, to the pipeline of a run."""
+"""From what a user gives, an experiment or its YAML file, to an experiment that a run can keep."""
 
 import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from nas.archive.storage import has_study, owner, without_password
 from nas.data.load import expanded
 from nas.events import distributed
 from nas.run.experiment import Experiment
 from nas.run.folder import RunFolder
-from nas.run.pipeline import Pipeline
-from nas.search.strategies import STRATEGIES
-from nas.training.trainer import init_from
+from nas.run.yaml import override
+from nas.search.strategies import build_strategy
 from predictors import PREDICTORS
 from search_spaces import SPACES, InvalidInput
+from search_spaces.plugins import absolute
 
 
-def open_run(folder: str) -> Pipeline:
-    """Return the pipeline of a run folder.
-
-    Raises:
-        InvalidInput: If it is none.
-    """
-    return Pipeline(RunFolder.open(Path(folder)))
-
-
-def open_pipeline(source: str, out: str | None = None, overrides: tuple[str, ...] = ()) -> Pipeline:
-    """Return the pipeline of a run folder, or of an experiment's YAML file in a new or an existing folder.
+def resolve_experiment(
+    experiment: Experiment | Mapping[str, Any] | str | Path, folder: str | Path | None, overrides: Sequence[str]
+) -> tuple[Experiment, Path]:
+    """Return an experiment with absolute paths of plug-ins, whose names are all known, and its run folder.
 
     Args:
-        source: A run folder or a YAML file.
-        out: Folder for a YAML file; by default `runs/NAME`.
-        overrides: `key=value`, see `Experiment.from_yaml`.
-    """
-    path = Path(source)
-    if path.is_dir():
-        if out:
-            raise InvalidInput(f"'{source}' is a run folder: --out goes with an experiment's YAML file")
-        return Pipeline(RunFolder.open(path).with_search(overrides))
-    experiment = Experiment.from_yaml(path, overrides)
-    SPACES.get(experiment.space)
-    STRATEGIES.get(experiment.search.strategy)
-    if experiment.search.predictors != "auto":
-        PREDICTORS.get(experiment.search.predictors)
-    folder = expanded(out) if out else Path("runs") / experiment.name
-    pipeline = Pipeline(RunFolder(folder, experiment))
-    _check(pipeline)
-    device = pipeline.latency.device
-    fingerprint = {"remote": device.name} if experiment.device.remote else device.fingerprint()
-    distributed.main_first(lambda: _claim_name(pipeline))
-    pipeline.run = distributed.main_first(lambda: RunFolder.create(folder, experiment, fingerprint))
-    return pipeline
-
-
-def _check(pipeline: Pipeline) -> None:
-    """Check data, space, constraints and given weights, as far as that can be before anything is written."""
-    pipeline.check_constraints(measured=False)
-    given = pipeline.experiment.training.init_from
-    if given and not (pipeline.run.checkpoint.exists() or pipeline.run.supernet.exists()):
-        init_from(pipeline.new_supernet(), expanded(given))
-
-
-def _claim_name(pipeline: Pipeline) -> None:
-    """Claim a run's name in a database that runs share, before anything is written, trained or measured.
+        experiment: An experiment, its keys and values, or a YAML file.
+        folder: None: `runs/NAME`.
+        overrides: See `Experiment.from_yaml`.
 
     Raises:
-        InvalidInput: If another run has it.
+        InvalidInput: If something in it is wrong.
     """
-    name, storage = pipeline.experiment.name, pipeline.experiment.archive
-    if not storage or pipeline.run.supernet.exists():
+    if isinstance(experiment, str | Path):
+        resolved = Experiment.from_yaml(Path(experiment), overrides)
+    else:
+        content = experiment.to_dict() if isinstance(experiment, Experiment) else dict(experiment)
+        for change in overrides:
+            override(content, change)
+        resolved = Experiment.from_dict(content, "experiment")
+    SPACES.get(resolved.space)
+    build_strategy(resolved.search)
+    if resolved.search.predictors != "auto":
+        PREDICTORS.get(resolved.search.predictors)
+    plugins = tuple(absolute(plugin) for plugin in resolved.plugins)
+    resolved = replace(resolved, plugins=plugins, space=absolute(resolved.space))
+    return resolved, expanded(str(folder)) if folder else Path("runs") / resolved.name
+
+
+def create_folder(path: Path, experiment: Experiment, fingerprint: Mapping[str, Any]) -> RunFolder:
+    """Make the folder of a run, in the first of several processes that have joined first.
+
+    Raises:
+        InvalidInput: If the folder holds another experiment, or something that is no run; or another run has its name in a
+            database that runs share.
+    """
+    distributed.main_first(lambda: _claim_name(RunFolder(path, experiment)))
+    return distributed.main_first(lambda: RunFolder.create(path, experiment, fingerprint))
+
+
+def _claim_name(folder: RunFolder) -> None:
+    """Claim a run's name in a database that runs share, before anything is written, trained or measured."""
+    name, storage = folder.experiment.name, folder.experiment.archive
+    if not storage or folder.supernet.exists():
         return
-    me = f"{platform.node()}:{pipeline.run.path.resolve()}"
+    me = f"{platform.node()}:{folder.path.resolve()}"
     if owner(storage, f"{name}: run", me) != me or has_study(storage, f"{name}: error"):
         raise InvalidInput(
             f"the archive '{without_password(storage)}' holds another run named '{name}'; change `name` in the experiment"

@@ -1,8 +1,8 @@
 """The latency table of a space on a device, in a run or in a folder of tables: measured here or by benchmark bundles."""
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,22 @@ from latency_tables.remote.bundle import FOREIGN, Result, read_results, write_bu
 from latency_tables.runtimes import RUNTIMES
 from latency_tables.table.build import assemble, build_table
 from latency_tables.table.measure import measure_graphs, measure_model
-from latency_tables.table.plan import Plan, plan_table, reference_graph
+from latency_tables.table.plan import Plan, TableSettings, plan_table, reference_graph
 from latency_tables.table.table import LatencyTable
 from latency_tables.timing.measurement import Measurement
 from latency_tables.timing.protocol import Protocol
 from nas.events.files import write_atomically
-from nas.events.progress import console, progress_bar
+from nas.events.progress import progress_bar
 from nas.objectives.table_files import read_table, write_table
-from nas.report.plots import table_png
-from nas.report.table import print_plan, validation_summary
-from nas.run.experiment import DeviceConfig, TableConfig
+from nas.report.plots import table_plot
+from nas.report.table import validation_summary
+from nas.run.experiment import device_from_yaml
 from search_spaces import SPACES, InvalidInput, SearchSpace
 from search_spaces.graph.graph import Graph
 from search_spaces.precision.formats import Precision
 from search_spaces.space.baselines import formats
+
+logger = logging.getLogger(__name__)
 
 FAR = 50.0  # times of unknown origin that are so many times what this machine takes may be in another unit
 
@@ -38,30 +40,19 @@ class DeviceTable:
 
     Attributes:
         space: The space.
-        config: The device.
-        measurement: How it is measured.
+        device: The device.
+        settings: How it is measured.
         path: File of the table.
         seed: Draws the whole networks.
         owner: What a command names to mean this table: a run folder, or `--space NAME`; for messages.
     """
 
     space: SearchSpace
-    config: DeviceConfig
-    measurement: TableConfig
+    device: Device
+    settings: TableSettings
     path: Path
     seed: int
     owner: str
-
-    @cached_property
-    def device(self) -> Device:
-        """The device."""
-        return self.config.to_device()
-
-    @property
-    def protocol(self) -> Protocol:
-        """The protocol by which each model is timed."""
-        config = self.measurement
-        return Protocol(rounds=config.rounds, seconds=config.seconds, retry_budget=config.retry_budget)
 
     def plan(self) -> Plan:
         """Return what is measured for the table.
@@ -72,8 +63,8 @@ class DeviceTable:
         if refused := [name for name in formats(self.space) if Precision.from_name(name).is_minifloat]:
             names = ", ".join(refused)
             raise InvalidInput(f"no runtime has kernels for {names}: leave them out of `formats`, or only train with them")
-        config, rng = self.measurement, np.random.default_rng(self.seed)
-        return plan_table(self.space, n_fit=config.n_fit, n_held_out=config.n_held_out, rng=rng)
+        settings, rng = self.settings, np.random.default_rng(self.seed)
+        return plan_table(self.space, n_fit=settings.n_fit, n_held_out=settings.n_held_out, rng=rng)
 
     def read(self) -> LatencyTable:
         """Return the table that is there.
@@ -84,7 +75,7 @@ class DeviceTable:
         if not self.path.exists():
             raise InvalidInput(f"'{self.owner}' has no latency table; make it with `hwnas measure {self.owner}`")
         table = read_table(self.path)
-        if not self.config.remote:
+        if not self.device.remote:
             table.check_device(self.device.fingerprint())
         table.factor_table(self.space)
         if table.space_digest not in ("", self.space.digest):
@@ -106,21 +97,21 @@ class DeviceTable:
         """
         if self.path.exists() and not again:
             return self.read()
-        if self.config.remote:
+        if self.device.remote:
             raise InvalidInput(
                 f"the device '{self.device.name}' is remote: make a benchmark bundle with `hwnas measure "
                 f"{self.owner} --pack bundle.zip`"
                 f", run it there, and bring its result back with `hwnas measure {self.owner} --from result.json`"
             )
-        journal, config = self.path.with_suffix(".journal"), self.measurement
+        journal = self.path.with_suffix(".journal")
         with progress_bar(f"measuring {self.device.name}") as update:
             table = build_table(
                 self.plan(),
                 self.device,
-                self.protocol,
+                self.settings,
                 journal=journal,
-                time_budget_minutes=config.time_budget_minutes or None,
-                announce=print_plan,
+                time_budget_minutes=self.settings.time_budget_minutes or None,
+                announce=_announce,
                 progress=update,
             )
         self._keep(table)
@@ -135,7 +126,7 @@ class DeviceTable:
         """
         if file.exists():
             raise InvalidInput(f"'{file}' exists already; choose another file, or remove it first")
-        write_bundle(self.plan(), self.device, self.protocol, file)
+        write_bundle(self.plan(), self.device, self.settings, file)
 
     def take(self, file: Path, *, again: bool = False) -> LatencyTable:
         """Make and keep the table of what a benchmark bundle has measured.
@@ -170,7 +161,7 @@ class DeviceTable:
                 graphs,
                 reference_graph(self.space),
                 self.device,
-                self.protocol,
+                self.settings,
                 {**heading, "fingerprint": self.device.fingerprint()},
                 reference_ms=table.reference_ms,
                 journal=journal,
@@ -182,16 +173,16 @@ class DeviceTable:
     @property
     def times_files(self) -> bool:
         """True if an exported file, which takes one sample a call, can be timed on this device now."""
-        return not self.config.remote and self.device.batch == 1
+        return not self.device.remote and self.device.batch == 1
 
     def time_file(self, model: bytes) -> Measurement:
         """Time an exported file on this machine, in milliseconds of this moment."""
-        return measure_model(model, self.device, self.protocol)
+        return measure_model(model, self.device, self.settings)
 
     def request_remote(self, graphs: dict[str, Graph]) -> None:
         """Write the bundle that times whole networks on a remote device, and raise `InvalidInput` that says what to do."""
         bundle = self.path.with_name(f"{self.device.name}.front.zip")
-        write_bundle(self._networks(graphs), self.device, self.protocol, bundle)
+        write_bundle(self._networks(graphs), self.device, self.settings, bundle)
         raise InvalidInput(
             f"{len(graphs)} networks near the front must be timed on the device '{self.device.name}', which is remote: "
             f"run `python {bundle.name}` there (it is '{bundle}'), then `hwnas measure {self.owner} --from result.json` and "
@@ -225,7 +216,7 @@ class DeviceTable:
 
     @property
     def _way_out(self) -> str:
-        if self.config.remote:
+        if self.device.remote:
             return f"make a new benchmark bundle with `hwnas measure {self.owner} --pack bundle.zip`"
         return f"measure it anew with `hwnas measure {self.owner} --again`"
 
@@ -249,17 +240,23 @@ class DeviceTable:
         ratio = result.timings.measurements[name].ms / here
         if not 1 / FAR < ratio < FAR:
             unit = "microseconds" if ratio > 1 else "seconds"
-            console.print(
-                f"'{name}' takes {ratio:.2g} times as long as on this machine: latency_ms holds milliseconds; "
-                f"were these {unit}?",
-                style="yellow",
-                soft_wrap=True,
+            logger.warning(
+                "'%s' takes %.2g times as long as on this machine: latency_ms holds milliseconds; were these %s?",
+                name,
+                ratio,
+                unit,
             )
 
     def _keep(self, table: LatencyTable) -> None:
         """Write the table, and beside it the picture of its validation."""
         write_table(table, self.path)
-        write_atomically(self.path.with_suffix(".png"), table_png(table, validation_summary(table)))
+        write_atomically(self.path.with_suffix(".png"), table_plot(table, validation_summary(table)).png)
+
+
+def _announce(n_parts: int, n_networks: int, minutes: float) -> None:
+    """Say what is about to be measured and how long that takes, before it begins."""
+    text = "timing %d blocks and transitions and %d whole networks, about %.1f minutes"
+    logger.info(text, n_parts, n_networks, minutes)
 
 
 def tables_folder(folder: str | None = None) -> Path:
@@ -267,28 +264,28 @@ def tables_folder(folder: str | None = None) -> Path:
     return Path(folder) if folder else Path(platformdirs.user_data_dir("hwnas")) / "tables"
 
 
-def named_device(device: str | None) -> DeviceConfig:
+def named_device(device: str | None) -> Device:
     """Return what a user names: a YAML file of a device, or a runtime for its defaults; None is the default device."""
     if device is None:
-        return DeviceConfig()
+        return Device()
     if device in RUNTIMES and not Path(device).exists():
-        return DeviceConfig(backend=device)
+        return Device(backend=device)
     if not Path(device).exists():
         raise InvalidInput(f"there is no device file '{device}', and no runtime of that name: {', '.join(RUNTIMES)}")
-    return DeviceConfig.from_yaml(Path(device))
+    return device_from_yaml(Path(device))
 
 
-def table_of_space(space: str, device: str | None, measurement: TableConfig, folder: str | None) -> DeviceTable:
+def table_of_space(space: str, device: str | None, settings: TableSettings, folder: str | None) -> DeviceTable:
     """Return the table of a registered space, with its own input shape, outside a run.
 
     Args:
         space: Name of the space.
         device: YAML file of a device, or the name of a runtime for its defaults; None is the default device.
-        measurement: How it is measured.
+        settings: How it is measured.
         folder: Folder of tables; None is the user's data folder.
     """
     built = SPACES.get(space)()
-    config = named_device(device)
-    path = tables_folder(folder) / built.name / f"{config.name}.json"
+    named = named_device(device)
+    path = tables_folder(folder) / built.name / f"{named.name}.json"
     owner = f"--space {space}" + (f" --device {device}" if device else "") + (f" --tables {folder}" if folder else "")
-    return DeviceTable(built, config, measurement, path, 0, owner)
+    return DeviceTable(built, named, settings, path, 0, owner)

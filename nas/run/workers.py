@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nas.objectives.evaluator import SupernetEvaluator
-from nas.run.resolve import open_pipeline
+from nas.objectives.supernet_evaluator import SupernetEvaluator
 from search_spaces.errors import InvalidInput
 from search_spaces.space.space import Genomes
 
@@ -36,7 +35,9 @@ class RunMeasure:
 
 @lru_cache(maxsize=1)
 def _evaluator(path: str, threads: int) -> SupernetEvaluator:
-    evaluator = open_pipeline(path).evaluator()
+    from nas.run.run import Run  # which imports this module
+
+    evaluator = Run.open(path).evaluator()
     torch.set_num_threads(threads)
     return evaluator
 

@@ -1,7 +1,7 @@
 """search: measure a few networks, let a strategy say which ones next, and again; end with a front that is measured whole."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -12,10 +12,11 @@ from nas.objectives.columns import Column, minimized
 from nas.objectives.objective import Objective
 from nas.search.measurements import Measurements
 from nas.search.state import Measure, MeasurementStore, SearchState
-from nas.search.strategies import STRATEGIES
+from nas.search.strategies import STRATEGIES, Strategy
 from nas.search.strategies.predictor import PredictorStrategy
 from search_spaces.errors import InvalidInput
 from search_spaces.space.space import Genomes, SearchSpace
+from search_spaces.space.subnet import Subnet
 
 Floats = NDArray[np.float64]
 
@@ -35,6 +36,8 @@ class SearchResult:
         predictors: Name of the predictor that was used last, by expensive objective; empty for strategies without.
         stopped_early: True if the search ended because it gained no more than the noise.
         failed: Ids of networks whose measurement gave no finite numbers.
+        objectives: The columns that were searched by.
+        front_rows: Which measured networks are on the front, in its order, shape `(k,)`.
     """
 
     measurements: Measurements
@@ -42,6 +45,13 @@ class SearchResult:
     predictors: Mapping[str, str]
     stopped_early: bool
     failed: tuple[str, ...] = ()
+    objectives: tuple[Column, ...] = ()
+    front_rows: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+
+    @property
+    def subnets(self) -> list[Subnet]:
+        """The networks of the front, in its order."""
+        return self.measurements.take(self.front_rows).subnets
 
     @property
     def genomes(self) -> Genomes:
@@ -62,7 +72,7 @@ def search(
     cheap: Mapping[str, Objective] | None = None,
     constraints: Mapping[str, Objective] | None = None,
     n_measurements: int,
-    strategy: str = "predictor",
+    strategy: str | Strategy = "predictor",
     predictors: str = "auto",
     tuning_trials: int = 0,
     batch: int | None = None,
@@ -86,7 +96,7 @@ def search(
         cheap: Objectives that are exact and free, such as those of a table.
         constraints: By name: genomes to values that must be 0 or less, see `upper_bound`; cheap.
         n_measurements: Distinct networks to measure, at least 4; fewer if the space is smaller.
-        strategy: Name of a registered strategy.
+        strategy: Name of a registered strategy, or one that was made.
         predictors: For the strategy `predictor`: name of a registered predictor, or `auto`, which chooses the one that
             ranks unseen networks best.
         tuning_trials: For the strategy `predictor`: trials of Optuna that tune the predictor each time it is chosen.
@@ -109,7 +119,9 @@ def search(
     for name, value in (("batch", batch), ("workers", workers)):
         if value is not None and value < 1:
             raise InvalidInput(f"{name} must be 1 or more, got {value}")
-    chooser = PredictorStrategy(predictors, tuning_trials) if strategy == "predictor" else STRATEGIES.get(strategy)()
+    if strategy == "predictor":
+        strategy = PredictorStrategy(predictors, tuning_trials)
+    chooser = STRATEGIES.get(strategy)() if isinstance(strategy, str) else strategy
     state = SearchState(
         space, measure, cheap or {}, constraints or {}, archive, n_measurements, workers, progress, objectives
     )
@@ -157,7 +169,7 @@ def _result(
     if noise is not None:
         front["tied"] = is_tied
     failed = tuple(subnet.id for subnet in state.space.subnets(state.failed))
-    return SearchResult(measured, front, predictors, stopped_early, failed)
+    return SearchResult(measured, front, predictors, stopped_early, failed, tuple(objectives), rows)
 
 
 def _table(measured: Measurements) -> pd.DataFrame:

@@ -13,7 +13,7 @@ class Metric:
 
     Attributes:
         name: In files, objectives and constraints; a unit is its suffix, as in `latency_ms`.
-        label: Its name for people; empty: as `name`.
+        title: Its name for people; empty: as `name`.
         unit: Of its values; empty where they count something.
         direction: `min` or `max`: which values are good.
         digits: Decimals that are shown.
@@ -27,7 +27,7 @@ class Metric:
     """
 
     name: str
-    label: str = ""
+    title: str = ""
     unit: str = ""
     direction: Literal["min", "max"] = "min"
     digits: int = 4
@@ -40,6 +40,7 @@ class Metric:
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "title", self.title or self.name)
         if self.direction not in ("min", "max"):
             raise InvalidInput(f"the direction of metric '{self.name}' must be min or max, got {self.direction!r}")
         if not self.name.isidentifier():

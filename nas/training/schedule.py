@@ -4,30 +4,71 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from search_spaces.errors import check_range
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Settings of a training; `nas.run.experiment.TrainingConfig` says what each value means."""
+    """Settings of a training; the text under each field is its help."""
 
-    float_epochs: int
-    quantized_epochs: int
-    batch_size: int
-    learning_rate: float
-    quantized_learning_rate: float
-    warmup_epochs: int
-    momentum: float
-    weight_decay: float
-    n_random: int
-    label_smoothing: float
-    clip_norm: float
-    random_translate: int
-    distillation: float
-    shrink_start: float
-    progressive_bits: bool
-    uniform_share: float
-    kurtosis: float
-    compile: bool
-    bfloat16: bool
+    float_epochs: int = 24
+    """Epochs in which every network is float32."""
+    quantized_epochs: int = 8
+    """Epochs after that, in which formats are sampled too."""
+    batch_size: int = 64
+    """Samples a step."""
+    learning_rate: float = 0.1
+    """Greatest rate of the float stage."""
+    quantized_learning_rate: float = 0.02
+    """Greatest rate of the quantized stage."""
+    warmup_epochs: int = 2
+    """Epochs over which the rate grows at the start."""
+    momentum: float = 0.9
+    """Of SGD, in Nesterov's form."""
+    weight_decay: float = 1e-4
+    """On weights only."""
+    n_random: int = 2
+    """Random networks in a step, beside the largest and the smallest."""
+    label_smoothing: float = 0.1
+    """Of the loss on classes."""
+    clip_norm: float = 5.0
+    """Greatest norm of the gradient."""
+    random_translate: int = 1
+    """Training images are moved by up to so many pixels."""
+    distillation: float = 0.0
+    """Share of the other networks' loss that the answers of the largest give instead of the targets, 0 to 1."""
+    shrink_start: float = 0.0
+    """Share of the float stage in which the largest network is trained alone."""
+    progressive_bits: bool = True
+    """Formats join one by one over the first half of the quantized stage; without, all at its start."""
+    uniform_share: float = 0.0
+    """Share of the random networks that have one format throughout."""
+    kurtosis: float = 0.0
+    """Weight of a regularizer that spreads weights evenly for few bits; EQ-Net has 0.015."""
+    init_from: str = ""
+    """File of trained weights, as another run's supernet.safetensors, to begin with."""
+    compile: bool = True
+    """Compile the quantizer: several times faster, once some seconds, needs a C++ compiler."""
+    bfloat16: bool = False
+    """Compute float32 convolutions of the float stage in bfloat16, where the machine has it."""
+
+    def __post_init__(self) -> None:
+        for name in ("float_epochs", "quantized_epochs", "warmup_epochs"):
+            check_range(name, getattr(self, name), 0, 100_000)
+        check_range("distillation", self.distillation, 0, 1)
+        check_range("n_random", self.n_random, 0, 64)
+        check_range("random_translate", self.random_translate, 0, 64)
+        check_range("batch_size", self.batch_size, 2, 65_536)
+        check_range("momentum", self.momentum, 0, 0.999)
+        check_range("weight_decay", self.weight_decay, 0, 1)
+        check_range("label_smoothing", self.label_smoothing, 0, 0.99)
+        for name in ("learning_rate", "quantized_learning_rate"):
+            check_range(name, getattr(self, name), 1e-9, 10)
+        check_range("shrink_start", self.shrink_start, 0, 1)
+        check_range("uniform_share", self.uniform_share, 0, 1)
+        check_range("kurtosis", self.kurtosis, 0, 1e3)
+        check_range("clip_norm", self.clip_norm, 1e-9, 1e9)
+        check_range("float_epochs + quantized_epochs", self.epochs, 1, 200_000)
 
     @property
     def epochs(self) -> int:

@@ -1,5 +1,6 @@
 """Training of a supernet in stages: float first, then quantized; a checkpoint after every epoch."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from nas.data.dataset import Dataset
 from nas.events import distributed
-from nas.events.progress import console
 from nas.quantizers.compiled import compiled_quantizer
 from nas.supernet.supernet import Supernet
 from nas.tasks.task import Task, has_collapsed
@@ -22,6 +22,8 @@ from nas.training.samplers.sandwich import sample_sandwich, sandwich_step
 from nas.training.schedule import Schedule
 from search_spaces.errors import InvalidInput
 from search_spaces.graph.graph import Graph
+
+logger = logging.getLogger(__name__)
 
 Record = dict[str, float]
 Sample = Callable[[float, np.random.Generator], list[Graph]]
@@ -72,7 +74,7 @@ def train(
         InvalidInput: If the checkpoint is damaged or of another training, or training collapsed four times.
     """
     if schedule.bfloat16 and not _has_bfloat16(supernet.device):
-        console.print("this machine does not compute in bfloat16: training goes on in float32", style="yellow")
+        logger.warning("this machine does not compute in bfloat16: training goes on in float32")
         schedule = replace(schedule, bfloat16=False)
     if schedule.compile and schedule.quantized_epochs:
         supernet.fake_quantize, supernet.choose_scale = compiled_quantizer()
@@ -91,8 +93,7 @@ def train(
             log(record)
             if distributed.is_main():
                 _save(supernet, optimizer, checkpoint, {**identity, "records": records})
-                if not console.is_terminal:  # nobody sees the bar
-                    console.print(_in_words(record, schedule, task), soft_wrap=True)
+                logger.info(_in_words(record, schedule, task))
             distributed.barrier()
             continue
         rollbacks += 1
@@ -107,10 +108,9 @@ def train(
         else:
             supernet.load_state_dict(begin)
         if distributed.is_main():
-            console.print(
-                f"epoch {len(records) + 1} collapsed (loss {record['loss']:.3g}, {_label(task)} of the largest "
-                f"{_short(task, at_end)}); it is repeated at {SLOWER**rollbacks:g} of the learning rate",
-                style="yellow",
+            logger.warning(
+                f"epoch {len(records) + 1} collapsed (loss {record['loss']:.3g}, {_title(task)} of the largest "
+                f"{_short(task, at_end)}); it is repeated at {SLOWER**rollbacks:g} of the learning rate"
             )
     return records
 
@@ -151,7 +151,7 @@ def _epoch(job: _Job, optimizer: torch.optim.Optimizer, epoch: int, rollbacks: i
         seen += n
         recent = np.mean(steps[-50:], axis=0)
         note = (
-            f"{stage} {epoch + 1}/{schedule.epochs}, {_label(task)} {_short(task, recent[1])} to {_short(task, recent[2])}, "
+            f"{stage} {epoch + 1}/{schedule.epochs}, {_title(task)} {_short(task, recent[1])} to {_short(task, recent[2])}, "
             f"loss {recent[0]:.2f}, {seen / (time.perf_counter() - start):.0f} {task.sample}s/s"
         )
         done = epoch * n_samples + round(position * n_samples) + n
@@ -175,13 +175,13 @@ def _in_words(record: Record, schedule: Schedule, task: Task) -> str:
     largest, smallest = (_short(task, record[f"{task.metric.name}_{name}"]) for name in ("largest", "smallest"))
     found = f"{largest} of the largest, {smallest} of the smallest" if largest != smallest else largest
     return (
-        f"epoch {record['epoch']:.0f}/{schedule.epochs}: loss {record['loss']:.3f}, {_label(task)} in training {found}, "
+        f"epoch {record['epoch']:.0f}/{schedule.epochs}: loss {record['loss']:.3f}, {_title(task)} in training {found}, "
         f"{record['samples_per_second']:.0f} {task.sample}s/s"
     )
 
 
-def _label(task: Task) -> str:
-    return task.metric.label or task.metric.name
+def _title(task: Task) -> str:
+    return task.metric.title
 
 
 def _short(task: Task, value: float) -> str:

@@ -45,9 +45,7 @@ class Slot:
     build: Callable[[Mapping[str, Option]], Sequence[Node]]
 
 
-SPACES: Registry[Callable[..., "SearchSpace"]] = Registry(
-    "search space", "one of your own is known to the command that its file is: `python FILE run ...`"
-)
+SPACES: Registry[Callable[..., "SearchSpace"]] = Registry("search space", "one of your own is FILE.py:NAME")
 
 
 class SearchSpace:

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 import nas
+from latency_tables.device import Device
 from nas.cli.command import main
-from nas.run.experiment import DeviceConfig, Experiment
+from nas.run.experiment import Experiment
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +38,7 @@ def readme_commands():
 def test_settings_of_the_documents_are_understood(text):
     content = yaml.safe_load(text)
     if "backend" in content:
-        DeviceConfig(**content)
+        Device(**content)
     else:
         content.pop("space", None)  # the document's own one is run elsewhere
         Experiment.from_dict({"name": "x", **content}, "a document")

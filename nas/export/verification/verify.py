@@ -117,11 +117,11 @@ def verify(folder: Path, data_path: str | None = None) -> Verification:
         reasons.append("the outputs of the samples differ from those that were recorded")
     measured = values(task, predictions(model, data.test[data.inputs]), data.test)
     for metric in task.metrics:
-        label, value = metric.label or metric.name, measured[metric.name]
+        title, value = metric.title, measured[metric.name]
         recorded = subnet["measured"].get(f"{metric.name}_test")
         if recorded is not None and not abs(value - recorded) <= metric.tolerance:
-            reasons.append(f"the test {label} is {metric.text(value)}, but {metric.text(recorded)} was recorded")
-    told = {f"test {metric.label or metric.name}": metric.text(measured[metric.name]) for metric in task.metrics}
+            reasons.append(f"the test {title} is {metric.text(value)}, but {metric.text(recorded)} was recorded")
+    told = {f"test {metric.title}": metric.text(measured[metric.name]) for metric in task.metrics}
     return Verification(parity.elements, len(inputs), told, tuple(reasons))
 
 

@@ -26,7 +26,7 @@ function show(name, value) {
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }) + (unit && ` ${unit}`);
 }
 
-const withUnit = (name) => [columns[name].label, columns[name].unit].filter(Boolean).join(", ");
+const withUnit = (name) => [columns[name].title, columns[name].unit].filter(Boolean).join(", ");
 
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -59,9 +59,9 @@ function kept() {
     Object.entries(limits).every(([name, limit]) => network.values[name] !== null && network.values[name] <= limit));
 }
 
-function label(network) {
+function hover(network) {
   const name = network.baseline ? `${network.id} (${network.baseline})` : network.id;
-  const lines = content.columns.map((column) => `${column.label}: ${show(column.name, network.values[column.name])}`);
+  const lines = content.columns.map((column) => `${column.title}: ${show(column.name, network.values[column.name])}`);
   const formats = network.blocks.map((block) => block.format);
   const counts = [...new Set(formats)].map((format) => `${formats.filter((other) => other === format).length} x ${format}`);
   return [name, ...lines, `${formats.length} blocks: ${counts.join(", ")}`].map(plain).join("<br>");
@@ -84,7 +84,7 @@ function drawFront() {
     }
     return { type: "scatter", mode: "markers", name: layer.name, marker, x: mine.map((network) => network.values[x]),
       y: mine.map((network) => network.values[y]), customdata: mine.map((network) => network.id),
-      text: mine.map(label), hoverinfo: "text" };
+      text: mine.map(hover), hoverinfo: "text" };
   });
   const ticks = byId("log").checked ? logarithmic(drawn.map((network) => network.values[x])) : { type: "linear" };
   const shown = new Set(drawn.map((network) => network.id)).size;
@@ -107,7 +107,7 @@ function logarithmic(values) {
 }
 
 function fillTable(rows) {
-  const head = element("tr", {}, ...["id", ...content.columns.map((column) => column.label)].map((text) => {
+  const head = element("tr", {}, ...["id", ...content.columns.map((column) => column.title)].map((text) => {
     return element("th", { scope: "col" }, text);
   }));
   const by = (name) => (a, b) => (a.values[name] ?? Infinity) - (b.values[name] ?? Infinity);
@@ -150,7 +150,7 @@ function pin(id) {
   pinned = content.networks.find((network) => network.id === id);
   const numbers = element("dl");
   for (const column of content.columns) {
-    numbers.append(element("dt", {}, column.label), element("dd", {}, show(column.name, pinned.values[column.name])));
+    numbers.append(element("dt", {}, column.title), element("dd", {}, show(column.name, pinned.values[column.name])));
   }
   const command = element("pre", {}, `hwnas export ${content.folder} ${id} --to my_model`);
   const copy = element("button", { type: "button" }, "copy the command");
@@ -167,7 +167,7 @@ function pin(id) {
 
 function setUpFront() {
   for (const [id, first] of [["x", content.x], ["y", content.y], ["colour", ""]]) {
-    const options = content.columns.map((column) => new Option(column.label, column.name, false, column.name === first));
+    const options = content.columns.map((column) => new Option(column.title, column.name, false, column.name === first));
     byId(id).append(...(id === "colour" ? [new Option("kind", "")] : []), ...options);
     byId(id).addEventListener("change", drawFront);
   }
@@ -187,7 +187,7 @@ function setUpFront() {
       slider.setAttribute("aria-valuetext", output.textContent);
       drawFront();
     });
-    byId("limits").append(element("label", {}, columns[name].label, output, slider));
+    byId("limits").append(element("label", {}, columns[name].title, output, slider));
   }
   byId("gains").append(...content.gains.map((text) => element("li", {}, text)));
   drawFront().then(() => byId("plot").on("plotly_click", (event) => pin(event.points[0].customdata)));
@@ -236,16 +236,16 @@ const DRAW = {
       "Kendall tau on the others");
   },
   training() {
-    const { name, label, unit } = content.metric;
+    const { name, title, unit } = content.metric;
     const line = (name, key) => ({ name, x: content.training.map((r) => r.epoch), y: content.training.map((r) => r[key]) });
     drawLines("training", [line("largest", `${name}_largest`), line("smallest", `${name}_smallest`)], "epoch",
-      [`${label} on the training batches`, unit].filter(Boolean).join(", "));
+      [`${title} on the training batches`, unit].filter(Boolean).join(", "));
   },
   choices() {
     words("choices", content.importances.words);
     const { names, values } = content.importances;
     draw(document.querySelector("#choices .plot"), [{ type: "bar", orientation: "h", x: values, y: names.map(plain) }],
-      `share of the variation of the ${content.metric.label}`, "");
+      `share of the variation of the ${content.metric.title}`, "");
   },
   search() {
     words("search", content.hypervolume.words);

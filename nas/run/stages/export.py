@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.events.progress import working
-from nas.export.bundle import export_bundle
-from nas.objectives.evaluator import SupernetEvaluator
+from nas.export.bundle import Exported, export_bundle
+from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.run.folder import RunFolder
 from nas.run.provenance import provenance, recorded
 from nas.run.tables import DeviceTable
@@ -19,20 +19,20 @@ def export_subnet(
     subnet: Subnet,
     folder: Path,
     *,
-    device: DeviceTable,
+    device: DeviceTable | None,
     n_measured: int,
     values: Mapping[str, float] | None = None,
     finetuned: int = 0,
     **options: Any,
-) -> dict[str, Any]:
-    """Export a subnet and return what `parity.json` holds.
+) -> Exported:
+    """Export a subnet, verified.
 
     Args:
         run: The run.
         evaluator: Holds the supernet and the data, which verify the export.
         subnet: The subnet.
         folder: Must not exist, or be empty.
-        device: The run's first device; the file is timed there, if it is here.
+        device: The run's first device, if it has one; the file is timed there, if it is here.
         n_measured: Networks that were measured.
         values: Of its metrics, where they are not those that the run recorded.
         finetuned: Epochs for which it was trained on by itself.
@@ -42,16 +42,16 @@ def export_subnet(
         InvalidInput: If the folder is in the way.
         ParityFailed: If parity fails; nothing is written then.
     """
-    table = device.read()
+    table = device.read() if device else None
     known = recorded(run, subnet.space, subnet.id)
-    with working(f"exporting {subnet.id} and proving parity"):
+    with working(f"exporting {subnet.id} and verifying it"):
         return export_bundle(
             evaluator,
             subnet,
             folder,
             seed=run.experiment.seed,
-            facts=known | {**(values or {}), "device": dict(table.fingerprint)},
+            facts=known | {**(values or {}), **({"device": dict(table.fingerprint)} if table else {})},
             found=provenance(run.experiment, subnet.space, table, n_measured=n_measured, finetuned=finetuned),
             **options,
-            time_file=device.time_file if device.times_files else None,
+            time_file=device.time_file if device and device.times_files else None,
         )

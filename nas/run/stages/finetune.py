@@ -1,14 +1,30 @@
 """Fine-tuning of one subnet: it is trained on by itself, for a few epochs, from the weights that it shares."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nas.objectives.evaluator import Split, SupernetEvaluator
+from nas.export.bundle import Exported
+from nas.objectives.evaluator import Split
+from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.training.schedule import Schedule
 from nas.training.trainer import train
 from search_spaces.space.subnet import Subnet
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A network that was trained on by itself.
+
+    Attributes:
+        values: `METRIC_val` and `METRIC_test` of every metric, and all with `_before` behind them.
+        exported: Its folder.
+    """
+
+    values: Mapping[str, float]
+    exported: Exported
+
 
 SPLITS: tuple[Split, ...] = ("val", "test")
 

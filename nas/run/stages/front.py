@@ -7,7 +7,7 @@ import numpy as np
 
 from nas.events.files import write_atomically
 from nas.objectives.columns import Column
-from nas.report.plots import front_png
+from nas.report.plots import front_plot
 from nas.report.table import describe
 from nas.run.folder import RunFolder
 from nas.run.latencies import Latencies
@@ -52,7 +52,6 @@ def write_front(
         measure_latency=measure_latency,
         measure_test=measure_test,
     )
-    title = f"{run.experiment.name}: {describe(devices[0].device.read())}"
-    picture = front_png(front, timed.frame(), uniform, Column.of_objective(metric), title)
-    write_atomically(run.front_png, picture)
+    title = f"{run.experiment.name}: {describe(devices[0].table.read())}" if devices else run.experiment.name
+    write_atomically(run.front_png, front_plot(front, timed.frame(), uniform, title).png)
     run.write_front(front, uniform)

@@ -4,7 +4,7 @@ import os
 import shlex
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -15,7 +15,6 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from nas.archive.storage import without_password
 from nas.objectives.columns import Column, number_columns
 from nas.report.table import gains, validation_summary
-from nas.run.pipeline import Pipeline
 from nas.search.measurements import Measurements
 from nas.search.pareto import hypervolume
 from nas.training.checkpoint import load_tensors
@@ -25,55 +24,60 @@ from search_spaces.graph.graph import Graph
 from search_spaces.operators.conv import Conv
 from search_spaces.space.space import Genomes
 
+if TYPE_CHECKING:
+    from nas.run.run import Run
+
 N_IMPORTANT = 20  # choices that are shown
 INACTIVE = "inactive"
 
 
-def report_content(pipeline: Pipeline) -> dict[str, Any]:
+def report_content(run: "Run") -> dict[str, Any]:
     """Return the content of the report page, see `nas.report.page.render`.
 
     Args:
-        pipeline: Of a run that was searched.
+        run: It was searched.
 
     Raises:
         InvalidInput: If it was not, or a file of it is damaged.
     """
-    run, config, space = pipeline.run, pipeline.experiment, pipeline.space
+    config, space = run.experiment, run.space
     front, uniform = run.front(), run.baselines()
-    measured = pipeline.measurements()
-    metric = Column.of_objective(pipeline.task.metric.name)
-    objectives, columns, values = run.objectives, number_columns(measured.values_frame()), measured[metric]
-    label = metric.quantity.label or metric.metric
+    measured = run.measurements()
+    metric = Column.of_objective(run.task.metric.name)
+    objectives, columns, values = run.folder.objectives, number_columns(measured.values_frame()), measured[metric]
+    title = metric.quantity.title
     axes = [name for name in ("latency_ms", "size_bytes") if any(column.name == name for column in columns)]
     return {
-        "title": f"{config.name}: networks for {pipeline.latency.device.name}",
-        "folder": shlex.quote(str(run.path)),
-        "columns": [{"name": column.name, **_label(column)} for column in columns],
+        "title": f"{config.name}: networks for {next(iter(config.devices))}"
+        if config.devices
+        else f"{config.name}: networks",
+        "folder": shlex.quote(str(run.folder.path)),
+        "columns": [{"name": column.name, **_titled(column)} for column in columns],
         "limits": list(dict.fromkeys([*objectives, metric.name, *axes])),
         "x": next((name for name in objectives if name != metric.name), axes[0]),
         "y": metric.name,
-        "metric": {"name": metric.metric, "label": label, "unit": metric.quantity.unit},
+        "metric": {"name": metric.metric, "title": title, "unit": metric.quantity.unit},
         "networks": _networks(measured, columns, front, uniform),
         "gains": gains(front, uniform),
-        "latency": _latencies(pipeline),
-        "predictor": _predictor(space, measured.genomes, values, label),
-        "training": load_tensors(run.supernet)[1]["records"],
-        "importances": importances(space, measured.genomes, values, f"validation {label}"),
+        "latency": _latencies(run),
+        "predictor": _predictor(space, measured.genomes, values, title),
+        "training": load_tensors(run.folder.supernet)[1]["records"],
+        "importances": importances(space, measured.genomes, values, f"validation {title}"),
         "hypervolume": _hypervolume(measured, objectives),
-        "configuration": _shown(pipeline),
+        "configuration": _shown(run),
     }
 
 
-def _shown(pipeline: Pipeline) -> str:
+def _shown(run: "Run") -> str:
     """Return the resolved experiment; a password of the database is masked, since the page is passed on."""
-    text, url = (pipeline.run.path / "experiment.yaml").read_text(), pipeline.experiment.archive
+    text, url = (run.folder.path / "experiment.yaml").read_text(), run.experiment.archive
     return text.replace(url, without_password(url)) if url else text
 
 
-def _label(column: Column) -> dict[str, Any]:
+def _titled(column: Column) -> dict[str, Any]:
     if column.is_spread:
-        return {"label": column.label, "unit": "%", "digits": 1}
-    return {"label": column.label, "unit": column.quantity.unit, "digits": column.quantity.digits}
+        return {"title": column.title, "unit": "%", "digits": 1}
+    return {"title": column.title, "unit": column.quantity.unit, "digits": column.quantity.digits}
 
 
 def _networks(
@@ -117,7 +121,7 @@ def describe_blocks(graph: Graph) -> list[dict[str, Any]]:
     return blocks
 
 
-def _latencies(pipeline: Pipeline) -> list[dict[str, Any]]:
+def _latencies(run: "Run") -> list[dict[str, Any]]:
     return [
         {
             "name": table.device,
@@ -127,36 +131,36 @@ def _latencies(pipeline: Pipeline) -> list[dict[str, Any]]:
             "column": latencies.name,
             "predicted": latencies.column.predicted.name,
         }
-        for latencies, table in zip(pipeline.latencies, pipeline.tables(), strict=True)
+        for latencies, table in zip(run.latencies, run.tables(), strict=True)
     ]
 
 
-def _predictor(space: SearchSpace, genomes: Genomes, values: np.ndarray, label: str) -> dict[str, Any]:
+def _predictor(space: SearchSpace, genomes: Genomes, values: np.ndarray, title: str) -> dict[str, Any]:
     found = assess(space, genomes, values)
     if found is None:
-        return {"words": f"Too few networks were measured to judge a predictor of the {label}.", "sizes": [], "taus": []}
+        return {"words": f"Too few networks were measured to judge a predictor of the {title}.", "sizes": [], "taus": []}
     advice = found.curve.advice
     words = (
-        f"Of the {label}, by {found.name}: {found.metrics.words}, each unseen by the fold that predicted it. "
+        f"Of the {title}, by {found.name}: {found.metrics.words}, each unseen by the fold that predicted it. "
         f"{advice[0].upper()}{advice[1:]}."
     )
     return {"words": words, "sizes": list(found.curve.sizes), "taus": list(found.curve.taus)}
 
 
-def importances(space: SearchSpace, genomes: Genomes, values: np.ndarray, label: str) -> dict[str, Any]:
+def importances(space: SearchSpace, genomes: Genomes, values: np.ndarray, title: str) -> dict[str, Any]:
     """Return which choices matter most for a metric, by Optuna's fANOVA; an inactive choice counts as an option.
 
     Args:
         space: The space.
         genomes: Shape `(n, g)`.
         values: Of the metric, shape `(n,)`.
-        label: Its name for people.
+        title: Its name for people.
 
     Returns:
         `names` and `values`, the greatest last, and `words`.
     """
     if len(values) < 4 or np.ptp(values) == 0:
-        return {"words": f"Too few different values of the {label} were measured to say.", "names": [], "values": []}
+        return {"words": f"Too few different values of the {title} were measured to say.", "names": [], "values": []}
     options = [subnet.options for subnet in space.subnets(genomes)]
     columns = {choice.name: [str(chosen.get(choice.name, INACTIVE)) for chosen in options] for choice in space.choices}
     varied: dict[str, BaseDistribution] = {
@@ -170,7 +174,7 @@ def importances(space: SearchSpace, genomes: Genomes, values: np.ndarray, label:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(n_trees=32, seed=0))
     top = list(found.items())[:N_IMPORTANT][::-1]
-    words = f"Of {len(varied)} choices those that explain most of the {label} of {len(values)} measured networks."
+    words = f"Of {len(varied)} choices those that explain most of the {title} of {len(values)} measured networks."
     return {"words": words, "names": [name for name, _ in top], "values": [value for _, value in top]}
 
 
@@ -182,5 +186,5 @@ def _hypervolume(measured: Measurements, objectives: Sequence[str]) -> dict[str,
     width = np.ptp(values, axis=0)
     scaled = (values - values.min(axis=0)) / np.where(width > 0, width, 1)
     volumes = [hypervolume(scaled[: n + 1], np.full(len(columns), 1.1)) for n in range(len(scaled))]
-    words = f"By {', '.join(column.label for column in columns)}."
+    words = f"By {', '.join(column.title for column in columns)}."
     return {"words": words, "values": [volume / volumes[-1] for volume in volumes]}

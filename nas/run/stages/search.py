@@ -8,10 +8,11 @@ from nas.archive.archive import Archive
 from nas.events.progress import progress_bar
 from nas.objectives.columns import minimized_objective
 from nas.objectives.objective import Objective
-from nas.run.experiment import SearchConfig
 from nas.search.evolution.evolve import evolve, lower_bound, upper_bound
 from nas.search.feasibility import check_feasible
+from nas.search.settings import SearchSettings
 from nas.search.state import Measure
+from nas.search.strategies import build_strategy
 from nas.search.study import SearchResult, search
 from search_spaces.costs import FactorTable
 from search_spaces.space.baselines import baselines
@@ -20,7 +21,7 @@ from search_spaces.space.space import Genomes, SearchSpace
 
 def search_space(
     space: SearchSpace,
-    config: SearchConfig,
+    config: SearchSettings,
     metric: str,
     exact: Mapping[str, Objective],
     measure: Measure,
@@ -64,9 +65,7 @@ def search_space(
             cheap=cheap,
             constraints=constraints,
             n_measurements=config.n_measurements,
-            strategy=config.strategy,
-            predictors=config.predictors,
-            tuning_trials=config.tuning_trials,
+            strategy=build_strategy(config),
             batch=config.batch or None,
             noise={metric: config.noise} if config.noise else None,
             workers=workers,

@@ -1,5 +1,6 @@
 """The training of a run's supernet: from the start, or on from the last checkpoint."""
 
+import logging
 from typing import Any
 
 import torch
@@ -8,13 +9,15 @@ from nas.data.dataset import Dataset
 from nas.data.images import read_in_words
 from nas.data.load import expanded
 from nas.events import distributed
-from nas.events.progress import console, progress_bar
+from nas.events.progress import progress_bar
 from nas.run.folder import RunFolder
 from nas.supernet.supernet import Supernet
 from nas.tasks.task import Task
 from nas.training.checkpoint import save_tensors
 from nas.training.tensorboard import tensorboard_log
 from nas.training.trainer import init_from, train
+
+logger = logging.getLogger(__name__)
 
 
 def train_supernet(run: RunFolder, supernet: Supernet, task: Task, data: Dataset, identity: dict[str, Any]) -> None:
@@ -29,7 +32,8 @@ def train_supernet(run: RunFolder, supernet: Supernet, task: Task, data: Dataset
     """
     experiment = run.experiment
     if distributed.is_main():
-        console.print("\n".join(read_in_words(data)), soft_wrap=True)
+        for line in read_in_words(data):
+            logger.log(logging.WARNING if line.startswith("warning: ") else logging.INFO, line)
     if experiment.training.init_from and not run.checkpoint.exists():
         init_from(supernet, expanded(experiment.training.init_from))
     supernet.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -39,7 +43,7 @@ def train_supernet(run: RunFolder, supernet: Supernet, task: Task, data: Dataset
             supernet,
             task,
             data,
-            experiment.training.to_schedule(),
+            experiment.training,
             seed=experiment.seed,
             checkpoint=run.checkpoint,
             identity=identity,

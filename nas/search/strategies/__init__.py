@@ -1,6 +1,7 @@
 """Search strategies, which choose what is measured next."""
 
 from nas.search.strategies import exact, optuna_samplers, predictor, sampled  # noqa: F401  registers them
+from nas.search.strategies.build import build_strategy
 from nas.search.strategies.strategy import STRATEGIES, Strategy
 
-__all__ = ["STRATEGIES", "Strategy"]
+__all__ = ["STRATEGIES", "Strategy", "build_strategy"]

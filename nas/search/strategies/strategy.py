@@ -28,7 +28,7 @@ class Strategy(Protocol):
         """
 
 
-STRATEGIES: Registry[Callable[[], Strategy]] = Registry("search strategy")
+STRATEGIES: Registry[Callable[..., Strategy]] = Registry("search strategy")
 
 
 def random_networks(state: SearchState, n: int, rng: np.random.Generator) -> Genomes:

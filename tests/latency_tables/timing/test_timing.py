@@ -154,7 +154,7 @@ def test_times_can_be_scaled_to_an_earlier_reference():
 
 
 def test_too_few_rounds_are_refused():
-    with pytest.raises(InvalidInput, match="rounds must be 2 or more"):
+    with pytest.raises(InvalidInput, match="rounds must be in 2..1000, got 1"):
         Protocol(rounds=1)
 
 

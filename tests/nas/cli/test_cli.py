@@ -112,7 +112,7 @@ def test_strategies(run, strategy, capsys):
 def test_several_devices(run, capsys, monkeypatch, failing):
     monkeypatch.setenv("COLUMNS", "160")
     content = yaml.safe_load((run / "experiment.yaml").read_text())
-    content["experiment"]["more_devices"] = [{"threads": 2}]
+    content["experiment"]["devices"]["onnxruntime-2t"] = {"threads": 2}
     content["experiment"]["search"]["objectives"] = ["error", "latency_ms", "latency_ms@onnxruntime-2t"]
     (run / "experiment.yaml").write_text(yaml.safe_dump(content))
     assert "has no latency table" in failing(["search", run])
@@ -219,11 +219,11 @@ def test_bad_starts_write_nothing(tmp_path, finished, quick, failing):
     damaged.write_bytes(b"x")
     for change, message in [
         ("space=mobilnet-digits", "unknown search space 'mobilnet-digits' (did you mean 'mobilenet-digits'?)"),
-        ("space=mine", "one of your own is known to the command that its file is"),
+        ("space=mine", "one of your own is FILE.py:NAME"),
         ("data.name=mnist", "unknown data set 'mnist'"),
         ("data.n_val=3", "n_val must leave both sides"),
-        ("device.backend=tvm9", "unknown runtime 'tvm9'"),
-        ("device.threads=0", "device.threads must be in 1..1024, got 0"),
+        ("devices.onnxruntime-1t.backend=tvm9", "unknown runtime 'tvm9'"),
+        ("devices.onnxruntime-1t.threads=0", "devices.onnxruntime-1t.threads must be in 1..1024, got 0"),
         ("search.n_measurements=-1", "search.n_measurements must be in 4..1e+06, got -1"),
         ("search.predictors=nope", "unknown predictor 'nope'"),
         ("search.strategy=nope", "unknown search strategy 'nope'"),
@@ -231,10 +231,13 @@ def test_bad_starts_write_nothing(tmp_path, finished, quick, failing):
         ("search.max.size_bytes=1", "no network satisfies"),
         ("training.init_from=gone", "training.init_from: there is no file 'gone'"),
         (f"training.init_from={damaged}", "is damaged or not of hwnas"),
-        ("search.noise=-1", "search.noise must be in 0..100, got -1"),
-        ("search.max.latency_ms@gpu=1", "search names ['latency_ms@gpu'], but more_devices gives []"),
-        ("more_devices=[{threads: 1}]", "each device needs a name of its own, got ['onnxruntime-1t', 'onnxruntime-1t']"),
-        ("more_devices=[{thread: 1}]", "Option 'thread' is not accepted"),
+        ("search.noise=-2", "search.noise must be in 0..100, got -2"),
+        ("search.max.latency_ms@gpu=1", "got ['latency_ms@gpu']; the devices are ['onnxruntime-1t']"),
+        ("more_devices=[{threads: 1}]", "give `devices` alone, not `device` or `more_devices` beside it"),
+        ("devices.pi={thread: 1}", "unknown key 'devices.pi.thread' (did you mean 'devices.pi.threads'?)"),
+        ("devices.pi=1", "'devices.pi' must hold keys and values, got 1"),
+        ("devices={a.b: {}}", "names of devices have no dots, by which --set tells levels; got ['a.b']"),
+        ("search.strategy={name: nsga2, options: {popul: 3}}", "has no option 'popul' (did you mean 'population'?)"),
     ]:
         assert message in failing(["run", DIGITS, "--out", out, "--set", change])
         assert not out.exists()

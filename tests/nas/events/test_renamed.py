@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from nas.events.renamed import COLUMNS, KEYS, TENSORS, renamed_tensors, renamed_training
-from nas.run.experiment import DeviceConfig, Experiment
+from nas.run.experiment import Experiment, device_from_yaml
 
 OLD_KEYS = [(section, old, new) for section, table in KEYS.items() for old, new in table.items()]
 VALUES = {
@@ -35,9 +35,10 @@ def test_an_old_key_is_read_as_the_new_one(section, old, new, capsys):
 def test_old_keys_are_read_wherever_devices_stand(tmp_path, capsys):
     more = [{"label": "board", "elsewhere": True}]
     found = Experiment.from_dict({"name": "e", "more_devices": more}, "e.yaml")
-    assert found.more_devices[0].remote
+    assert found.devices["board"].remote
+    assert list(found.devices) == ["onnxruntime-1t", "board"]
     (tmp_path / "d.yaml").write_text("{label: board, elsewhere: true}")
-    assert DeviceConfig.from_yaml(tmp_path / "d.yaml").remote
+    assert device_from_yaml(tmp_path / "d.yaml").remote
     assert capsys.readouterr().err.count("is called remote now") == 2
 
 

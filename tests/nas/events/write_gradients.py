@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from nas.data.load import load_dataset
 from nas.events import distributed
-from nas.run.experiment import TrainingConfig
 from nas.supernet import supernet
 from nas.supernet.calibrate import calibrate
 from nas.supernet.folding import BATCH_NORM_EPS
@@ -21,10 +20,11 @@ from nas.supernet.scales import rounded
 from nas.supernet.supernet import Supernet
 from nas.tasks.classification import Classification
 from nas.training.samplers.sandwich import sandwich_step
+from nas.training.schedule import Schedule
 from search_spaces import Stage, classes, mobilenet
 from search_spaces.space.baselines import uniform_genome
 
-SCHEDULE = TrainingConfig(n_random=0, clip_norm=1e9, compile=False).to_schedule()
+SCHEDULE = Schedule(n_random=0, clip_norm=1e9, compile=False)
 
 torch.set_num_threads(1)
 stages = (Stage(depths=(1, 2), widths=(8, 12)),)

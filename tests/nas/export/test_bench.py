@@ -58,4 +58,4 @@ def test_batches_are_refused(exported, tmp_path, capsys):
     device = tmp_path / "device.yaml"
     device.write_text("batch: 8\n")
     assert main(["bench", str(exported), "--device", str(device)]) == 2
-    assert "one image a call" in capsys.readouterr().err
+    assert "name batches to time by --batch 8" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import torch
 
 from nas.export.bundle import parity_inputs
 from nas.export.verification.parity import check_parity
-from nas.objectives.evaluator import SupernetEvaluator, predict
+from nas.objectives.supernet_evaluator import SupernetEvaluator, predict
 from nas.supernet.calibrate import CalibratingLayers, Calibration, calibrate
 from nas.supernet.deploy import DeployedLayers, extract, fold
 from nas.supernet.executor import execute

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
+from nas import open_run
 from nas.cli.command import main
 from nas.report.page import render, to_script
-from nas.run.resolve import open_run
 from nas.run.stages.report import _shown, describe_blocks, report_content
 
 HOSTILE = "<img src=x onerror=alert(1)></script><b>&amp;"
@@ -154,7 +154,7 @@ def test_it_fits_a_phone_in_dark_and_light(opened, scheme):
 def test_names_from_users_are_only_text(opened, content):
     changed = {**content, "title": HOSTILE, "folder": HOSTILE, "gains": [HOSTILE], "configuration": HOSTILE}
     changed["latency"] = [{**content["latency"][0], "name": HOSTILE, "verdict": HOSTILE}]
-    changed["columns"] = [{**column, "label": HOSTILE} for column in content["columns"]]
+    changed["columns"] = [{**column, "title": HOSTILE} for column in content["columns"]]
     page = opened(changed)
     assert page.inner_text("#title") == HOSTILE
     assert page.title() == HOSTILE
@@ -165,13 +165,13 @@ def test_names_from_users_are_only_text(opened, content):
 
 
 def test_a_password_is_not_passed_on(finished, monkeypatch):
-    pipeline = open_run(str(finished))
+    opened = open_run(str(finished))
     url = "postgresql://me:SECRET@server/archive"
     text = (finished / "experiment.yaml").read_text().replace("archive: ''", f"archive: {url}")
     monkeypatch.setattr(Path, "read_text", lambda path: text)
-    monkeypatch.setattr(pipeline, "experiment", replace(pipeline.experiment, archive=url))
-    assert "SECRET" not in _shown(pipeline)
-    assert "me:***@server" in _shown(pipeline)
+    monkeypatch.setattr(opened.folder, "experiment", replace(opened.experiment, archive=url))
+    assert "SECRET" not in _shown(opened)
+    assert "me:***@server" in _shown(opened)
 
 
 def test_what_is_no_number_becomes_null():
@@ -196,6 +196,6 @@ def test_a_run_without_a_front_says_so(run, capsys):
 
 def test_a_run_of_the_same_settings_reports_the_same_networks(content, finished):
     front = [network["id"] for network in content["networks"] if "front" in network["layers"]]
-    assert sorted(front) == sorted(open_run(str(finished)).run.front()["id"])
+    assert sorted(front) == sorted(open_run(str(finished)).front()["id"])
     assert content["configuration"] == (Path(finished) / "experiment.yaml").read_text()
     assert yaml.safe_load(content["configuration"])["experiment"]["name"] == "digits"

@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
+from nas import open_run
 from nas.cli.command import main
-from nas.run.resolve import open_run
 from search_spaces.errors import InvalidInput
 
 N_CORRUPTIONS = 200

@@ -57,7 +57,7 @@ def test_overrides(tmp_path):
         ("name: e\ntraining: {learning_rate: .inf}", "training.learning_rate must be in"),
         ("name: e\ntraining: {label_smoothing: 2}", "training.label_smoothing must be in 0..0.99, got 2"),
         ("name: e\nseed: 4294967296", "seed must be in 0..4.29497e.09"),
-        ("name: e\ndevice: {threads: 99999999999}", "device.threads must be in 1..1024"),
+        ("name: e\ndevices: {pi: {threads: 99999999999}}", "devices.pi.threads must be in 1..1024"),
         ("name: e\nsearch: {max: {latency_ms: .inf}}", "search.max must be above 0 and finite"),
         ("seed: 1", "it lacks the key name"),
         ("- 1", "must hold keys and values of an experiment, got list"),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from nas import open_run
 from nas.cli.command import main
 from nas.events.files import write_atomically
-from nas.run.resolve import open_run
 
 pytestmark = pytest.mark.serial
 
@@ -39,7 +39,7 @@ def snapshot(run):
     """Every file but the database, which is asked what it holds, and traces of a training."""
     files = [path for path in run.rglob("*") if path.is_file() and path.name not in ("archive.db", ".lock")]
     content = {path: path.read_bytes() for path in files if "tensorboard" not in path.parts and path.suffix != ".journal"}
-    return content, open_run(str(run)).archive.genomes().tolist()
+    return content, open_run(str(run)).archives.genomes().tolist()
 
 
 def refused(words, capsys):
@@ -78,7 +78,7 @@ def test_a_full_disk_loses_nothing(verb, left, finished, disk, capsys):
 
 @pytest.mark.parametrize("n_written", [0, 1, 2, 3])
 def test_a_front_is_there_whichever_of_its_files_found_no_room(n_written, run, monkeypatch):
-    opened, write, calls = open_run(str(run)).run, write_atomically, []
+    opened, write, calls = open_run(str(run)).folder, write_atomically, []
     front, baselines = opened.front(), opened.baselines()
 
     def filling(path, content):

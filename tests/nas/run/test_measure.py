@@ -69,7 +69,8 @@ def test_killed_at_any_moment_it_goes_on_and_loses_one_timing_at_most(tmp_path):
 
 def test_a_run_for_a_device_elsewhere_measures_by_kits(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["train", write_experiment(tmp_path, device={"label": "board", "remote": True}), "--out", "run"]) == 0
+    words = ["--set", "devices={board: {remote: true}}", "--out", "run"]
+    assert main(["train", write_experiment(tmp_path), *words]) == 0
     assert "the device 'board' is remote: make a benchmark bundle" in refused(["measure", "run"], capsys)
     assert main(["measure", "run", "--pack", "bundle.zip"]) == 0
     assert "bring that back with `hwnas measure run --from result.json`" in capsys.readouterr().out
@@ -138,7 +139,7 @@ def test_a_modelled_accelerator_gives_objectives(tmp_path, capsys):
     [
         ("backend: onnxruntme", "unknown runtime 'onnxruntme'"),
         ("thread: 2", "unknown key 'thread' (did you mean 'threads'?)"),
-        ("threads: 0", "device.threads must be in 1..1024, got 0"),
+        ("threads: 0", "threads must be in 1..1024, got 0"),
         ("remote: true", "a remote device needs a label"),
         ("label: ../x", "a device's label must be"),
         ("- 1", "must hold keys and values of a device, got list"),

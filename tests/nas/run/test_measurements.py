@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nas import open_run
 from nas.cli.command import main
-from nas.run.measurements import find_table, rescored
-from nas.run.resolve import open_run
 
 
 @pytest.fixture
@@ -25,19 +24,19 @@ def other(finished, tmp_path):
 
 
 def test_every_measured_network_is_there_once(finished):
-    pipeline = open_run(str(finished))
-    networks = pipeline.measurements().frame()
-    assert len(networks) == len(pipeline.archive.genomes()) == networks["id"].nunique()
-    front = pipeline.run.front().set_index("id")
+    opened = open_run(str(finished))
+    networks = opened.measurements().frame()
+    assert len(networks) == len(opened.archives.genomes()) == networks["id"].nunique()
+    front = opened.front().set_index("id")
     same = networks.set_index("id").loc[front.index]
     for column in ("error_val", "error_test", "latency_ms", "latency_ms_predicted", "size_bytes", "macs"):
         np.testing.assert_allclose(same[column], front[column])
 
 
 def test_another_table_scores_all_networks(finished, other):
-    pipeline = open_run(str(finished))
-    scores = rescored(pipeline, find_table(pipeline, str(other)))
-    networks = pipeline.measurements().frame().set_index("id")
+    opened = open_run(str(finished))
+    scores = opened.scores(str(other))
+    networks = opened.measurements().frame().set_index("id")
     np.testing.assert_allclose(
         scores.front["latency_ms_predicted"], 3 * networks.loc[scores.front["id"], "latency_ms_predicted"]
     )

@@ -17,7 +17,7 @@ from nas.objectives.table_files import read_table
 def board(run):
     """A trained run whose device is remote and has no table yet."""
     content = yaml.safe_load((run / "experiment.yaml").read_text())
-    content["experiment"]["device"] |= {"label": "board", "remote": True}
+    content["experiment"]["devices"] = {"board": {"remote": True}}
     (run / "experiment.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     for file in [*(run / "latency").iterdir(), run / "front.csv"]:
         file.unlink()
@@ -30,7 +30,7 @@ def table_result(finished, built_once):
 
     def build(folder):
         content = yaml.safe_load((finished / "experiment.yaml").read_text())["experiment"]
-        content["device"] |= {"label": "board", "remote": True}
+        content["devices"] = {"board": {"remote": True}}
         (folder / "e.yaml").write_text(yaml.safe_dump(content))
         words = ["measure", str(folder / "e.yaml"), "--out", str(folder / "run"), "--pack", str(folder / "bundle.zip")]
         assert main(words) == 0

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from nas.objectives.evaluator import predict
+from nas.objectives.supernet_evaluator import predict
 from nas.supernet import executor
 from nas.supernet.calibrate import calibrate
 from nas.supernet.deploy import DeployedLayers, extract, fold

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from nas.export import bundle
 from nas.export.bundle import ParityFailed, export_bundle, parity_inputs
 from nas.export.verification.parity import check_parity
-from nas.objectives.evaluator import SupernetEvaluator, predict
+from nas.objectives.supernet_evaluator import SupernetEvaluator, predict
 from nas.supernet.deploy import extract
 from nas.supernet.supernet import Supernet
 from search_spaces import InvalidInput, lower

@@ -1,0 +1,70 @@
+"""Metrics of subnets of a supernet: recalibrate, run as deployed, score a split."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas.data.dataset import Dataset
+from nas.objectives.evaluator import Split
+from nas.supernet.calibrate import Calibration, calibrate
+from nas.supernet.deploy import DeployedLayers, fold
+from nas.supernet.executor import execute
+from nas.supernet.supernet import Supernet
+from nas.tasks.metric import Metric
+from nas.tasks.task import Task, values
+from search_spaces.graph.graph import Graph
+from search_spaces.space.space import Genomes
+from search_spaces.space.subnet import Subnet
+
+BATCH = 512
+
+
+class SupernetEvaluator:
+    """Measures networks of a supernet on a data set.
+
+    Args:
+        supernet: Trained.
+        task: Says what is measured.
+        data: Its training split calibrates.
+        n_calibration: Training samples to calibrate on: the first of the split, the same for every network.
+    """
+
+    def __init__(self, supernet: Supernet, task: Task, data: Dataset, *, n_calibration: int = 2000) -> None:
+        self.supernet = supernet
+        self.task = task
+        self.calibration_inputs = torch.from_numpy(data.train[data.inputs][:n_calibration]).to(supernet.device)
+        self.data = data
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """See `Evaluator`."""
+        return self.task.metrics
+
+    def calibrate(self, graph: Graph) -> Calibration:
+        """Return batch-norm statistics and activation scales of one subnet."""
+        return calibrate(self.supernet, graph, self.calibration_inputs)
+
+    def evaluate(self, subnets: Sequence[Subnet], split: Split = "val") -> dict[str, NDArray[np.float64]]:
+        """See `Evaluator`."""
+        found = [self._values(subnet.graph, split) for subnet in subnets]
+        return {metric.name: np.array([row[metric.name] for row in found]) for metric in self.metrics}
+
+    def measure(self, genomes: Genomes) -> dict[str, NDArray[np.float64]]:
+        """Return the validation values of genomes of shape `(n, n_genes)` as a search asks for them."""
+        return self.evaluate(self.supernet.space.subnets(genomes))
+
+    def _values(self, graph: Graph, split: Split) -> dict[str, float]:
+        samples = self.data.splits[split]
+        inputs = torch.from_numpy(samples[self.data.inputs]).to(self.supernet.device)
+        output = predict(self.supernet, graph, self.calibrate(graph), inputs)
+        return values(self.task, output.cpu().numpy(), samples)
+
+
+@torch.no_grad()
+def predict(supernet: Supernet, graph: Graph, calibration: Calibration, inputs: Tensor) -> Tensor:
+    """Return what one subnet gives as it would be deployed, shape `(n, *graph.output.shape)`."""
+    layers = DeployedLayers(fold(supernet, graph, calibration))
+    return torch.cat([execute(graph, batch, layers) for batch in torch.split(inputs, BATCH)])

@@ -1,0 +1,55 @@
+"""What stages have found, in lines for people."""
+
+from collections.abc import Mapping, Sequence
+
+from nas.export.bench import Benchmark
+from nas.export.bundle import Exported
+from nas.export.verification.verify import Verification
+from nas.tasks.metric import Metric
+
+
+def exported_lines(exported: Exported, trained: str = "supernet") -> list[str]:
+    """Return what was exported and how it was verified; `trained` is what its answers were compared with."""
+    found = exported.verification
+    lines = [
+        f"{target}: {each['agreement']:.2f} % of {each['samples']} answers equal the {trained}'s"
+        for target, each in found["targets"].items()
+    ]
+    integers = f"{found['elements']} integers equal the reference" if found["elements"] else "all float32, no integers"
+    agreement = f"{found['agreement']:.2f} % of {found['samples']} answers equal the {trained}'s"
+    return [*lines, f"{exported.folder}: {integers}, {agreement}"]
+
+
+def fine_tuned_lines(values: Mapping[str, float], metric: Metric) -> list[str]:
+    """Return what fine-tuning gained; `values` as `FineTuned` has them, `metric` what the task measures first."""
+    lines = []
+    for split, name in (("val", "validation"), ("test", "test")):
+        before, after = (values[f"{metric.name}_{split}{when}"] for when in ("_before", ""))
+        lines.append(f"{name} {metric.title} {before:.{metric.digits}f} -> {metric.text(after)}")
+    if not metric.is_better(values[f"{metric.name}_val"], values[f"{metric.name}_val_before"]):
+        lines.append("fine-tuning gained nothing: `hwnas export` gives the network with the shared weights")
+    return lines
+
+
+def verification_line(folder: str, found: Verification) -> str:
+    """Return what was verified, and the metrics that were measured again."""
+    values = ", ".join(f"{name} {value}" for name, value in found.values.items())
+    return f"{folder}: {found.elements} integers, {found.samples} samples, {values}"
+
+
+def benchmark_lines(found: Benchmark) -> Sequence[str]:
+    """Return the latency of every batch size, that of one sample beside what its export recorded."""
+    lines = []
+    for each in found.times:
+        batch = "" if len(found.times) == 1 and each.batch == 1 else f" batch {each.batch},"
+        line = (
+            f"{found.folder}:{batch} {each.ms:.4f} ms, spread {100 * each.spread:.1f} %, median {each.median_ms:.4f} ms, "
+            f"95th percentile {each.p95_ms:.4f} ms, on {found.device}, {found.cpu}"
+        )
+        if each.batch == 1 and found.recorded_ms is not None:
+            change = 100 * (each.ms / found.recorded_ms - 1)
+            line += f"; its export recorded {found.recorded_ms:.4f} ms, {change:+.1f} %"
+        elif each.batch == 1:
+            line += "; its export recorded none on this device"
+        lines.append(line)
+    return lines

@@ -1,0 +1,125 @@
+"""What a run has measured of its networks: its studies in the archive, and one table made of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from nas.archive.archive import Archive
+from nas.archive.storage import drop_study
+from nas.events.progress import progress_bar
+from nas.objectives.columns import Column
+from nas.objectives.evaluator import Evaluator
+from nas.objectives.objective import Objective
+from nas.run.folder import RunFolder
+from nas.run.latencies import Latencies
+from nas.search.measurements import Measurements
+from nas.tasks.task import Task
+from search_spaces.errors import InvalidInput
+from search_spaces.space.space import Genomes, SearchSpace
+from search_spaces.space.subnet import Subnet
+
+
+class Archives:
+    """The studies of a run.
+
+    Args:
+        folder: The run folder.
+        space: The space.
+        task: Names the metrics.
+        weights: Gives what measurements depend on, see `nas.run.trained.weights_identity`.
+    """
+
+    def __init__(self, folder: RunFolder, space: SearchSpace, task: Task, weights: Callable[[], Mapping[str, str]]) -> None:
+        self.folder = folder
+        self.space = space
+        self.task = task
+        self._weights = weights
+
+    @cached_property
+    def weights(self) -> Mapping[str, str]:
+        """What measurements depend on."""
+        return self._weights()
+
+    @property
+    def storage(self) -> str:
+        """URL of the database that holds the archive."""
+        return self.folder.experiment.archive or self.folder.storage
+
+    @cached_property
+    def validation(self) -> Archive:
+        """The metrics on the validation split."""
+        names = tuple(metric.name for metric in self.task.metrics)
+        return self.open(names[0], names, self.weights)
+
+    @cached_property
+    def test(self) -> Archive:
+        """The metrics on the test split."""
+        names = tuple(f"{metric.name}_test" for metric in self.task.metrics)
+        return self.open(names[0], names, self.weights)
+
+    def open(self, study: str, names: tuple[str, ...], identity: Mapping[str, str]) -> Archive:
+        """Return a study; in a database that runs share, they are told apart by the run's name."""
+        return Archive(self.space, self.storage, self._named(study), names, identity)
+
+    def forget_latencies(self, device: str) -> None:
+        """Drop what was timed on a device."""
+        drop_study(self.storage, self._named(f"latency {device}"))
+
+    def _named(self, study: str) -> str:
+        experiment = self.folder.experiment
+        return f"{experiment.name}: {study}" if experiment.archive else study
+
+    def genomes(self) -> Genomes:
+        """Return the networks that were measured, in order, shape `(n, n_genes)`."""
+        return self.validation.genomes()
+
+    def subnet(self, subnet_id: str) -> Subnet:
+        """Return a measured network by its id.
+
+        Raises:
+            InvalidInput: If there is none.
+        """
+        for subnet in self.space.subnets(self.genomes()):
+            if subnet.id == subnet_id:
+                return subnet
+        path = self.folder.path
+        raise InvalidInput(f"'{path}' has measured no subnet '{subnet_id}'; `hwnas front {path}` lists those of the front")
+
+    def measure_test(self, genomes: Genomes, evaluator: Evaluator) -> dict[Column, np.ndarray]:
+        """Return the metrics of networks on the test split by column, each `(n,)`; what is missing is measured and kept."""
+        archive = self.test
+
+        def measure(genome: Genomes) -> dict[str, np.ndarray]:
+            found = evaluator.evaluate(self.space.subnets(genome), "test")
+            return {f"{name}_test": values for name, values in found.items()}
+
+        with progress_bar("testing the front") as update:
+            archive.measure_missing(genomes, measure, update)
+        rows = archive.lookup(genomes)
+        return {Column.from_name(name): np.array([row[name] for row in rows if row]) for name in archive.names}
+
+    def measurements(self, latencies: Sequence[Latencies], costs: Mapping[str, Objective]) -> Measurements:
+        """Return every measured network, in the order of measurement; NaN where something was not measured.
+
+        Args:
+            latencies: Of the run's devices.
+            costs: Exact costs by name.
+
+        Raises:
+            InvalidInput: If nothing was measured.
+        """
+        genomes = self.genomes()
+        if not len(genomes):
+            path = self.folder.path
+            raise InvalidInput(f"'{path}' has measured no networks yet; measure some with `hwnas search {path}`")
+        frame, tested = self.validation.frame(), self.test.lookup(genomes)
+        values: dict[Column, np.ndarray] = {}
+        for name in self.validation.names:
+            test = [np.nan if found is None else found[f"{name}_test"] for found in tested]
+            values |= {Column(name, "val"): frame[name].to_numpy(), Column(name, "test"): np.array(test)}
+        for each in latencies:
+            values |= each.known(genomes)
+        values |= {each.column.predicted: each.predicted()(genomes) for each in latencies}
+        values |= {Column.from_name(name): cost(genomes) for name, cost in costs.items()}
+        return Measurements(self.space, genomes, values)

@@ -1,0 +1,82 @@
+"""The supernet of a run: new, trained, and what a file of its weights must agree with."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from nas.data.dataset import Dataset
+from nas.events.files import file_digest
+from nas.run.experiment import Experiment
+from nas.run.folder import RunFolder
+from nas.supernet.supernet import Supernet
+from nas.training.checkpoint import load_tensors
+from nas.training.trainer import check_identity, load_supernet
+from search_spaces.errors import InvalidInput
+from search_spaces.space.baselines import formats
+from search_spaces.space.space import SearchSpace
+
+
+@contextmanager
+def torch_threads(n: int) -> Iterator[None]:
+    """Let torch compute with n threads in this context."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def training_identity(experiment: Experiment, space: SearchSpace, data: Dataset) -> dict[str, Any]:
+    """Return what a checkpoint or a supernet must agree with to be one of this experiment."""
+    identity = {
+        "space": space.name,
+        "space_digest": space.digest,
+        "formats": formats(space),
+        "seed": experiment.seed,
+        "data": data.digest,
+        "training": asdict(experiment.training),
+    }
+    if experiment.task != "classification":  # files of a version before name no task
+        identity["task"] = experiment.task
+    return identity
+
+
+def new_supernet(experiment: Experiment, space: SearchSpace, data: Dataset) -> Supernet:
+    """Return the supernet as it is before training, with random weights."""
+    supernet = Supernet(space, torch.Generator().manual_seed(experiment.seed))
+    supernet.set_input_statistics(*data.input_statistics())
+    return supernet
+
+
+def trained_supernet(folder: RunFolder, space: SearchSpace, data: Dataset) -> Supernet:
+    """Return the trained supernet of a run.
+
+    Raises:
+        InvalidInput: If there is none yet, or its file is damaged or of another training.
+    """
+    supernet = new_supernet(folder.experiment, space, data)
+    load_supernet(supernet, _trained_tensors(folder, space, data), folder.supernet)
+    return supernet.eval()
+
+
+def weights_identity(folder: RunFolder, space: SearchSpace, data: Dataset) -> dict[str, str]:
+    """Return what measurements of a run depend on: its weights and how each network is calibrated.
+
+    Raises:
+        InvalidInput: If there is no trained supernet, or it is not whole: it is named, not taken for another one.
+    """
+    _trained_tensors(folder, space, data)
+    n_calibration = folder.experiment.search.n_calibration
+    return {"supernet": file_digest(folder.supernet), "n_calibration": str(n_calibration)}
+
+
+def _trained_tensors(folder: RunFolder, space: SearchSpace, data: Dataset) -> dict[str, torch.Tensor]:
+    if not folder.supernet.exists():
+        raise InvalidInput(f"'{folder.path}' has no trained supernet; train it with `hwnas train {folder.path}`")
+    tensors, facts = load_tensors(folder.supernet)
+    check_identity(facts, training_identity(folder.experiment, space, data), folder.supernet)
+    return tensors

@@ -1,0 +1,69 @@
+"""Plug-ins: files and packages of users that register what is their own."""
+
+import importlib
+import importlib.util
+import logging
+import sys
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from search_spaces.errors import InvalidInput
+
+GROUP = "hwnas"
+"""Entry points of this group are loaded when names are looked up: a package of yours registers its parts by one."""
+
+logger = logging.getLogger(__name__)
+
+
+def load_plugin(plugin: str) -> ModuleType:
+    """Load a Python file, once however it is named, or import a module.
+
+    Args:
+        plugin: `FILE.py`, or the dotted name of a module.
+
+    Raises:
+        InvalidInput: If there is no such file or module, or it raises.
+    """
+    try:
+        if plugin.endswith(".py"):
+            return _load_file(Path(plugin).expanduser().resolve())
+        return importlib.import_module(plugin)
+    except InvalidInput:
+        raise
+    except FileNotFoundError as error:
+        raise InvalidInput(f"there is no plug-in '{plugin}'") from error
+    except Exception as error:  # whatever code of a user's raises
+        raise InvalidInput(f"the plug-in '{plugin}' cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def absolute(name: str) -> str:
+    """Return a plug-in, or `FILE.py:NAME`, with the file's absolute path; other names as they are."""
+    file, py, rest = name.partition(".py")
+    return f"{Path(file + py).expanduser().resolve()}{rest}" if py and rest[:1] in ("", ":") else name
+
+
+@cache
+def _load_file(path: Path) -> ModuleType:
+    name = f"hwnas_plugin_{path.stem}"
+    main = sys.modules.get("__main__")
+    if main is not None and getattr(main, "__file__", None) and Path(str(main.__file__)).resolve() == path:
+        return main  # the program that runs is the plug-in: what it registers is known already
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def load_entry_points() -> None:
+    """Load the plug-ins of installed packages, once; a broken one is a warning with its name."""
+    for point in entry_points(group=GROUP):
+        try:
+            point.load()
+        except Exception as error:  # whatever code of a package raises
+            logger.warning("the plug-in '%s' is broken and left out: %s: %s", point.name, type(error).__name__, error)
