@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from search_spaces.costs import FactorTable, arrivals, macs
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import HwnasError, InvalidInputError
 from search_spaces.graph.graph import Graph, consumers
 from search_spaces.graph.node import Node, n_elements
 from search_spaces.operators.ends import Output
@@ -46,7 +46,7 @@ class Accelerator:
         pj_per_byte: Energy of a byte from outside.
 
     Raises:
-        InvalidInput: If a number is negative or one that must be above 0 is not.
+        InvalidInputError: If a number is negative or one that must be above 0 is not.
     """
 
     name: str
@@ -63,22 +63,22 @@ class Accelerator:
     def __post_init__(self) -> None:
         for name in ("clock_mhz", "products_per_cycle", "bandwidth_gb_s"):
             if not 0 < getattr(self, name) < math.inf:
-                raise InvalidInput(f"{name} of accelerator '{self.name}' must be above 0, got {getattr(self, name)}")
+                raise InvalidInputError(f"{name} of accelerator '{self.name}' must be above 0, got {getattr(self, name)}")
         for name in ("float_macs_per_cycle", "buffer_bytes", "pj_per_product", "pj_per_float_mac", "pj_per_byte"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise InvalidInput(f"{name} of accelerator '{self.name}' must be 0 or more, got {getattr(self, name)}")
+                raise InvalidInputError(f"{name} of accelerator '{self.name}' must be 0 or more, got {getattr(self, name)}")
 
     @classmethod
     def from_yaml(cls, path: Path) -> "Accelerator":
         """Read a YAML file with the attributes as keys.
 
         Raises:
-            InvalidInput: If the file cannot be read, lacks a key, or holds an unknown or a wrong one.
+            InvalidInputError: If the file cannot be read, lacks a key, or holds an unknown or a wrong one.
         """
         try:
             content: Any = yaml.safe_load(path.read_text())
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InvalidInput(f"cannot read the accelerator '{path}': {' '.join(str(error).split())}") from error
+            raise InvalidInputError(f"cannot read the accelerator '{path}': {' '.join(str(error).split())}") from error
         return cls.from_dict(content, str(path))
 
     @classmethod
@@ -90,20 +90,20 @@ class Accelerator:
             origin: Where they come from, for messages.
 
         Raises:
-            InvalidInput: If a key is missing, unknown or wrong.
+            InvalidInputError: If a key is missing, unknown or wrong.
         """
         known = [field.name for field in fields(cls)]
         if not isinstance(content, dict) or set(content) - set(known):
-            raise InvalidInput(f"'{origin}' must hold keys among {known}, got {content!r:.200}")
+            raise InvalidInputError(f"'{origin}' must hold keys among {known}, got {content!r:.200}")
         try:
             numbers = {key: float(value) for key, value in content.items() if key not in ("name", "source")}
             return cls(name=str(content["name"]), source=str(content["source"]), **numbers)
         except KeyError as error:
-            raise InvalidInput(f"'{origin}' does not describe an accelerator: {error} is missing") from error
+            raise InvalidInputError(f"'{origin}' does not describe an accelerator: {error} is missing") from error
         except (TypeError, ValueError) as error:
-            if isinstance(error, InvalidInput):
+            if isinstance(error, HwnasError):
                 raise
-            raise InvalidInput(f"'{origin}' does not describe an accelerator: {error}") from error
+            raise InvalidInputError(f"'{origin}' does not describe an accelerator: {error}") from error
 
     def supports(self, precision: Precision) -> bool:
         """Return whether it has kernels for a block's format."""
@@ -117,7 +117,7 @@ class Accelerator:
             source: Format in which the input arrives.
 
         Raises:
-            InvalidInput: If there is no kernel for a layer's format.
+            InvalidInputError: If there is no kernel for a layer's format.
         """
         by_name = {node.name: node for node in nodes}
         consumers_of = consumers(nodes)
@@ -147,12 +147,12 @@ class Accelerator:
         """Return `estimated_ms` and `estimated_mj` as tables over the genomes of a space.
 
         Raises:
-            InvalidInput: If there is no kernel for one of the space's formats; says to which to narrow the space.
+            InvalidInputError: If there is no kernel for one of the space's formats; says to which to narrow the space.
         """
         offered = formats(space)
         usable = [name for name in offered if self.supports(Precision.from_name(name))]
         if usable != offered:
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"accelerator '{self.name}' has no kernel for {sorted(set(offered) - set(usable))}; "
                 f"narrow the space with `formats: [{', '.join(usable)}]`"
             )
@@ -168,7 +168,7 @@ class Accelerator:
         n_macs = macs([node])
         if not self.supports(node.precision):
             name = node.precision.name
-            raise InvalidInput(f"accelerator '{self.name}' has no kernel for {name}, which '{node.name}' computes in")
+            raise InvalidInputError(f"accelerator '{self.name}' has no kernel for {name}, which '{node.name}' computes in")
         if node.precision.is_float32:
             return n_macs / self.float_macs_per_cycle / cycles_per_ns, n_macs * self.pj_per_float_mac
         products = n_macs * math.prod(_pairs(operand.bits) for operand in operands)

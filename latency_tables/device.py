@@ -7,7 +7,7 @@ from typing import Any
 
 from latency_tables.runtimes import RUNTIMES
 from latency_tables.runtimes.machine import cpu_model, has_vnni
-from search_spaces.errors import InvalidInput, check_range
+from search_spaces.errors import InvalidInputError, check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class Device:
     """A runtime with its settings on a machine; the text under each field is its help.
 
     Raises:
-        InvalidInput: If a number is out of range, the backend is unknown or the label is no file name.
+        InvalidInputError: If a number is out of range, the backend is unknown or the label is no file name.
     """
 
     label: str = ""
@@ -34,11 +34,11 @@ class Device:
     def __post_init__(self) -> None:
         RUNTIMES.get(self.backend)
         if self.remote and not self.label:
-            raise InvalidInput("a remote device needs a label, as `label: raspberry-pi-5`")
+            raise InvalidInputError("a remote device needs a label, as `label: raspberry-pi-5`")
         check_range("threads", self.threads, 1, 1024)
         check_range("batch", self.batch, 1, 65_536)
         if self.label and not re.fullmatch(r"\w[\w.-]{0,63}", self.label):
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"a device's label must be up to 64 letters, digits, '.', '_' or '-', no '.' first; got '{self.label}'"
             )
 

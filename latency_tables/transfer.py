@@ -14,7 +14,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -41,15 +41,17 @@ def transfer(sources: Floats, features: Floats, chosen: Places, measured: Floats
         Milliseconds on the new device, shape `(n,)`.
 
     Raises:
-        InvalidInput: If shapes disagree, too little is given, or a latency is not a positive number.
+        InvalidInputError: If shapes disagree, too little is given, or a latency is not a positive number.
     """
     sources, features, measured = (np.asarray(array, dtype=np.float64) for array in (sources, features, measured))
     chosen = np.asarray(chosen)
     _check(sources, features)
     if len(chosen) != len(measured) or len(chosen) < 3:
-        raise InvalidInput(f"at least 3 networks must be measured, got {len(chosen)} networks and {len(measured)} latencies")
+        raise InvalidInputError(
+            f"at least 3 networks must be measured, got {len(chosen)} networks and {len(measured)} latencies"
+        )
     if not (np.isfinite(measured).all() and (measured > 0).all()):
-        raise InvalidInput("latencies must be positive numbers of milliseconds")
+        raise InvalidInputError("latencies must be positive numbers of milliseconds")
     logs = clean(np.log(sources))
     unit = float(logs.std(axis=0).mean())
     centre = float(np.median(np.log(measured)))
@@ -85,12 +87,12 @@ def choose(sources: Floats, features: Floats, k: int, rng: np.random.Generator) 
         Places of the networks, shape `(k,)`, all different.
 
     Raises:
-        InvalidInput: If there are fewer than `k` networks, or the input is wrong.
+        InvalidInputError: If there are fewer than `k` networks, or the input is wrong.
     """
     sources, features = np.asarray(sources, dtype=np.float64), np.asarray(features, dtype=np.float64)
     _check(sources, features)
     if not 1 <= k <= len(sources):
-        raise InvalidInput(f"k must be in 1..{len(sources)}, got {k}")
+        raise InvalidInputError(f"k must be in 1..{len(sources)}, got {k}")
     _, columns, groups = _describe(clean(np.log(sources)), features)
     candidates = rng.choice(len(columns), min(max(N_CANDIDATES, k), len(columns)), replace=False)
     rows = columns[candidates] * _widths(groups, *TYPICAL[:2])
@@ -130,11 +132,11 @@ def clean(logs: Floats) -> Floats:
 
 def _check(sources: Floats, features: Floats) -> None:
     if sources.ndim != 2 or sources.shape[1] < 2 or features.ndim != 2 or len(features) != len(sources):
-        raise InvalidInput(
+        raise InvalidInputError(
             f"sources must have shape (n, devices >= 2) and features (n, f), got {sources.shape} and {features.shape}"
         )
     if not (np.isfinite(sources).all() and (sources > 0).all() and np.isfinite(features).all()):
-        raise InvalidInput("latencies must be positive numbers of milliseconds, and features numbers")
+        raise InvalidInputError("latencies must be positive numbers of milliseconds, and features numbers")
 
 
 def _describe(logs: Floats, features: Floats) -> tuple[Floats, Floats, tuple[int, int]]:

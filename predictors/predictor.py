@@ -76,6 +76,6 @@ def build_predictor(name: str, space: SearchSpace | None = None) -> Predictor:
         space: The space whose encoded genomes it will see; None: the features are something else.
 
     Raises:
-        InvalidInput: If there is no such predictor.
+        InvalidInputError: If there is no such predictor.
     """
     return PREDICTORS.get(name)(space)

@@ -4,7 +4,7 @@ Needs NumPy and onnx only; never torch.
 """
 
 from search_spaces.costs import FactorTable, cost_table, graph_costs
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.families.heads import classes
 from search_spaces.families.mobilenet import mobilenet
 from search_spaces.families.resnet import resnet
@@ -24,7 +24,7 @@ __all__ = [
     "Choice",
     "FactorTable",
     "Graph",
-    "InvalidInput",
+    "InvalidInputError",
     "NumberFormat",
     "Precision",
     "SearchSpace",

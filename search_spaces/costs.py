@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.graph.graph import Graph, consumers
 from search_spaces.graph.node import Node, n_elements
 from search_spaces.operators.quantize import Quantize
@@ -48,10 +48,10 @@ class FactorTable:
         """Return the cost with its sign turned.
 
         Raises:
-            InvalidInput: If it is a maximum.
+            InvalidInputError: If it is a maximum.
         """
         if self.takes_max:
-            raise InvalidInput("a cost that is a maximum cannot be turned; use sums")
+            raise InvalidInputError("a cost that is a maximum cannot be turned; use sums")
         return FactorTable(tuple(Factor(factor.genes, -factor.values) for factor in self.factors), -self.constant)
 
 

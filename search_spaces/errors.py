@@ -1,28 +1,52 @@
-"""The exceptions whose message is all that a user of the command line sees, and a hint for such messages."""
+"""The exceptions of hwnas, and a hint for their messages.
+
+The message of each is one sentence: the rule, the value, and the way out. The command prints it alone and exits with the
+kind's code; a traceback is shown only for faults of the program.
+"""
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
 
 
-class InvalidInput(ValueError):
-    """Something the user gave is wrong: the message names the rule, the value and the way out.
+class HwnasError(Exception):
+    """Whatever hwnas refuses or cannot do; catch this to catch all of it."""
 
-    The command line prints the message alone and exits with code 2; a traceback is shown only for faults of the program.
-    """
-
-
-class NothingFound(InvalidInput):
-    """Raised where a query is understood and has no answer, such as a network within constraints; exit code 1."""
+    exit_code: ClassVar[int] = 2
 
 
-class CheckFailed(Exception):
-    """Raised where a result fails its check and was thrown away; exit code 1."""
+class InvalidInputError(HwnasError, ValueError):
+    """Something that the user gave is wrong."""
+
+
+class NothingFoundError(InvalidInputError):
+    """A query is understood and has no answer, such as a network within constraints."""
+
+    exit_code = 1
+
+
+class NotReadyError(HwnasError, RuntimeError):
+    """Something that is needed is not there yet: a stage that comes before, a package, a lock that another one holds."""
+
+
+class DamagedFileError(HwnasError, ValueError):
+    """A file is not what was written, or cannot be read."""
+
+
+class MeasurementError(HwnasError, RuntimeError):
+    """Training or measuring failed; what was measured before is kept."""
+
+
+class VerificationError(HwnasError, RuntimeError):
+    """A result fails its check and was thrown away, such as a file that does not compute what was trained."""
+
+    exit_code = 1
 
 
 def check_range(name: str, value: float, lower: float, upper: float) -> None:
-    """Raise `InvalidInput` if a setting is out of range."""
+    """Raise `InvalidInputError` if a setting is out of range."""
     if not lower <= value <= upper:
-        raise InvalidInput(f"{name} must be in {lower:g}..{upper:g}, got {value:g}")
+        raise InvalidInputError(f"{name} must be in {lower:g}..{upper:g}, got {value:g}")
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:

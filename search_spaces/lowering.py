@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node, Weights, WeightSpec
 from search_spaces.graph.tensor import TensorSpec
@@ -41,11 +41,13 @@ def lower(graph: Graph, weights: Weights | None = None, *, batch: int | str = 1,
 
     Raises:
         KeyError: If an array is missing.
-        InvalidInput: If a block computes in a minifloat, for which there are no kernels.
+        InvalidInputError: If a block computes in a minifloat, for which there are no kernels.
     """
     if refused := sorted({node.precision.name for node in graph.nodes if node.precision.is_minifloat}):
         names = ", ".join(refused)
-        raise InvalidInput(f"onnxruntime has no kernels for {names}: such networks can be trained, not measured or exported")
+        raise InvalidInputError(
+            f"onnxruntime has no kernels for {names}: such networks can be trained, not measured or exported"
+        )
     weights = random_weights(graph, np.random.default_rng(0)) if weights is None else weights
     writer = Writer(graph, weights, int4=int4)
     for node in graph.nodes:

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import HwnasError, InvalidInputError
 
 GROUP = "hwnas"
 """Entry points of this group are loaded when names are looked up: a package of yours registers its parts by one."""
@@ -24,18 +24,18 @@ def load_plugin(plugin: str) -> ModuleType:
         plugin: `FILE.py`, or the dotted name of a module.
 
     Raises:
-        InvalidInput: If there is no such file or module, or it raises.
+        InvalidInputError: If there is no such file or module, or it raises.
     """
     try:
         if plugin.endswith(".py"):
             return _load_file(Path(plugin).expanduser().resolve())
         return importlib.import_module(plugin)
-    except InvalidInput:
+    except HwnasError:
         raise
     except FileNotFoundError as error:
-        raise InvalidInput(f"there is no plug-in '{plugin}'") from error
+        raise InvalidInputError(f"there is no plug-in '{plugin}'") from error
     except Exception as error:  # whatever code of a user's raises
-        raise InvalidInput(f"the plug-in '{plugin}' cannot be loaded: {type(error).__name__}: {error}") from error
+        raise InvalidInputError(f"the plug-in '{plugin}' cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def absolute(name: str) -> str:

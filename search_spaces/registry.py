@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from search_spaces.errors import InvalidInput, did_you_mean
+from search_spaces.errors import InvalidInputError, did_you_mean
 from search_spaces.plugins import load_entry_points, load_plugin
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Registry(Generic[T]):
         called unknown.
 
         Raises:
-            InvalidInput: If there is none; the message lists what is known.
+            InvalidInputError: If there is none; the message lists what is known.
         """
         file, py, own = name.partition(".py:")
         if py:
@@ -50,7 +50,7 @@ class Registry(Generic[T]):
         if name in self._entries:
             return self._entries[name]
         known = "; ".join(filter(None, (f"known: {', '.join(sorted(self._entries))}", self.note)))
-        raise InvalidInput(f"unknown {self.kind} '{name}'{did_you_mean(name, self._entries)}; {known}")
+        raise InvalidInputError(f"unknown {self.kind} '{name}'{did_you_mean(name, self._entries)}; {known}")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from latency_tables.remote.main import RESULT_FORMAT, RESULT_VERSION
 from latency_tables.table.plan import Plan
 from latency_tables.timing.measurement import Measurement
 from latency_tables.timing.protocol import Protocol, Timings
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import DamagedFileError, HwnasError, InvalidInputError
 from search_spaces.graph.signature import describe
 from search_spaces.lowering import lower
 
@@ -55,7 +55,7 @@ def write_bundle(plan: Plan, target: Device, protocol: Protocol, path: Path) -> 
         path: Zip file to write.
 
     Raises:
-        InvalidInput: If the file cannot be written.
+        InvalidInputError: If the file cannot be written.
     """
     spec = {
         "plan": digest(plan, target),
@@ -75,7 +75,7 @@ def write_bundle(plan: Plan, target: Device, protocol: Protocol, path: Path) -> 
             for name, graph in [("reference", plan.reference), *enumerate(plan.graphs.values())]:
                 archive.writestr(f"models/{name}.onnx", lower(graph, batch=target.batch).SerializeToString())
     except OSError as error:
-        raise InvalidInput(f"cannot write the bundle '{path}': {error.strerror}") from error
+        raise InvalidInputError(f"cannot write the bundle '{path}': {error.strerror}") from error
 
 
 def read_results(path: Path, plan: Plan, target: Device) -> Result:
@@ -87,7 +87,7 @@ def read_results(path: Path, plan: Plan, target: Device) -> Result:
         target: The settings that it was made with.
 
     Raises:
-        InvalidInput: If the file is damaged, in another unit, or of another plan.
+        InvalidInputError: If the file is damaged, in another unit, or of another plan.
     """
     if _is_csv(path):
         fingerprint = {**dataclasses.asdict(target), "version": FOREIGN}
@@ -97,18 +97,18 @@ def read_results(path: Path, plan: Plan, target: Device) -> Result:
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise InvalidInput(f"'{path}' is no result of a benchmark bundle ({error}); {way_out}") from error
+        raise InvalidInputError(f"'{path}' is no result of a benchmark bundle ({error}); {way_out}") from error
     try:
         if not isinstance(content, dict) or content.get("format") != RESULT_FORMAT:
-            raise InvalidInput(f"'{path}' is no result of a benchmark bundle; {way_out}")
+            raise InvalidInputError(f"'{path}' is no result of a benchmark bundle; {way_out}")
         if content["version"] != RESULT_VERSION:
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"'{path}' is the result of a benchmark bundle of version {content['version']}, not {RESULT_VERSION}"
             )
         if content["unit"] != "ms":
-            raise InvalidInput(f"'{path}' must be in ms, got {content['unit']!r}")
+            raise InvalidInputError(f"'{path}' must be in ms, got {content['unit']!r}")
         if content["plan"] != digest(plan, target):
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"'{path}' was measured with a benchmark bundle of another space, device or number of networks, or by an "
                 "older hwnas; give what the bundle was made with, or make a new bundle"
             )
@@ -118,30 +118,30 @@ def read_results(path: Path, plan: Plan, target: Device) -> Result:
         }
         times = [ms for name in plan.graphs for ms in measurements[name].rounds or (math.nan,)]
         if not all(math.isfinite(ms) and ms > 0 for ms in times):
-            raise InvalidInput(f"'{path}' holds times that are not positive numbers; measure anew")
+            raise DamagedFileError(f"'{path}' holds times that are not positive numbers; measure anew")
         drift = float(content.get("drift", 0))  # bundles told none before
         timings = Timings(measurements, float(content["reference_ms"]), float(content["disturbed"]), drift)
         return Result(timings, dict(content["fingerprint"]), float(content["minutes"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, InvalidInput):
+        if isinstance(error, HwnasError):
             raise
-        raise InvalidInput(f"'{path}' is damaged ({error!r}); measure anew") from error
+        raise DamagedFileError(f"'{path}' is damaged ({error!r}); measure anew") from error
 
 
 def measured_names(path: Path) -> set[str]:
     """Return the names of what a result holds, JSON or CSV.
 
     Raises:
-        InvalidInput: If it is no result.
+        InvalidInputError: If it is no result.
     """
     if _is_csv(path):
         return {part for part, _ in _rows(path)}
     try:
         return set(json.loads(_read_text(path))["measurements"])
     except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InvalidInput):
+        if isinstance(error, HwnasError):
             raise
-        raise InvalidInput(
+        raise InvalidInputError(
             f"'{path}' is no result of a benchmark bundle; give the JSON file that it wrote, or a CSV file"
         ) from error
 
@@ -164,7 +164,7 @@ def _read_text(path: Path) -> str:
         content = path.read_bytes()
         return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read the result '{path}': {error}") from error
+        raise InvalidInputError(f"cannot read the result '{path}': {error}") from error
 
 
 def _rows(path: Path) -> list[tuple[str, str]]:
@@ -175,7 +175,7 @@ def _rows(path: Path) -> list[tuple[str, str]]:
     rows = list(csv.reader(lines, delimiter=separator))
     header = [name.strip().lower() for name in rows[0]] if rows else []
     if not {"part", "latency_ms"} <= set(header):
-        raise InvalidInput(f"'{path}' must have the columns part and latency_ms, got {header or 'nothing'}")
+        raise InvalidInputError(f"'{path}' must have the columns part and latency_ms, got {header or 'nothing'}")
     part, time = header.index("part"), header.index("latency_ms")
     found = [(row[part].strip(), row[time].strip()) for row in rows[1:] if len(row) > max(part, time) and row[part].strip()]
     # Where semicolons separate, the decimal sign is a comma.
@@ -192,10 +192,10 @@ def _read_csv(path: Path, names: list[str]) -> Timings:
         except ValueError:
             ms = math.nan
         if not (math.isfinite(ms) and ms > 0):
-            raise InvalidInput(f"'{path}': latency_ms must hold positive numbers of milliseconds, got '{text}'")
+            raise InvalidInputError(f"'{path}': latency_ms must hold positive numbers of milliseconds, got '{text}'")
         rounds[part].append(ms)
     if rare := [name for name, times in rounds.items() if len(times) < MIN_ROUNDS]:
-        raise InvalidInput(
+        raise InvalidInputError(
             f"'{path}' must hold each part at least twice, so that it can be seen how well times repeat; {len(rare)} of "
             f"{len(names)} are too few, the first is '{rare[0]:.60}'"
         )

@@ -13,7 +13,7 @@ from latency_tables.runtimes import RUNTIMES, Runner
 from latency_tables.timing.interference import monitoring
 from latency_tables.timing.journal import Journal
 from latency_tables.timing.protocol import KnownTimings, Protocol, time_models
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import HwnasError
 
 RESULT_FORMAT = "hwnas kit result"
 RESULT_VERSION = 1
@@ -27,7 +27,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         run(Path(sys.argv[0]), Path(options.out))
-    except InvalidInput as error:
+    except HwnasError as error:
         print(f"bundle: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from latency_tables.runtimes.machine import has_vnni
 from latency_tables.runtimes.runtime import RUNTIMES, Runner, timed
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 
 OPTION_PREFIXES = ("session.", "optimization.", "memory.", "mlas.", "ep.")
 
@@ -56,7 +56,7 @@ def open_session(
         optimized_to: Where to write the optimized graph, to look at.
 
     Raises:
-        InvalidInput: If an option cannot be one.
+        InvalidInputError: If an option cannot be one.
     """
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
@@ -68,7 +68,7 @@ def open_session(
         settings.add_session_config_entry("session.x64quantprecision", "1")
     for key, value in (options or {}).items():
         if not key.startswith(OPTION_PREFIXES):  # onnxruntime takes any key, and ignores what it does not know
-            raise InvalidInput(f"options of onnxruntime begin with one of {list(OPTION_PREFIXES)}, got '{key}'")
+            raise InvalidInputError(f"options of onnxruntime begin with one of {list(OPTION_PREFIXES)}, got '{key}'")
         settings.add_session_config_entry(key, value)
     if optimized_to is not None:
         settings.optimized_model_filepath = optimized_to

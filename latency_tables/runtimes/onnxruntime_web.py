@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.runtimes.runtime import RUNTIMES, Runner, missing
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 
 SOURCE = Path(__file__).parent / "web"
 
@@ -45,7 +45,7 @@ class OnnxRuntimeWeb:
     def build(self, model: bytes, *, threads: int, options: Mapping[str, str]) -> Runner:
         """See `Runtime`; the input is a fixed wave."""
         if unknown := sorted(set(options) - {"graphOptimizationLevel"}):
-            raise InvalidInput(f"the options of onnxruntime-web are ['graphOptimizationLevel'], got {unknown}")
+            raise InvalidInputError(f"the options of onnxruntime-web are ['graphOptimizationLevel'], got {unknown}")
         session = _Session(self, model, threads, options)
 
         def run(n: int) -> NDArray[np.float64]:
@@ -83,9 +83,9 @@ class OnnxRuntimeWeb:
             node.stdin.flush()
             answer = json.loads(node.stdout.readline())
         except (OSError, ValueError) as error:
-            raise InvalidInput(f"Node has stopped while timing onnxruntime-web: {error}") from error
+            raise InvalidInputError(f"Node has stopped while timing onnxruntime-web: {error}") from error
         if "error" in answer:
-            raise InvalidInput(f"onnxruntime-web refuses: {answer['error']}")
+            raise InvalidInputError(f"onnxruntime-web refuses: {answer['error']}")
         return dict(answer)
 
 

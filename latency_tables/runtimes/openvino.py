@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.runtimes.runtime import RUNTIMES, Runner, missing, timed
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 
 
 class OpenVino:
@@ -59,7 +59,7 @@ def _compile(model: bytes, threads: int, options: tuple[tuple[str, str], ...]) -
     try:
         return core.compile_model(core.read_model(model), "CPU", settings)
     except RuntimeError as error:
-        raise InvalidInput(
+        raise InvalidInputError(
             f"OpenVINO refuses the model or an option of {dict(options)}: {str(error).strip()[-300:]}"
         ) from error
 

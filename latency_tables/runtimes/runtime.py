@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import NotReadyError
 from search_spaces.registry import Registry
 
 Runner = Callable[[int], NDArray[np.float64]]
@@ -35,7 +35,7 @@ class Runtime(Protocol):
         """Return the version of the runtime; part of a device's fingerprint.
 
         Raises:
-            InvalidInput: If the runtime is not installed; says how to install it.
+            InvalidInputError: If the runtime is not installed; says how to install it.
         """
 
     def build(self, model: bytes, *, threads: int, options: Mapping[str, str]) -> Runner:
@@ -47,7 +47,7 @@ class Runtime(Protocol):
             options: Settings of the runtime, by name.
 
         Raises:
-            InvalidInput: If the runtime is not installed or refuses an option.
+            InvalidInputError: If the runtime is not installed or refuses an option.
         """
 
     def outputs(self, model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -71,6 +71,6 @@ def timed(call: Callable[..., object], *arguments: object) -> Runner:
     return run
 
 
-def missing(runtime: str, way_out: str) -> InvalidInput:
+def missing(runtime: str, way_out: str) -> NotReadyError:
     """Return the error for a runtime that is not installed."""
-    return InvalidInput(f"{runtime} is not installed; {way_out}")
+    return NotReadyError(f"{runtime} is not installed; {way_out}")

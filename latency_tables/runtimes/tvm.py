@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_tables.runtimes.runtime import RUNTIMES, Runner, missing
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 
 
 class Tvm:
@@ -30,7 +30,7 @@ class Tvm:
         """See `Runtime`."""
         tvm = _tvm()
         if unknown := sorted(set(options) - {"mcpu"}):
-            raise InvalidInput(f"the options of TVM are ['mcpu'], got {unknown}")
+            raise InvalidInputError(f"the options of TVM are ['mcpu'], got {unknown}")
         compiled, shape = _compile(model, options.get("mcpu", ""))
         _set_threads(threads)
         machine = tvm.relax.VirtualMachine(compiled, tvm.cpu())

@@ -15,7 +15,7 @@ from latency_tables.table.plan import Plan
 from latency_tables.table.table import LatencyTable
 from latency_tables.table.validate import validate
 from latency_tables.timing.protocol import Protocol, Timings
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import MeasurementError
 
 
 def build_table(
@@ -40,7 +40,7 @@ def build_table(
         progress: Called with timings done and in all.
 
     Raises:
-        InvalidInput: If `time_budget_minutes` are too few.
+        InvalidInputError: If `time_budget_minutes` are too few.
     """
     started = time.perf_counter()
     seconds = seconds_per_model(plan.reference, device, protocol)
@@ -64,11 +64,11 @@ def assemble(plan: Plan, timings: Timings, device: str, fingerprint: Mapping[str
         minutes: How long it took.
 
     Raises:
-        InvalidInput: If all networks took the same time: nothing can be learned of that.
+        InvalidInputError: If all networks took the same time: nothing can be learned of that.
     """
     measured = [timings.measurements[name] for name in plan.networks]
     if len({m.ms for m in measured[plan.n_fit :]}) < 2:
-        raise InvalidInput(
+        raise MeasurementError(
             f"all {len(measured) - plan.n_fit} held-out networks took {measured[-1].ms:g} ms: times all alike cannot "
             "be of this space"
         )

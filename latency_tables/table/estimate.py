@@ -18,7 +18,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from latency_tables.table.latency_model import BEHIND, CALL
 from search_spaces.costs import macs
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import n_elements
 from search_spaces.operators.conv import Conv
@@ -35,14 +35,14 @@ def choose_parts(parts: Mapping[str, Graph], n: int) -> set[str]:
         n: At least as many as the transitions need.
 
     Raises:
-        InvalidInput: If `n` is smaller.
+        InvalidInputError: If `n` is smaller.
     """
     chosen = {CALL}
     for name in parts:
         if BEHIND in name:
             chosen |= {name, *name.split(BEHIND)[1:]}
     if n < len(chosen):
-        raise InvalidInput(
+        raise InvalidInputError(
             f"the time allows {max(n, 0)} parts, but the transitions between blocks alone need {len(chosen)}; "
             "allow more time"
         )

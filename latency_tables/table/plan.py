@@ -8,7 +8,7 @@ import numpy as np
 from latency_tables.table.estimate import choose_parts
 from latency_tables.table.latency_model import iterate_parts
 from latency_tables.timing.protocol import Protocol
-from search_spaces.errors import InvalidInput, check_range
+from search_spaces.errors import InvalidInputError, check_range
 from search_spaces.graph.graph import Graph
 from search_spaces.space.baselines import baselines, uniform_genome
 from search_spaces.space.space import Genomes, SearchSpace
@@ -70,7 +70,7 @@ class Plan:
         """Return a plan that times at most so many graphs and estimates the other blocks.
 
         Raises:
-            InvalidInput: If so few do not do.
+            InvalidInputError: If so few do not do.
         """
         if n_timed >= len(self.parts) + len(self.networks):
             return self
@@ -88,10 +88,10 @@ def plan_table(space: SearchSpace, *, n_fit: int, n_held_out: int, rng: np.rando
         rng: Draws the whole networks.
 
     Raises:
-        InvalidInput: If the space has no networks behind it.
+        InvalidInputError: If the space has no networks behind it.
     """
     if not space.slots:
-        raise InvalidInput(f"space '{space.name}' has choices only and no networks behind it: nothing to measure")
+        raise InvalidInputError(f"space '{space.name}' has choices only and no networks behind it: nothing to measure")
     seeds = np.array(list(baselines(space).values()))[:n_fit]
     genomes = np.concatenate([seeds, space.sample(n_fit - len(seeds) + n_held_out, rng)])
     return Plan(space, dict(iterate_parts(space)), name_networks(space, genomes), n_fit)

@@ -26,7 +26,7 @@ from latency_tables.table.latency_model import (
 )
 from latency_tables.timing.measurement import Measurement
 from search_spaces.costs import FactorTable
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import DamagedFileError, HwnasError, InvalidInputError
 from search_spaces.graph.graph import Graph
 from search_spaces.space.factor import combine
 from search_spaces.space.space import Genomes, SearchSpace
@@ -105,10 +105,10 @@ class LatencyTable:
         """Return the prices of a space's genomes in milliseconds.
 
         Raises:
-            InvalidInput: If the space is not the one that was measured.
+            InvalidInputError: If the space is not the one that was measured.
         """
         if space.name != self.space:
-            raise InvalidInput(f"the table is of space '{self.space}', not '{space.name}'; measure this space first")
+            raise InvalidInputError(f"the table is of space '{self.space}', not '{space.name}'; measure this space first")
         if space not in self._prices:
             try:
                 blocks = [combine(lambda b: self._price(block_features, b) if b else 0.0, [f]) for f in space.blocks]
@@ -117,7 +117,7 @@ class LatencyTable:
                     for factor in space.transitions(producer_key, consumer_key)
                 ]
             except KeyError as error:
-                raise InvalidInput(
+                raise InvalidInputError(
                     f"the table of space '{self.space}' lacks the part {error}: the space has changed; measure it anew"
                 ) from error
             self._prices[space] = FactorTable(
@@ -139,7 +139,7 @@ class LatencyTable:
             Shape `(n,)`.
 
         Raises:
-            InvalidInput: If the space is another one.
+            InvalidInputError: If the space is another one.
         """
         return self.factor_table(space)(genomes)
 
@@ -149,11 +149,13 @@ class LatencyTable:
         return constant + float(graph_features(self.parts, graph) @ slopes)
 
     def check_device(self, fingerprint: Mapping[str, Any]) -> None:
-        """Raise `InvalidInput` with what differs if the table was not measured on this device as it is now."""
+        """Raise `InvalidInputError` with what differs if the table was not measured on this device as it is now."""
         mine, other = dict(self.fingerprint), dict(fingerprint)
         if differing := [key for key in sorted(mine | other) if mine.get(key) != other.get(key)]:
             what = "; ".join(f"{key} was {mine.get(key)}, is {other.get(key)}" for key in differing)
-            raise InvalidInput(f"the latency table '{self.device}' was measured elsewhere ({what}); measure this device")
+            raise InvalidInputError(
+                f"the latency table '{self.device}' was measured elsewhere ({what}); measure this device"
+            )
 
     def to_json(self) -> str:
         """Return the table as JSON text; milliseconds throughout."""
@@ -192,15 +194,15 @@ class LatencyTable:
             origin: Name of the file, for messages.
 
         Raises:
-            InvalidInput: If the text is damaged, of another version, in another unit, or holds times that are none.
+            InvalidInputError: If the text is damaged, of another version, in another unit, or holds times that are none.
         """
         try:
             content = json.loads(text)
             if content["format"] != "hwnas latency table" or content["version"] != FORMAT_VERSION:
-                raise InvalidInput(f"'{origin}' is no latency table of version {FORMAT_VERSION}; measure anew")
+                raise DamagedFileError(f"'{origin}' is no latency table of version {FORMAT_VERSION}; measure anew")
             digest = _digest(content)
             if content["unit"] != "ms":
-                raise InvalidInput(f"'{origin}' must be in ms, got {content['unit']!r}")
+                raise InvalidInputError(f"'{origin}' must be in ms, got {content['unit']!r}")
             report = content["report"]
             if "greatest_error" in report:  # its name before
                 report["max_error"] = report.pop("greatest_error")
@@ -223,20 +225,20 @@ class LatencyTable:
             times = [ms for m in table.measurements.values() for ms in (m.rounds or (math.nan,))]
             times += [*table.estimated.values(), table.reference_ms]
             if not all(math.isfinite(ms) and ms > 0 for ms in times) or len(table.coefficients) != N_FEATURES + 1:
-                raise InvalidInput(f"'{origin}' holds times that are not positive numbers; measure anew")
+                raise DamagedFileError(f"'{origin}' holds times that are not positive numbers; measure anew")
             names = ("mape", "max_error", "tau", "split_half", "disturbed", "minutes", "drift", "truth_tau")
             numbers = [getattr(table.report, name) for name in names]
             if not all(math.isfinite(number) for number in [*table.coefficients, *numbers]):
-                raise InvalidInput(f"'{origin}' holds numbers that are not finite; measure anew")
+                raise DamagedFileError(f"'{origin}' holds numbers that are not finite; measure anew")
             if any(len(m.rounds) != len(m.is_clean) for m in table.measurements.values()):
-                raise InvalidInput(f"'{origin}' is damaged: rounds and marks differ in number; measure anew")
+                raise DamagedFileError(f"'{origin}' is damaged: rounds and marks differ in number; measure anew")
             dict(table.fingerprint), table.parts
             if content.get("digest") not in (None, digest):
-                raise InvalidInput(f"'{origin}' is damaged: its content is not what was written; measure anew")
+                raise DamagedFileError(f"'{origin}' is damaged: its content is not what was written; measure anew")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            if isinstance(error, InvalidInput):
+            if isinstance(error, HwnasError):
                 raise
-            raise InvalidInput(f"'{origin}' is damaged ({error!r}); delete it and measure anew") from error
+            raise DamagedFileError(f"'{origin}' is damaged ({error!r}); delete it and measure anew") from error
         return table
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from latency_tables.timing.protocol import KnownTimings, Timing
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 
 
 class Journal:
@@ -18,7 +18,7 @@ class Journal:
         heading: What the timings depend on.
 
     Raises:
-        InvalidInput: If the file cannot be read or written.
+        InvalidInputError: If the file cannot be read or written.
     """
 
     def __init__(self, path: Path | None, heading: Mapping[str, object]) -> None:
@@ -33,7 +33,9 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("\n".join([json.dumps(heading), *map(_line, self.known.items())]) + "\n")
         except OSError as error:
-            raise InvalidInput(f"cannot use the journal '{path}': {error.strerror}; remove it to measure anew") from error
+            raise InvalidInputError(
+                f"cannot use the journal '{path}': {error.strerror}; remove it to measure anew"
+            ) from error
 
     def add(self, found: KnownTimings) -> None:
         """Append timings."""

@@ -31,7 +31,7 @@ class Protocol:
     """Settings of the protocol; the text under each field is its help.
 
     Raises:
-        InvalidInput: If a value is out of range.
+        InvalidInputError: If a value is out of range.
     """
 
     rounds: int = 20

@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, create_trial
 
 from nas.archive.storage import open_study, translate_errors, without_password
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.space.baselines import formats
 from search_spaces.space.space import Genomes, SearchSpace
 
@@ -27,7 +27,7 @@ class Archive:
         identity: What else a study must agree with, such as which weights were measured.
 
     Raises:
-        InvalidInput: If the database is damaged, or holds a study of another space or identity.
+        InvalidInputError: If the database is damaged, or holds a study of another space or identity.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Archive:
                 self._read()
         if differing:
             what = "; ".join(f"{key} was {theirs.get(key)}, is {mine[key]}" for key in differing)
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"the archive '{self._shown}' holds other networks ({what}); use another run folder"
                 ", or in a database that runs share another `name`"
             )
@@ -72,10 +72,12 @@ class Archive:
         """Keep measured values of genomes of shape `(n, n_genes)`, each `(n,)`; written at once.
 
         Raises:
-            InvalidInput: If other values are given than the archive keeps, or the database cannot be written.
+            InvalidInputError: If other values are given than the archive keeps, or the database cannot be written.
         """
         if set(values) != set(self.names):
-            raise InvalidInput(f"the archive '{self._shown}' keeps {list(self.names)} of each network, got {list(values)}")
+            raise InvalidInputError(
+                f"the archive '{self._shown}' keeps {list(self.names)} of each network, got {list(values)}"
+            )
         for i, genome in enumerate(genomes):
             subnet = self.space.subnet(genome)
             trial = create_trial(
@@ -140,7 +142,7 @@ class Archive:
         genes = str(trial.user_attrs["genes"])
         try:
             self.space.canonicalize(np.array([[int(gene) for gene in genes.split()]]))
-        except InvalidInput as error:
+        except InvalidInputError as error:
             raise ValueError(str(error)) from error
         values = self._values(trial)
         if trial.user_attrs["check"] != _check(genes, [values[name] for name in self.names]):

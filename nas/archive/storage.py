@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import DamagedFileError, HwnasError, NotReadyError
 
 N_ATTEMPTS = 5  # to make a study that another process is making too
 PATIENCE = 30  # seconds that SQLite waits for another process
@@ -37,16 +37,16 @@ def translate_errors(shown: str) -> Iterator[None]:
     """
     try:
         yield
-    except InvalidInput:
+    except HwnasError:
         raise
     except (SQLAlchemyError, OptunaError, RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
         root = _root(error)
         reason = (str(root).splitlines() or [type(root).__name__])[0]
         remedy = next((text for word, text in REMEDIES.items() if word in reason.lower()), None)
         if remedy:
-            raise InvalidInput(f"the archive '{shown}' cannot be used now ({reason}); {remedy}") from error
+            raise NotReadyError(f"the archive '{shown}' cannot be used now ({reason}); {remedy}") from error
         way_out = "move it away to start anew" if shown.startswith("sqlite") else "is the server there?"
-        raise InvalidInput(f"the archive '{shown}' cannot be read ({reason}); {way_out}") from error
+        raise DamagedFileError(f"the archive '{shown}' cannot be read ({reason}); {way_out}") from error
 
 
 def _root(error: BaseException) -> BaseException:
@@ -77,11 +77,11 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
     """Return what Optuna opens, without connections that stay open between uses; PostgreSQL by psycopg 3.
 
     Raises:
-        InvalidInput: If the driver is missing.
+        InvalidInputError: If the driver is missing.
     """
     if url.startswith("postgresql:"):
         if find_spec("psycopg") is None:
-            raise InvalidInput(
+            raise NotReadyError(
                 "an archive on PostgreSQL needs its driver; install it with `pip install 'hwnas[postgresql]'`"
             )
         url = url.replace("postgresql:", "postgresql+psycopg:", 1)
@@ -104,7 +104,7 @@ def owner(storage: str, study: str, claimed_by: str) -> str:
     """Return to whom a study belongs; if it is not there it is made for `claimed_by`.
 
     Raises:
-        InvalidInput: If the database cannot be opened.
+        InvalidInputError: If the database cannot be opened.
     """
     with translate_errors(without_password(storage)):
         return open_study(study, storage, {"owner": claimed_by})[1]["owner"]
@@ -114,7 +114,7 @@ def has_study(storage: str, study: str) -> bool:
     """Return whether a database holds a study; one that is not there is made.
 
     Raises:
-        InvalidInput: If it cannot be opened.
+        InvalidInputError: If it cannot be opened.
     """
     with translate_errors(without_password(storage)):
         return study in optuna.study.get_all_study_names(open_storage(storage))
@@ -124,7 +124,7 @@ def drop_study(storage: str, study: str) -> None:
     """Remove a study from a database, if it is there.
 
     Raises:
-        InvalidInput: If it cannot be opened.
+        InvalidInputError: If it cannot be opened.
     """
     with translate_errors(without_password(storage)), suppress(KeyError):
         optuna.delete_study(study_name=study, storage=open_storage(storage))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.cli.arguments import build_parser
-from search_spaces.errors import CheckFailed, InvalidInput, NothingFound
+from search_spaces.errors import HwnasError, InvalidInputError
 
 if TYPE_CHECKING:
     from latency_tables.table.table import LatencyTable
@@ -27,9 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = int(VERBS[options.verb](options))
         sys.stdout.flush()
         return code
-    except (InvalidInput, CheckFailed) as error:
+    except HwnasError as error:
         print(f"hwnas: {error}", file=sys.stderr)
-        return 1 if isinstance(error, NothingFound | CheckFailed) else 2
+        return error.exit_code
     except BrokenPipeError:  # as in `hwnas front RUN | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -56,7 +56,7 @@ def _create(options: argparse.Namespace) -> "Run":
     if not Path(options.source).is_dir():
         return Run.create(options.source, options.out, overrides=overrides)
     if options.out:
-        raise InvalidInput(f"'{options.source}' is a run folder: --out goes with an experiment's YAML file")
+        raise InvalidInputError(f"'{options.source}' is a run folder: --out goes with an experiment's YAML file")
     return Run.open(options.source, overrides=overrides)
 
 
@@ -87,7 +87,9 @@ def _train(options: argparse.Namespace) -> int:
 
 def _measure(options: argparse.Namespace) -> int:
     if (options.space is None) == (options.source is None):
-        raise InvalidInput("`hwnas measure` takes an experiment or run folder, or --space NAME; give exactly one of them")
+        raise InvalidInputError(
+            "`hwnas measure` takes an experiment or run folder, or --space NAME; give exactly one of them"
+        )
     from functools import partial
 
     from latency_tables.table.plan import TableSettings
@@ -103,10 +105,10 @@ def _measure(options: argparse.Namespace) -> int:
         devices = [table_of_space(options.space, options.device, settings, options.tables)]
         take, measure = devices[0].take, lambda: [devices[0].measure(again=options.again)]
     if not devices:
-        raise InvalidInput(f"'{options.source}' has no device: its `devices` are empty, and no latency is measured")
+        raise InvalidInputError(f"'{options.source}' has no device: its `devices` are empty, and no latency is measured")
     if options.pack:
         if options.minutes:
-            raise InvalidInput("--minutes and --pack cannot be combined: a benchmark bundle times every block")
+            raise InvalidInputError("--minutes and --pack cannot be combined: a benchmark bundle times every block")
         print(_packed(next((table for table in devices if table.device.remote), devices[0]), options.pack))
         return 0
     tables = [take(Path(options.result), again=options.again)] if options.result else measure()
@@ -151,7 +153,7 @@ def _search_and_print(run: "Run", options: argparse.Namespace) -> None:
     from nas.report.table import print_front
 
     if options.workers < 1:
-        raise InvalidInput(f"--workers must be 1 or more, got {options.workers}")
+        raise InvalidInputError(f"--workers must be 1 or more, got {options.workers}")
     result = run.search(workers=options.workers, using=options.backend, scheduler=options.scheduler)
     print_front(run.front(), run.baselines())
     _print_validations(run.tables())
@@ -173,7 +175,7 @@ def _front(options: argparse.Namespace) -> int:
         baselines=options.baselines,
     )
     if options.device and options.against:
-        raise InvalidInput("--device and --against cannot be combined: the other run has latencies of its own device")
+        raise InvalidInputError("--device and --against cannot be combined: the other run has latencies of its own device")
     scores = _open(options.run).scores(options.device)
     other = _open(options.against).scores() if options.against else None
     print_query(options.run, scores, query, options.format, other)
@@ -228,9 +230,9 @@ def _finetune(options: argparse.Namespace) -> int:
     from nas.report.results import fine_tuned_lines
 
     if not 1 <= options.epochs <= 10_000:
-        raise InvalidInput(f"--epochs must be in 1..10000, got {options.epochs}")
+        raise InvalidInputError(f"--epochs must be in 1..10000, got {options.epochs}")
     if not 0 < options.lr <= 10:
-        raise InvalidInput(f"--lr must be above 0 and at most 10, got {options.lr}")
+        raise InvalidInputError(f"--lr must be above 0 and at most 10, got {options.lr}")
     run = _open(options.run)
     found = run.finetune(options.id, options.to, epochs=options.epochs, learning_rate=options.lr)
     print(*fine_tuned_lines(found.values, run.task.metric), sep="\n")

@@ -3,7 +3,7 @@
 from sklearn.model_selection import train_test_split
 
 from nas.data.load import DATASETS, Splits
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 
 
 @DATASETS.register("digits")
@@ -12,7 +12,7 @@ def read_digits(path: str | None) -> Splits:
     from sklearn.datasets import load_digits
 
     if path is not None:
-        raise InvalidInput(f"the data set 'digits' takes no path, got '{path}'")
+        raise InvalidInputError(f"the data set 'digits' takes no path, got '{path}'")
     digits = load_digits()
     x, x_test, y, y_test = train_test_split(
         digits.images, digits.target, test_size=360, stratify=digits.target, random_state=0

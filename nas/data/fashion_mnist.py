@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.data.load import DATASETS, Splits
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import DamagedFileError, InvalidInputError
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts it
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -26,7 +26,7 @@ def _read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
     """Read one idx file, the format of Yann LeCun's MNIST: two zero bytes, type, rank, big-endian sizes, data."""
     file = next((f for f in (folder / f"{name}.gz", folder / name) if f.is_file()), None)
     if file is None:
-        raise InvalidInput(
+        raise InvalidInputError(
             f"'{folder}' holds no {name}[.gz]; install Debian's package dataset-fashion-mnist, or name the folder "
             "by `data.path` of an experiment, `--data` of `hwnas verify`"
         )
@@ -38,4 +38,4 @@ def _read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
             raise ValueError("not an idx file of unsigned bytes")
         return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
     except (OSError, EOFError, ValueError, struct.error) as error:
-        raise InvalidInput(f"'{file}' is damaged: {error}") from error
+        raise DamagedFileError(f"'{file}' is damaged: {error}") from error

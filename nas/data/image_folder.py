@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from nas.data.load import DATASETS, PathNeeded, Splits
-from search_spaces.errors import InvalidInput
+from nas.data.load import DATASETS, PathNeededError, Splits
+from search_spaces.errors import DamagedFileError, InvalidInputError
 
 SPLITS = ("train", "test")
 GREY = ("1", "L", "LA", "La")
@@ -20,7 +20,9 @@ COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV
 def load_image_folder(path: str | None) -> Splits:
     """Return the images of a folder with `train/CLASS/FILE` and `test/CLASS/FILE`."""
     if path is None:
-        raise PathNeeded("the data set 'image_folder' needs a path to a folder with train/CLASS/FILE and test/CLASS/FILE")
+        raise PathNeededError(
+            "the data set 'image_folder' needs a path to a folder with train/CLASS/FILE and test/CLASS/FILE"
+        )
     (x, y, x_test, y_test), classes = read_image_folder(Path(path))
     return Splits(x=x, y=y, x_test=x_test, y_test=y_test, facts={"classes": classes})
 
@@ -38,12 +40,12 @@ def read_image_folder(folder: Path) -> tuple[list[NDArray[np.generic]], tuple[st
         the names of the classes, sorted, in the order of the labels.
 
     Raises:
-        InvalidInput: If a folder is missing or empty, a file is no image or damaged, or images differ in size.
+        InvalidInputError: If a folder is missing or empty, a file is no image or damaged, or images differ in size.
     """
     found = {split: _files(folder / split) for split in SPLITS}
     classes = tuple(sorted(found["train"]))
     if unknown := sorted(set(found["test"]) - set(classes)):
-        raise InvalidInput(f"'{folder / 'test'}' has classes that '{folder / 'train'}' lacks: {', '.join(unknown[:5])}")
+        raise InvalidInputError(f"'{folder / 'test'}' has classes that '{folder / 'train'}' lacks: {', '.join(unknown[:5])}")
     images, labels, first = {}, {}, None
     for split in SPLITS:
         files = [(file, label) for label, name in enumerate(classes) for file in found[split].get(name, [])]
@@ -52,7 +54,7 @@ def read_image_folder(folder: Path) -> tuple[list[NDArray[np.generic]], tuple[st
         for (file, _), image in zip(files, images[split], strict=True):
             first = first or (file, image.size)
             if image.size != first[1]:
-                raise InvalidInput(
+                raise InvalidInputError(
                     f"all images must be of one size: '{first[0]}' is {_size(first[1])}, '{file}' is {_size(image.size)}"
                 )
     grey = all(image.mode in GREY for split in SPLITS for image in images[split])
@@ -66,25 +68,25 @@ def read_image_folder(folder: Path) -> tuple[list[NDArray[np.generic]], tuple[st
 def _files(folder: Path) -> dict[str, list[Path]]:
     """Return the files of each class, sorted."""
     if not folder.is_dir():
-        raise InvalidInput(f"there is no folder '{folder}': an image folder holds train/CLASS/FILE and test/CLASS/FILE")
+        raise InvalidInputError(f"there is no folder '{folder}': an image folder holds train/CLASS/FILE and test/CLASS/FILE")
     found = {}
     for inner in sorted(folder.iterdir()):
         if inner.name.startswith("."):
             continue
         if not inner.is_dir():
-            raise InvalidInput(f"'{inner}' lies beside the folders of the classes; move it away")
+            raise InvalidInputError(f"'{inner}' lies beside the folders of the classes; move it away")
         found[inner.name] = sorted(file for file in inner.iterdir() if not file.name.startswith("."))
         if not found[inner.name]:
-            raise InvalidInput(f"the class '{inner}' has no images")
+            raise InvalidInputError(f"the class '{inner}' has no images")
     if not found:
-        raise InvalidInput(f"'{folder}' has no folders of classes")
+        raise InvalidInputError(f"'{folder}' has no folders of classes")
     return found
 
 
 def _read(file: Path) -> Image.Image:
     """Return an image, decoded and upright; a decompression bomb is refused like a damaged file."""
     if not file.is_file():
-        raise InvalidInput(f"'{file}' is no image that can be read")
+        raise InvalidInputError(f"'{file}' is no image that can be read")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -93,11 +95,11 @@ def _read(file: Path) -> Image.Image:
                 image.load()
                 found = ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
-        raise InvalidInput(f"'{file}' is no image that can be read") from error
+        raise InvalidInputError(f"'{file}' is no image that can be read") from error
     except Exception as error:  # decoders raise their own kinds for damaged files
-        raise InvalidInput(f"'{file}' is damaged: {error}") from error
+        raise DamagedFileError(f"'{file}' is damaged: {error}") from error
     if wide or found.mode not in GREY + COLOUR:
-        raise InvalidInput(f"'{file}' has more than 8 bits a channel ({wide or found.mode}); save such images as npz")
+        raise InvalidInputError(f"'{file}' has more than 8 bits a channel ({wide or found.mode}); save such images as npz")
     return found
 
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from nas.data.dataset import Dataset
 from nas.data.targets import TARGETS
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 
 
 def checked_images(images: NDArray[np.generic], split: str) -> NDArray[np.float32]:
@@ -16,21 +16,21 @@ def checked_images(images: NDArray[np.generic], split: str) -> NDArray[np.float3
         split: Name of the split, for messages.
 
     Raises:
-        InvalidInput: If shape or type is wrong, or a value is not finite.
+        InvalidInputError: If shape or type is wrong, or a value is not finite.
     """
     if images.ndim == 3:
         images = images[:, None]
     if images.ndim != 4 or 0 in images.shape:
-        raise InvalidInput(f"{split} images must have shape (n, h, w), NHWC or NCHW, none empty; got {images.shape}")
+        raise InvalidInputError(f"{split} images must have shape (n, h, w), NHWC or NCHW, none empty; got {images.shape}")
     if images.shape[-1] in (1, 3, 4) and images.shape[1] not in (1, 3, 4):
         images = images.transpose(0, 3, 1, 2)
     if images.dtype.kind not in "uif":
-        raise InvalidInput(f"{split} images must be uint8 or float, got {images.dtype}")
+        raise InvalidInputError(f"{split} images must be uint8 or float, got {images.dtype}")
     with np.errstate(over="ignore"):
         x = np.ascontiguousarray(images, dtype=np.float32)
     if not np.isfinite(x).all():
         bad = int(np.argwhere(~np.isfinite(x))[0][0])
-        raise InvalidInput(f"{split} images must be finite, got NaN or infinity in image {bad}")
+        raise InvalidInputError(f"{split} images must be finite, got NaN or infinity in image {bad}")
     return x
 
 

@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from nas.data.dataset import Dataset
 from nas.data.images import checked_images
 from nas.data.targets import TARGETS
-from search_spaces.errors import InvalidInput, check_range
+from search_spaces.errors import InvalidInputError, check_range
 from search_spaces.registry import Registry
 
 
@@ -41,7 +41,7 @@ Source = Callable[[str | None], Splits]
 DATASETS: Registry[Source] = Registry("data set")
 
 
-class PathNeeded(InvalidInput):
+class PathNeededError(InvalidInputError):
     """A data set lies where a user has put it, so that only a path finds it."""
 
 
@@ -68,12 +68,12 @@ def expanded(path: str) -> Path:
     """Return a path with `~` as the home.
 
     Raises:
-        InvalidInput: If it names the home of nobody.
+        InvalidInputError: If it names the home of nobody.
     """
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise InvalidInput(f"'{path}' names a home that is not there") from error
+        raise InvalidInputError(f"'{path}' names a home that is not there") from error
 
 
 def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: int = 0, targets: str = "labels") -> Dataset:
@@ -90,29 +90,29 @@ def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: in
         targets: What networks are to give, a name in `nas.data.targets`.
 
     Raises:
-        InvalidInput: If the name is unknown, a file is missing or damaged, or inputs and targets do not fit together.
+        InvalidInputError: If the name is unknown, a file is missing or damaged, or inputs and targets do not fit together.
     """
     kind, source = TARGETS.get(targets), DATASETS.get(name)
     read = source(str(expanded(path)) if path else path)
     if read.targets not in ("", targets):
-        raise InvalidInput(f"the data set '{name}' has {read.targets}, the task needs {targets}")
+        raise InvalidInputError(f"the data set '{name}' has {read.targets}, the task needs {targets}")
     x, x_test = checked_images(read.x, "training"), checked_images(read.x_test, "test")
     y, y_test = kind.checked(read.y, len(x), "training"), kind.checked(read.y_test, len(x_test), "test")
     if x.shape[1:] != x_test.shape[1:]:
-        raise InvalidInput(f"training images have shape {x.shape[1:]}, test images {x_test.shape[1:]}")
+        raise InvalidInputError(f"training images have shape {x.shape[1:]}, test images {x_test.shape[1:]}")
     n_needed = kind.check_splits(y, y_test)
     if not n_val and len(x) // 6 < n_needed:
-        raise InvalidInput(
+        raise InvalidInputError(
             f"a sixth of {len(x)} training images is fewer than the {n_needed} that {kind.words(y)} need for validation; "
             "set n_val"
         )
     n_val = n_val or len(x) // 6
     if not n_needed <= n_val <= len(x) - n_needed:
-        raise InvalidInput(f"n_val must leave both sides at least {n_needed} of {len(x)} images, got {n_val}")
+        raise InvalidInputError(f"n_val must leave both sides at least {n_needed} of {len(x)} images, got {n_val}")
     try:
         x_train, x_val, y_train, y_val = train_test_split(x, y, test_size=n_val, stratify=kind.strata(y), random_state=seed)
     except ValueError as error:
-        raise InvalidInput(f"cannot take {n_val} validation images from the training images: {error}") from error
+        raise InvalidInputError(f"cannot take {n_val} validation images from the training images: {error}") from error
     pairs = ((x_train, y_train), (x_val, y_val), (x_test, y_test))
     train, val, test = ({"images": inputs, targets: wanted} for inputs, wanted in pairs)
     return Dataset(name, train, val, test, read.facts)

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.registry import Registry
 
 MAX_CLASSES = 100_000
@@ -18,14 +18,14 @@ class Targets(Protocol):
         """Return the targets of n samples as they are used.
 
         Raises:
-            InvalidInput: If they are none of this kind, or do not fit the samples.
+            InvalidInputError: If they are none of this kind, or do not fit the samples.
         """
 
     def check_splits(self, train: NDArray[Any], test: NDArray[Any]) -> int:
         """Check the targets of both splits against each other, and return how many samples each split needs at least.
 
         Raises:
-            InvalidInput: If they do not fit together.
+            InvalidInputError: If they do not fit together.
         """
 
     def strata(self, train: NDArray[Any]) -> NDArray[Any] | None:
@@ -44,22 +44,24 @@ class Labels:
     def checked(self, targets: NDArray[Any], n: int, split: str) -> NDArray[np.int64]:
         """See `Targets`."""
         if targets.shape != (n,):
-            raise InvalidInput(f"{split} labels must have shape ({n},), one for each image; got {targets.shape}")
+            raise InvalidInputError(f"{split} labels must have shape ({n},), one for each image; got {targets.shape}")
         if targets.dtype.kind not in "ui":
-            raise InvalidInput(f"{split} labels must be integers, got {targets.dtype}")
+            raise InvalidInputError(f"{split} labels must be integers, got {targets.dtype}")
         if targets.min() < 0 or targets.max() >= MAX_CLASSES:
-            raise InvalidInput(f"{split} labels must be in 0..{MAX_CLASSES - 1}, got {targets.min()}..{targets.max()}")
+            raise InvalidInputError(f"{split} labels must be in 0..{MAX_CLASSES - 1}, got {targets.min()}..{targets.max()}")
         return targets.astype(np.int64)
 
     def check_splits(self, train: NDArray[Any], test: NDArray[Any]) -> int:
         """See `Targets`; each split needs one sample of each class."""
         n_classes = int(train.max()) + 1
         if n_classes < 2:
-            raise InvalidInput("a data set needs at least two classes, got labels of one")
+            raise InvalidInputError("a data set needs at least two classes, got labels of one")
         if absent := sorted(set(range(n_classes)) - set(np.unique(train).tolist())):
-            raise InvalidInput(f"the training labels must name every class in 0..{n_classes - 1}, but have no {absent[:5]}")
+            raise InvalidInputError(
+                f"the training labels must name every class in 0..{n_classes - 1}, but have no {absent[:5]}"
+            )
         if test.max() >= n_classes:
-            raise InvalidInput(f"the training labels are 0..{n_classes - 1}, but a test label is {test.max()}")
+            raise InvalidInputError(f"the training labels are 0..{n_classes - 1}, but a test label is {test.max()}")
         return n_classes
 
     def strata(self, train: NDArray[Any]) -> NDArray[Any]:

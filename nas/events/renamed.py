@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from latency_tables.device import default_name
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 
 logger = logging.getLogger(__name__)
 
@@ -55,20 +55,20 @@ def _named_devices(content: dict[str, Any], origin: str) -> dict[str, Any]:
     if not {"device", "more_devices"} & set(content):
         return content
     if "devices" in content:
-        raise InvalidInput(f"'{origin}': give `devices` alone, not `device` or `more_devices` beside it")
+        raise InvalidInputError(f"'{origin}': give `devices` alone, not `device` or `more_devices` beside it")
     content = dict(content)
     first, further = content.pop("device", {}), content.pop("more_devices", [])
     listed = [first, *(further if isinstance(further, list | tuple) else [further])]
     if bad := [device for device in listed if not isinstance(device, Mapping)]:
-        raise InvalidInput(f"'{origin}': a device must hold keys and values, got {bad[0]!r}")
+        raise InvalidInputError(f"'{origin}': a device must hold keys and values, got {bad[0]!r}")
     named: dict[str, Any] = {}
     for device in (renamed_keys("device", each, origin) for each in listed):
         keys = {"backend": "onnxruntime", "threads": 1, "batch": 1, **device}
         name = device.get("label") or default_name(keys["backend"], keys["threads"], keys["batch"])
         if device.get("remote") and not device.get("label"):
-            raise InvalidInput(f"'{origin}': a remote device needs a label, as `label: raspberry-pi-5`")
+            raise InvalidInputError(f"'{origin}': a remote device needs a label, as `label: raspberry-pi-5`")
         if str(name) in named:
-            raise InvalidInput(f"'{origin}': each device needs a name of its own, got '{name}' twice")
+            raise InvalidInputError(f"'{origin}': each device needs a name of its own, got '{name}' twice")
         named[str(name)] = {key: value for key, value in device.items() if key != "label"}
     logger.warning(
         "'%s': device and more_devices are called devices now, a mapping from names: %s", origin, ", ".join(named)

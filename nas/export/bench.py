@@ -12,7 +12,7 @@ from latency_tables.device import Device
 from latency_tables.table.measure import measure_model, run_times
 from latency_tables.timing.protocol import Protocol
 from nas.export.verification.verify import changed_files, read_subnet
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import DamagedFileError, HwnasError, InvalidInputError
 
 SECONDS = 0.5  # of runs in one go, of which median and percentile are taken
 
@@ -65,21 +65,23 @@ def bench(folder: Path, device: Device, rounds: int, batches: Sequence[int] = (1
         batches: Samples to take at once; more than one needs a model that was exported with `--dynamic-batch`.
 
     Raises:
-        InvalidInput: If a file is missing or damaged, the model does not take such batches, or its runtime refuses it.
+        InvalidInputError: If a file is missing or damaged, the model does not take such batches, or its runtime refuses it.
     """
     recorded = read_subnet(folder)["measured"]
     if device.remote:
-        raise InvalidInput(f"the device '{device.name}' is remote; `hwnas bench` times on this machine")
+        raise InvalidInputError(f"the device '{device.name}' is remote; `hwnas bench` times on this machine")
     if device.batch != 1:
-        raise InvalidInput(f"the batch of a device is that of its table; name batches to time by --batch {device.batch}")
+        raise InvalidInputError(
+            f"the batch of a device is that of its table; name batches to time by --batch {device.batch}"
+        )
     if bad := [batch for batch in batches if not 1 <= batch <= 65_536]:
-        raise InvalidInput(f"--batch must be in 1..65536, got {bad[0]}")
+        raise InvalidInputError(f"--batch must be in 1..65536, got {bad[0]}")
     try:
         model = (folder / "model.onnx").read_bytes()
     except OSError as error:
-        raise InvalidInput(f"'{folder}' lacks model.onnx; export the subnet again") from error
+        raise DamagedFileError(f"'{folder}' lacks model.onnx; export the subnet again") from error
     if "model.onnx" in changed_files(folder):
-        raise InvalidInput(f"'{folder / 'model.onnx'}' is not the file that was exported; export the subnet again")
+        raise DamagedFileError(f"'{folder / 'model.onnx'}' is not the file that was exported; export the subnet again")
     fingerprint, protocol = device.fingerprint(), Protocol(rounds=rounds)
     times = tuple(_timed(folder, model, replace(device, batch=batch), protocol) for batch in batches)
     return Benchmark(folder, device.name, str(fingerprint["cpu"]), times, _recorded(recorded, fingerprint))
@@ -87,14 +89,14 @@ def bench(folder: Path, device: Device, rounds: int, batches: Sequence[int] = (1
 
 def _timed(folder: Path, model: bytes, device: Device, protocol: Protocol) -> BatchTime:
     if device.batch > 1 and not _is_dynamic(model):
-        raise InvalidInput(f"'{folder}' takes one sample a call; export it with --dynamic-batch to time batches")
+        raise InvalidInputError(f"'{folder}' takes one sample a call; export it with --dynamic-batch to time batches")
     try:
         found = measure_model(model, device, protocol)
         runs = 1000 * run_times(model, device, SECONDS)
-    except InvalidInput:
+    except HwnasError:
         raise
     except Exception as error:  # every runtime has its own kinds
-        raise InvalidInput(f"{device.backend} cannot run '{folder / 'model.onnx'}': {_first_line(error)}") from error
+        raise InvalidInputError(f"{device.backend} cannot run '{folder / 'model.onnx'}': {_first_line(error)}") from error
     return BatchTime(device.batch, found.ms, found.spread, float(np.median(runs)), float(np.percentile(runs, 95)))
 
 

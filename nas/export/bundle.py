@@ -25,7 +25,7 @@ from nas.objectives.supernet_evaluator import SupernetEvaluator, predict
 from nas.supernet.deploy import extract
 from nas.tasks.task import Task
 from search_spaces.costs import graph_costs
-from search_spaces.errors import CheckFailed, InvalidInput
+from search_spaces.errors import InvalidInputError, VerificationError
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node
 from search_spaces.lowering import IR_VERSION, OPSET, lower
@@ -48,10 +48,6 @@ class Exported:
 
     folder: Path
     verification: Mapping[str, Any]
-
-
-class ParityFailed(CheckFailed):
-    """The exported file does not compute what was trained; nothing was written."""
 
 
 def export_bundle(
@@ -86,9 +82,9 @@ def export_bundle(
         time_file: Times `model.onnx` on the device of the facts; None where that is remote.
 
     Raises:
-        InvalidInput: If the folder holds something or cannot be written, or the target is unknown or its tool missing,
+        InvalidInputError: If the folder holds something or cannot be written, or the target is unknown or its tool missing,
             or the onnxruntime that is here is too old for the model.
-        ParityFailed: If parity fails; the message says why.
+        VerificationError: If parity fails; the message says why.
     """
     check_folder(folder)
     supernet, task, data = evaluator.supernet, evaluator.task, evaluator.data
@@ -104,7 +100,7 @@ def export_bundle(
     parity = check_parity(model, graph, weights, inputs, expected, task.agreement)
     if parity.reasons:
         way_out = "train longer, or choose another subnet with `hwnas front`"
-        raise ParityFailed(f"subnet {subnet.id} is not exported: {'; '.join(parity.reasons)}; {way_out}")
+        raise VerificationError(f"subnet {subnet.id} is not exported: {'; '.join(parity.reasons)}; {way_out}")
     measured, content = dict(facts or {}), model.SerializeToString()
     if time_file:
         timed = time_file(content)
@@ -133,7 +129,7 @@ def export_bundle(
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
-        raise InvalidInput(f"cannot write to '{folder}': {error.strerror}") from error
+        raise InvalidInputError(f"cannot write to '{folder}': {error.strerror}") from error
     try:
         (draft / "model.onnx").write_bytes(content)
         deployed = Deployed(graph, weights, lower(graph, weights), inputs, expected)
@@ -175,13 +171,13 @@ def _agreement(
     """Return on how many samples a target's own tool ran, and on what percentage it answers as the trained network does.
 
     Raises:
-        ParityFailed: If those are too few; a single sample may always differ.
+        VerificationError: If those are too few; a single sample may always differ.
     """
     same = task.agreement(found, expected[: len(found)])
     agreement = 100 * float(same.mean())
     required = MIN_AGREEMENT_OF_OPENVINO if target == "openvino" else parity.required_agreement
     if agreement < required and (~same).sum() > 1:
-        raise ParityFailed(
+        raise VerificationError(
             f"the subnet is not exported: of {len(same)} answers by {target} {agreement:.2f} % equal the trained network's, "
             f"{required} % must"
         )
@@ -189,11 +185,11 @@ def _agreement(
 
 
 def check_folder(folder: Path) -> None:
-    """Raise `InvalidInput` if something is in the way of a bundle."""
+    """Raise `InvalidInputError` if something is in the way of a bundle."""
     if folder.exists() and not folder.is_dir():
-        raise InvalidInput(f"'{folder}' exists already and is no folder; choose another one")
+        raise InvalidInputError(f"'{folder}' exists already and is no folder; choose another one")
     if folder.exists() and any(folder.iterdir()):
-        raise InvalidInput(f"'{folder}' exists already and is not empty; choose another folder, or remove it first")
+        raise InvalidInputError(f"'{folder}' exists already and is not empty; choose another folder, or remove it first")
 
 
 def parity_inputs(task: Task, data: Dataset, seed: int, n: int = N_PARITY_SAMPLES) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 import onnx
 import onnxruntime
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 
 PLAIN = "1.20"  # the least that hwnas itself takes
 PACKED = "1.23"  # before, a Cast from INT4 has no kernel
@@ -16,10 +16,10 @@ def min_onnxruntime(model: onnx.ModelProto) -> str:
 
 
 def check_runtime(model: onnx.ModelProto) -> None:
-    """Raise `InvalidInput` if the onnxruntime that is here is older than a model needs."""
+    """Raise `InvalidInputError` if the onnxruntime that is here is older than a model needs."""
     here, minimum = onnxruntime.__version__, min_onnxruntime(model)
     if _numbers(here) < _numbers(minimum):
-        raise InvalidInput(f"this model needs onnxruntime {minimum} or newer, here is {here}; install a newer one")
+        raise InvalidInputError(f"this model needs onnxruntime {minimum} or newer, here is {here}; install a newer one")
 
 
 def _numbers(version: str) -> list[int]:

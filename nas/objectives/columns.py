@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nas.objectives.objective import Objective
 from nas.tasks import METRICS, Metric, metric_of
 from search_spaces.costs import FactorTable
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 
 SPLITS = {"val": "validation", "test": "test"}
 
@@ -59,7 +59,7 @@ class Column:
     @classmethod
     def of_objective(cls, name: str) -> "Column":
         """Return the measured column of an objective: a metric of the data steers a search by the validation split."""
-        return cls(name, "val") if metric_of(name).of_data else cls.from_name(name)
+        return cls(name, "val") if name in METRICS and METRICS[name].of_data else cls.from_name(name)
 
     @property
     def quantity(self) -> Metric:
@@ -122,12 +122,12 @@ def select(table: pd.DataFrame, upper: Mapping[str, float], lower: Mapping[str, 
     """Return the rows that satisfy upper and lower bounds by column.
 
     Raises:
-        InvalidInput: If a column does not exist or holds no numbers.
+        InvalidInputError: If a column does not exist or holds no numbers.
     """
     for name in [*upper, *lower]:
         if name not in numbers(table):
             known = ", ".join(numbers(table))
-            raise InvalidInput(f"cannot limit '{name}'; the columns of numbers are {known}")
+            raise InvalidInputError(f"cannot limit '{name}'; the columns of numbers are {known}")
     for name, bound in upper.items():
         table = table[table[name] <= bound]
     for name, bound in lower.items():

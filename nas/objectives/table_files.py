@@ -4,19 +4,19 @@ from pathlib import Path
 
 from latency_tables.table.table import LatencyTable
 from nas.events.files import write_atomically
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 
 
 def read_table(path: Path) -> LatencyTable:
     """Read a latency table.
 
     Raises:
-        InvalidInput: If the file is missing or damaged.
+        InvalidInputError: If the file is missing or damaged.
     """
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read the latency table '{path}': {error}; make it with `hwnas measure`") from error
+        raise InvalidInputError(f"cannot read the latency table '{path}': {error}; make it with `hwnas measure`") from error
     return LatencyTable.from_json(text, str(path))
 
 
@@ -24,7 +24,7 @@ def write_table(table: LatencyTable, path: Path) -> None:
     """Write a latency table as JSON, and as CSV beside it.
 
     Raises:
-        InvalidInput: If it could not be read again; nothing is written then.
+        InvalidInputError: If it could not be read again; nothing is written then.
     """
     text = table.to_json()
     LatencyTable.from_json(text, str(path))

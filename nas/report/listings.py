@@ -11,7 +11,7 @@ from latency_tables.table.latency_model import iterate_parts
 from nas.objectives.table_files import read_table
 from nas.report.console import terminal
 from search_spaces import SPACES
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import HwnasError
 from search_spaces.space.baselines import formats
 
 
@@ -34,7 +34,7 @@ def list_devices(folder: Path) -> None:
         backend = RUNTIMES.get(name)
         try:
             version = backend.version()
-        except InvalidInput as error:
+        except HwnasError as error:
             version = "not here"
             missing.append(f"{name}: {error}")
         table.add_row(name, version, ", ".join(backend.integer_kernels) or "none: smaller file, no faster")
@@ -49,6 +49,6 @@ def list_devices(folder: Path) -> None:
             state = "valid" if found.report.is_valid else "not valid"
             text = f"{found.space} on {found.device}: {found.report.mape:.1f} % mean error, {state}"
             console.print(f"  {text}", soft_wrap=True)
-        except InvalidInput as error:
+        except HwnasError as error:
             console.print(f"  {error}", soft_wrap=True)
     console.print("tables of a run lie in RUN/latency", soft_wrap=True)

@@ -13,7 +13,7 @@ from nas.objectives.columns import Column, minimized, numbers, select
 from nas.report.console import terminal
 from nas.report.table import describe, print_front, print_validation, to_text
 from nas.search.pareto import knee, non_dominated
-from search_spaces.errors import InvalidInput, NothingFound, did_you_mean
+from search_spaces.errors import InvalidInputError, NothingFoundError, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +71,8 @@ def print_query(name: str, scores: Scores, query: Query, form: str, other: Score
         other: The front of the run that `query.against` names.
 
     Raises:
-        InvalidInput: If a limit is malformed, a column does not exist, or the other run is of other data.
-        NothingFound: If no row satisfies the constraints.
+        InvalidInputError: If a limit is malformed, a column does not exist, or the other run is of other data.
+        NothingFoundError: If no row satisfies the constraints.
     """
     rows, tables = _rows(scores, query), [scores.table]
     if other is not None:
@@ -96,7 +96,7 @@ def _rows(scores: Scores, query: Query) -> pd.DataFrame:
     front = select(scores.front, upper, lower)
     if front.empty:
         reach = [f"{n} is {scores.front[n].min():g} to {scores.front[n].max():g}" for n in [*upper, *lower]]
-        raise NothingFound(f"no network of the front satisfies these constraints; on the front {', '.join(reach)}")
+        raise NothingFoundError(f"no network of the front satisfies these constraints; on the front {', '.join(reach)}")
     if query.sort:
         (name,) = _known([query.sort], numbers(front), "--sort")
         front = front.loc[np.argsort(_minimized(front, [name])[:, 0], kind="stable")].reset_index(drop=True)
@@ -117,7 +117,7 @@ def _check_comparable(scores: Scores, other: Scores, name: str) -> None:
     """Refuse a run whose metrics mean something else; say where its latencies do."""
     if scores.data != other.data:
         theirs, mine = (" ".join(f"{key}={value}" for key, value in data.items()) for data in (other.data, scores.data))
-        raise InvalidInput(f"the fronts cannot be compared: '{name}' is of the data {theirs}; this run of {mine}")
+        raise InvalidInputError(f"the fronts cannot be compared: '{name}' is of the data {theirs}; this run of {mine}")
     devices = [describe(table) if table else "no table" for table in (scores.table, other.table)]
     if devices[0] != devices[1]:
         terminal(stderr=True).print(f"take care, the devices differ: {devices[0]}; '{name}': {devices[1]}", style="bold red")
@@ -126,7 +126,7 @@ def _check_comparable(scores: Scores, other: Scores, name: str) -> None:
 def _beaten(front: pd.DataFrame, other: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
     """Return which rows a network of another front beats in every objective."""
     if missing := [name for name in objectives if name not in other]:
-        raise InvalidInput(f"the fronts cannot be compared: the other one has no {missing}")
+        raise InvalidInputError(f"the fronts cannot be compared: the other one has no {missing}")
     values = np.concatenate([_minimized(front, objectives), _minimized(other, objectives)])
     return ~non_dominated(values)[: len(front)]
 
@@ -143,7 +143,7 @@ def _known(names: Sequence[str], known: Sequence[str], option: str = "--columns"
     names = renamed_columns(names, f"{option} ")
     if unknown := [name for name in names if name not in known]:
         hint = did_you_mean(unknown[0], known)
-        raise InvalidInput(f"{option} must be one of {', '.join(known)}; got '{unknown[0]}'{hint}")
+        raise InvalidInputError(f"{option} must be one of {', '.join(known)}; got '{unknown[0]}'{hint}")
     return list(names)
 
 
@@ -157,8 +157,8 @@ def _constraints(option: str, texts: Sequence[str]) -> dict[str, float]:
         except ValueError:
             limit = math.nan
         if not equals or math.isnan(limit):
-            raise InvalidInput(f"{option} takes NAME=VALUE with a number, as latency_ms=0.5; got '{text}'")
+            raise InvalidInputError(f"{option} takes NAME=VALUE with a number, as latency_ms=0.5; got '{text}'")
         if name in constraints:
-            raise InvalidInput(f"{option} of {name} is given twice, as {constraints[name]:g} and {limit:g}; give one")
+            raise InvalidInputError(f"{option} of {name} is given twice, as {constraints[name]:g} and {limit:g}; give one")
         constraints[name] = limit
     return constraints

@@ -15,7 +15,7 @@ from nas.run.folder import RunFolder
 from nas.run.latencies import Latencies
 from nas.search.measurements import Measurements
 from nas.tasks.task import Task
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError, NotReadyError
 from search_spaces.space.space import Genomes, SearchSpace
 from search_spaces.space.subnet import Subnet
 
@@ -78,13 +78,15 @@ class Archives:
         """Return a measured network by its id.
 
         Raises:
-            InvalidInput: If there is none.
+            InvalidInputError: If there is none.
         """
         for subnet in self.space.subnets(self.genomes()):
             if subnet.id == subnet_id:
                 return subnet
         path = self.folder.path
-        raise InvalidInput(f"'{path}' has measured no subnet '{subnet_id}'; `hwnas front {path}` lists those of the front")
+        raise InvalidInputError(
+            f"'{path}' has measured no subnet '{subnet_id}'; `hwnas front {path}` lists those of the front"
+        )
 
     def measure_test(self, genomes: Genomes, evaluator: Evaluator) -> dict[Column, np.ndarray]:
         """Return the metrics of networks on the test split by column, each `(n,)`; what is missing is measured and kept."""
@@ -107,12 +109,12 @@ class Archives:
             costs: Exact costs by name.
 
         Raises:
-            InvalidInput: If nothing was measured.
+            InvalidInputError: If nothing was measured.
         """
         genomes = self.genomes()
         if not len(genomes):
             path = self.folder.path
-            raise InvalidInput(f"'{path}' has measured no networks yet; measure some with `hwnas search {path}`")
+            raise NotReadyError(f"'{path}' has measured no networks yet; measure some with `hwnas search {path}`")
         frame, tested = self.validation.frame(), self.test.lookup(genomes)
         values: dict[Column, np.ndarray] = {}
         for name in self.validation.names:

@@ -8,7 +8,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from nas.archive.storage import open_storage, translate_errors, without_password
 from nas.report.console import terminal
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError, NotReadyError
 
 LOOPBACK = "127.0.0.1"
 
@@ -44,21 +44,21 @@ def serve(url: str, port: int) -> None:
         port: Free, 1024 or more; 0 takes any.
 
     Raises:
-        InvalidInput: If optuna-dashboard is not installed, the port cannot be taken, or the database not be opened.
+        InvalidInputError: If optuna-dashboard is not installed, the port cannot be taken, or the database not be opened.
     """
     if port and not 1024 <= port <= 65_535:
-        raise InvalidInput(f"--port must be in 1024..65535, got {port}")
+        raise InvalidInputError(f"--port must be in 1024..65535, got {port}")
     try:
         dashboard: Any = importlib.import_module("optuna_dashboard")
     except ImportError as error:
         way_out = "install it with `pip install 'hwnas[dashboard]'`"
-        raise InvalidInput(f"optuna-dashboard is not installed; {way_out}") from error
+        raise NotReadyError(f"optuna-dashboard is not installed; {way_out}") from error
     try:
         with translate_errors(without_password(url)):
             application = dashboard.wsgi(open_storage(url))
         server = make_server(LOOPBACK, port, application, server_class=_Server, handler_class=_Local)
     except OSError as error:
-        raise InvalidInput(f"port {port} cannot be taken: {error.strerror}; choose another with --port") from error
+        raise InvalidInputError(f"port {port} cannot be taken: {error.strerror}; choose another with --port") from error
     with server, suppress(KeyboardInterrupt):
         terminal(stderr=True).print(f"http://{LOOPBACK}:{server.server_port}/ (Ctrl-C ends it)", highlight=False)
         server.serve_forever()

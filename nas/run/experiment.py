@@ -20,7 +20,7 @@ from nas.run.yaml import build, override, read_yaml
 from nas.search.settings import SearchSettings
 from nas.tasks import METRICS, TASKS
 from nas.training.schedule import Schedule
-from search_spaces.errors import InvalidInput, check_range
+from search_spaces.errors import InvalidInputError, check_range
 from search_spaces.plugins import load_plugin
 
 
@@ -61,7 +61,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\w[\w.-]{0,99}", self.name):
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"name must be up to 100 letters, digits, '.', '_' or '-', no '.' first; got '{self.name[:120]}'"
             )
         check_range("seed", self.seed, 0, 2**32 - 1)
@@ -85,10 +85,12 @@ class Experiment:
             ("min limits any of", search.min, costs),
         ):
             if unknown := [name for name in names if name not in known]:
-                raise InvalidInput(f"search.{key} {known}, got {unknown}{self._hint(unknown)}")
+                raise InvalidInputError(f"search.{key} {known}, got {unknown}{self._hint(unknown)}")
         wanted = [name for name in estimated if name in {*objectives, *search.max, *search.min}]
         if wanted and not self.accelerator:
-            raise InvalidInput(f"search names {wanted}, which an accelerator gives, but the experiment has no `accelerator`")
+            raise InvalidInputError(
+                f"search names {wanted}, which an accelerator gives, but the experiment has no `accelerator`"
+            )
         noise = metric.noise if search.noise == -1 else search.noise
         return replace(search, objectives=objectives, noise=noise)
 
@@ -119,7 +121,7 @@ class Experiment:
             origin: Its name, for messages.
 
         Raises:
-            InvalidInput: If a key is unknown, a type is wrong or a value is out of range.
+            InvalidInputError: If a key is unknown, a type is wrong or a value is out of range.
         """
         experiment = build(cls, renamed_experiment(content, origin), origin)
         assert isinstance(experiment, cls)
@@ -134,14 +136,14 @@ class Experiment:
             overrides: `key=value` with dots between levels, such as `training.float_epochs=2`.
 
         Raises:
-            InvalidInput: If the file is missing or not YAML, or its content is wrong.
+            InvalidInputError: If the file is missing or not YAML, or its content is wrong.
         """
         content = read_yaml(path, "experiment")
         for change in overrides:
             override(content, change)
         devices = content.get("devices") if isinstance(content, Mapping) else None
         if dotted := [name for name in (devices if isinstance(devices, Mapping) else ()) if "." in str(name)]:
-            raise InvalidInput(f"'{path}': names of devices have no dots, by which --set tells levels; got {dotted}")
+            raise InvalidInputError(f"'{path}': names of devices have no dots, by which --set tells levels; got {dotted}")
         return cls.from_dict(content, str(path))
 
 
@@ -149,7 +151,7 @@ def device_from_yaml(path: Path) -> Device:
     """Read a device from a YAML file of its own.
 
     Raises:
-        InvalidInput: If the file is missing or not YAML, or its content is wrong.
+        InvalidInputError: If the file is missing or not YAML, or its content is wrong.
     """
     device = build(Device, renamed_keys("device", read_yaml(path, "device"), str(path)), str(path))
     assert isinstance(device, Device)

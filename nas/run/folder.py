@@ -26,7 +26,7 @@ from nas.report.query import Scores
 from nas.run.experiment import Experiment
 from nas.run.yaml import override
 from nas.tasks import TASKS
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import DamagedFileError, InvalidInputError, NotReadyError
 
 VERSIONED = ("hwnas", "torch", "numpy", "pymoo", "optuna", "onnx", "onnxruntime", "scikit-learn")
 
@@ -58,7 +58,7 @@ class RunFolder:
         """Make the folder, or take the one that the same experiment made before.
 
         Raises:
-            InvalidInput: If the folder holds another experiment, or something that is no run.
+            InvalidInputError: If the folder holds another experiment, or something that is no run.
         """
         file = path / "experiment.yaml"
         if file.exists():
@@ -69,7 +69,7 @@ class RunFolder:
             for torn in path.glob(f".{file.name}.*"):  # of a start that was killed
                 torn.unlink()
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise InvalidInput(f"'{path}' exists and is no run folder; choose another folder with --out")
+            raise InvalidInputError(f"'{path}' exists and is no run folder; choose another folder with --out")
         facts = {
             "python": platform.python_version(),
             "packages": {name: importlib.metadata.version(name) for name in VERSIONED},
@@ -79,11 +79,11 @@ class RunFolder:
         try:
             write_atomically(file, text.encode())
         except OSError as error:
-            raise InvalidInput(f"cannot write the run folder '{path}': {error.strerror}") from error
+            raise InvalidInputError(f"cannot write the run folder '{path}': {error.strerror}") from error
         return cls(path, experiment)
 
     def _check_same(self, wanted: Experiment) -> None:
-        """Raise `InvalidInput`, with what differs, if the folder is of another experiment."""
+        """Raise `InvalidInputError`, with what differs, if the folder is of another experiment."""
         mine, theirs = _flat(wanted.to_dict()), _flat(self.experiment.to_dict())
         differing = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
         if not differing:
@@ -92,26 +92,26 @@ class RunFolder:
         way_out = "choose another folder with --out"
         if all(key.startswith("search.") for key in differing):
             way_out += f", or change the search of this one by `hwnas run {self.path} --set KEY=VALUE`"
-        raise InvalidInput(f"'{self.path}' holds another experiment ({what}); {way_out}")
+        raise InvalidInputError(f"'{self.path}' holds another experiment ({what}); {way_out}")
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
         """Open a folder that a run made.
 
         Raises:
-            InvalidInput: If it is none, or its `experiment.yaml` is damaged.
+            InvalidInputError: If it is none, or its `experiment.yaml` is damaged.
         """
         file = path / "experiment.yaml"
         try:
             content = yaml.safe_load(file.read_text())
         except OSError as error:
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"'{path}' is no run folder: it holds no experiment.yaml; make one with `hwnas run`"
             ) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"'{file}' is damaged: {' '.join(str(error).split())}") from error
+            raise DamagedFileError(f"'{file}' is damaged: {' '.join(str(error).split())}") from error
         if not isinstance(content, dict) or not {"experiment", "made_with"} <= set(content):
-            raise InvalidInput(f"'{file}' is damaged: it must hold `experiment`, then `made_with`")
+            raise DamagedFileError(f"'{file}' is damaged: it must hold `experiment`, then `made_with`")
         return cls(path, Experiment.from_dict(content["experiment"], str(file)))
 
     def with_search(self, overrides: Sequence[str]) -> "RunFolder":
@@ -121,12 +121,14 @@ class RunFolder:
             overrides: `search.KEY=VALUE`, see `Experiment.from_yaml`.
 
         Raises:
-            InvalidInput: If another key is named: what was trained and measured depends on it; or a value is wrong.
+            InvalidInputError: If another key is named: what was trained and measured depends on it; or a value is wrong.
         """
         if not overrides:
             return self
         if others := [text for text in overrides if not text.startswith("search.")]:
-            raise InvalidInput(f"only keys of `search` can be changed in the run '{self.path}' that was begun, not {others}")
+            raise InvalidInputError(
+                f"only keys of `search` can be changed in the run '{self.path}' that was begun, not {others}"
+            )
         file = self.path / "experiment.yaml"
         content = yaml.safe_load(file.read_text())
         for text in overrides:
@@ -144,7 +146,7 @@ class RunFolder:
         Within it the same run may ask for it again.
 
         Raises:
-            InvalidInput: If another command is changing it.
+            InvalidInputError: If another command is changing it.
         """
         if not distributed.is_main():
             yield
@@ -153,7 +155,7 @@ class RunFolder:
         try:
             lock.acquire()
         except Timeout as error:
-            raise InvalidInput(f"another hwnas command is working on '{self.path}'; wait until it has ended") from error
+            raise NotReadyError(f"another hwnas command is working on '{self.path}'; wait until it has ended") from error
         try:
             yield
         finally:
@@ -192,7 +194,7 @@ class RunFolder:
             A row for each network: its id, choices and numbers; sorted by the first objective.
 
         Raises:
-            InvalidInput: If there is no front yet, it is damaged, or a column does not exist or holds no numbers.
+            InvalidInputError: If there is no front yet, it is damaged, or a column does not exist or holds no numbers.
         """
         upper, lower = (dict(zip(renamed_columns(x, ""), x.values(), strict=True)) for x in (max or {}, min or {}))
         return select(self._read_csv(self.front_csv), upper, lower)
@@ -201,7 +203,7 @@ class RunFolder:
         """Return the measured front with what it is compared with.
 
         Raises:
-            InvalidInput: If there is none yet, or it is damaged.
+            InvalidInputError: If there is none yet, or it is damaged.
         """
         path = self.table_path(next(iter(self.experiment.devices), ""))
         table = read_table(path) if path.exists() else None
@@ -236,13 +238,13 @@ class RunFolder:
 
     def _read_csv(self, path: Path) -> pd.DataFrame:
         if not path.exists():
-            raise InvalidInput(f"'{self.path}' has no {path.name} yet; make it with `hwnas search {self.path}`")
+            raise NotReadyError(f"'{self.path}' has no {path.name} yet; make it with `hwnas search {self.path}`")
         remedy = f"make it anew with `hwnas search {self.path}`"
         try:
             text = path.read_text()
             table = pd.read_csv(io.StringIO(text), dtype={"id": str, "baseline": str}).rename(columns=COLUMNS)
         except (OSError, ValueError) as error:
-            raise InvalidInput(f"'{path}' is damaged ({' '.join(str(error).split())}); {remedy}") from error
+            raise DamagedFileError(f"'{path}' is damaged ({' '.join(str(error).split())}); {remedy}") from error
         needed = ["id", "baseline"] if path.name == "baselines.csv" else ["id"]
         metric = TASKS.get(self.experiment.task).metric.name
         latencies = LATENCIES if self.experiment.devices else ()
@@ -250,9 +252,9 @@ class RunFolder:
         broken = [n for n in names if n not in table or table[n].dtype.kind not in "if" or table[n].isna().any()]
         broken += [name for name in needed if name not in table or table[name].isna().any()]
         if broken or not text.endswith("\n"):
-            raise InvalidInput(f"'{path}' is damaged: it is cut off, or {broken} are not whole; {remedy}")
+            raise DamagedFileError(f"'{path}' is damaged: it is cut off, or {broken} are not whole; {remedy}")
         if f"{hashlib.sha256(text.encode()).hexdigest()}  {path.name}\n" not in self._known_checksums():
-            raise InvalidInput(f"'{path}' is not what was written, by '{self.front_checksums.name}'; {remedy}")
+            raise DamagedFileError(f"'{path}' is not what was written, by '{self.front_checksums.name}'; {remedy}")
         choices = table.columns.difference([*numbers(table), *needed, "tied"])
         return table.astype({name: "Int64" for name in choices if table[name].dtype.kind == "f"})
 

@@ -16,7 +16,7 @@ from nas.archive.archive import Archive
 from nas.objectives.columns import LATENCY, Column
 from nas.run.tables import DeviceTable
 from search_spaces.costs import FactorTable
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.graph.graph import Graph
 from search_spaces.space.space import Genomes
 
@@ -51,7 +51,7 @@ class Latencies:
         """Return the table of predictions.
 
         Raises:
-            InvalidInput: If there is none, or it is not of this device or this space.
+            InvalidInputError: If there is none, or it is not of this device or this space.
         """
         return self.table.read().factor_table(self.table.space)
 
@@ -63,7 +63,7 @@ class Latencies:
             heading: What an interrupted timing must agree with to be gone on from.
 
         Raises:
-            InvalidInput: If the device is remote and networks must be timed there; says how.
+            InvalidInputError: If the device is remote and networks must be timed there; says how.
         """
         due = self._due(genomes)
         if due:
@@ -92,12 +92,12 @@ class Latencies:
             file: The result.
 
         Raises:
-            InvalidInput: If the file is no such result, or holds none of the networks.
+            InvalidInputError: If the file is no such result, or holds none of the networks.
         """
         table = self.table.read()
         chosen = self.due_in(genomes, file)
         if not chosen:
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"'{file}' holds no network that is to be timed on '{self.table.device.name}', whose table is here "
                 "already; if it is a new table, --again puts it in its place"
             )
@@ -142,15 +142,17 @@ def import_results(
         forget: Drops what was timed of networks on a device: it is in the units of the table that was there.
 
     Raises:
-        InvalidInput: If no device is remote, the file is no such result, or it does not say whose table it replaces.
+        InvalidInputError: If no device is remote, the file is no such result, or it does not say whose table it replaces.
     """
     remote = [each for each in among if each.table.device.remote]
     if not remote:
-        raise InvalidInput(f"'{owner}' has no remote device: `hwnas measure` measures here")
+        raise InvalidInputError(f"'{owner}' has no remote device: `hwnas measure` measures here")
     named = measured_device(file)
     devices = [each for each in remote if each.table.device.name == named] or remote
     if again and len(devices) > 1:
-        raise InvalidInput(f"'{file}' does not say whose table it is; move away the one that it replaces, without --again")
+        raise InvalidInputError(
+            f"'{file}' does not say whose table it is; move away the one that it replaces, without --again"
+        )
     if missing := [each for each in devices if again or not each.table.is_readable]:
         table = missing[0].table.take(file, again=again)
         forget(table.device)

@@ -11,7 +11,7 @@ from nas.report.query import Scores
 from nas.run.folder import RunFolder
 from nas.run.tables import tables_folder
 from nas.search.measurements import Measurements
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.space.space import SearchSpace
 
 
@@ -30,7 +30,7 @@ def rescored(run: RunFolder, measured: Measurements, metric: Column, exact: Coll
         decides. Column `latency_ms_predicted` is of that device; there is no measured latency and nothing of the test split.
 
     Raises:
-        InvalidInput: If the table is of another space.
+        InvalidInputError: If the table is of another space.
     """
     kept = [column for column in measured.values if column.name in exact]
     values = {metric: measured[metric], LATENCY.predicted: table.factor_table(measured.space)(measured.genomes)}
@@ -51,15 +51,15 @@ def find_table(run: RunFolder, space: SearchSpace, device: str) -> LatencyTable:
         device: A table's file, or the name of a device that the run or the user's folder of tables has a table of.
 
     Raises:
-        InvalidInput: If there is none, or it is damaged.
+        InvalidInputError: If there is none, or it is damaged.
     """
     folders = (run.table_path(device).parent, tables_folder() / space.name)
     for path in (Path(device), *(folder / f"{device}.json" for folder in folders)):
         if path.is_file() and path.suffix != ".json":
-            raise InvalidInput(f"'{path}' is no latency table: those are JSON files, as RUN/latency/DEVICE.json")
+            raise InvalidInputError(f"'{path}' is no latency table: those are JSON files, as RUN/latency/DEVICE.json")
         if path.is_file():
             return read_table(path)
     known = sorted(path.stem for folder in folders for path in folder.glob("*.json"))
-    raise InvalidInput(
+    raise InvalidInputError(
         f"there is no latency table '{device}'; known for this space: {', '.join(known) or 'none'}, or a file"
     )

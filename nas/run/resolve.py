@@ -14,7 +14,7 @@ from nas.run.folder import RunFolder
 from nas.run.yaml import override
 from nas.search.strategies import build_strategy
 from predictors import PREDICTORS
-from search_spaces import SPACES, InvalidInput
+from search_spaces import SPACES, InvalidInputError
 from search_spaces.plugins import absolute
 
 
@@ -29,7 +29,7 @@ def resolve_experiment(
         overrides: See `Experiment.from_yaml`.
 
     Raises:
-        InvalidInput: If something in it is wrong.
+        InvalidInputError: If something in it is wrong.
     """
     if isinstance(experiment, str | Path):
         resolved = Experiment.from_yaml(Path(experiment), overrides)
@@ -51,7 +51,7 @@ def create_folder(path: Path, experiment: Experiment, fingerprint: Mapping[str, 
     """Make the folder of a run, in the first of several processes that have joined first.
 
     Raises:
-        InvalidInput: If the folder holds another experiment, or something that is no run; or another run has its name in a
+        InvalidInputError: If the folder holds another experiment, or what is no run; or another run has its name in a
             database that runs share.
     """
     distributed.main_first(lambda: _claim_name(RunFolder(path, experiment)))
@@ -65,6 +65,6 @@ def _claim_name(folder: RunFolder) -> None:
         return
     me = f"{platform.node()}:{folder.path.resolve()}"
     if owner(storage, f"{name}: run", me) != me or has_study(storage, f"{name}: error"):
-        raise InvalidInput(
+        raise InvalidInputError(
             f"the archive '{without_password(storage)}' holds another run named '{name}'; change `name` in the experiment"
         )

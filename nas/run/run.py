@@ -47,7 +47,7 @@ from nas.tasks import TASKS, Task
 from nas.tasks.spaces import build_space
 from nas.training.trainer import init_from
 from search_spaces.costs import FactorTable
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.space.space import SearchSpace
 from search_spaces.space.subnet import Subnet
 
@@ -80,7 +80,7 @@ class Run:
             overrides: `key=value` with dots between levels, such as `training.float_epochs=2`.
 
         Raises:
-            InvalidInput: If something in it is wrong or cannot be satisfied, or the folder holds another experiment.
+            InvalidInputError: If something in it is wrong or cannot be satisfied, or the folder holds another experiment.
         """
         resolved, path = resolve_experiment(experiment, folder, overrides)
         run = cls(RunFolder(path, resolved))
@@ -100,7 +100,7 @@ class Run:
             overrides: Other settings of its search, `search.KEY=VALUE`, which are kept in it.
 
         Raises:
-            InvalidInput: If it is no run folder, or its experiment is damaged.
+            InvalidInputError: If it is no run folder, or its experiment is damaged.
         """
         return cls(RunFolder.open(Path(folder)).with_search(overrides))
 
@@ -148,7 +148,7 @@ class Run:
         """Return what measures subnets of the trained supernet.
 
         Raises:
-            InvalidInput: If there is none yet, or it is damaged.
+            InvalidInputError: If there is none yet, or it is damaged.
         """
         supernet = trained_supernet(self.folder, self.space, self.data)
         return SupernetEvaluator(supernet, self.task, self.data, n_calibration=self.experiment.search.n_calibration)
@@ -193,7 +193,7 @@ class Run:
             again: Measure even if there is a table.
 
         Raises:
-            InvalidInput: If a table that is there was measured on another machine or for another space, or a device is
+            InvalidInputError: If a table that is there was measured on another machine or for another space, or a device is
                 remote and its table is missing.
         """
         with self.folder.locked():
@@ -203,7 +203,7 @@ class Run:
         """Return the latency tables of this run, the first device's first.
 
         Raises:
-            InvalidInput: If one is missing, or is not of its device or this space.
+            InvalidInputError: If one is missing, or is not of its device or this space.
         """
         return [latencies.table.read() for latencies in self.latencies]
 
@@ -229,7 +229,7 @@ class Run:
             measured: Whether latency tables that are there count.
 
         Raises:
-            InvalidInput: If none does; with the nearest that does.
+            InvalidInputError: If none does; with the nearest that does.
         """
         exact = self.static_costs()
         if measured:
@@ -258,10 +258,10 @@ class Run:
             by measuring.
 
         Raises:
-            InvalidInput: If something that it needs is missing, or nothing satisfies the constraints.
+            InvalidInputError: If something that it needs is missing, or nothing satisfies the constraints.
         """
         if workers < 1:
-            raise InvalidInput(f"workers must be 1 or more, got {workers}")
+            raise InvalidInputError(f"workers must be 1 or more, got {workers}")
         settings, metric = self.experiment.search, self.task.metric.name
         with self.folder.locked(), torch_threads(self.experiment.threads), backend(using, scheduler):
             evaluator = self.evaluator()
@@ -294,7 +294,7 @@ class Run:
             min: Lower bounds by column.
 
         Raises:
-            InvalidInput: If there is no front yet, it is damaged, or a column does not exist or holds no numbers.
+            InvalidInputError: If there is no front yet, it is damaged, or a column does not exist or holds no numbers.
         """
         return self.folder.front(max, min)
 
@@ -310,7 +310,7 @@ class Run:
         """Return a measured network by its id.
 
         Raises:
-            InvalidInput: If there is none.
+            InvalidInputError: If there is none.
         """
         return self.archives.subnet(subnet_id)
 
@@ -318,7 +318,7 @@ class Run:
         """Return every measured network, in the order of measurement; NaN where something was not measured.
 
         Raises:
-            InvalidInput: If nothing was measured.
+            InvalidInputError: If nothing was measured.
         """
         return self.archives.measurements(self.latencies, self.static_costs())
 
@@ -329,7 +329,7 @@ class Run:
             device: Another device, by name or file of its latency table: all measured networks by its predictions.
 
         Raises:
-            InvalidInput: If there is no front, or no such table.
+            InvalidInputError: If there is no front, or no such table.
         """
         if not device:
             return self.folder.scores()
@@ -357,8 +357,8 @@ class Run:
             options: `target`, `dynamic_batch`, `int4`; see `nas.export.bundle.export_bundle`.
 
         Raises:
-            InvalidInput: If there is no such network, or the folder is in the way.
-            ParityFailed: If the file does not compute what was trained; nothing is written then.
+            InvalidInputError: If there is no such network, or the folder is in the way.
+            VerificationError: If the file does not compute what was trained; nothing is written then.
         """
         folder = Path(to) if to else self.folder.export_path(subnet_id)
         return self._export(self.evaluator(), self.subnet(subnet_id), folder, **options)
@@ -375,8 +375,8 @@ class Run:
             learning_rate: Greatest rate.
 
         Raises:
-            InvalidInput: If there is no such network, or the folder is in the way.
-            ParityFailed: If the file does not compute what was trained; nothing is written then.
+            InvalidInputError: If there is no such network, or the folder is in the way.
+            VerificationError: If the file does not compute what was trained; nothing is written then.
         """
         folder = Path(to) if to else self.folder.finetuned_path(subnet_id)
         with self.folder.locked(), torch_threads(self.experiment.threads):

@@ -24,7 +24,8 @@ from nas.objectives.table_files import read_table, write_table
 from nas.report.plots import table_plot
 from nas.report.table import validation_summary
 from nas.run.experiment import device_from_yaml
-from search_spaces import SPACES, InvalidInput, SearchSpace
+from search_spaces import SPACES, InvalidInputError, SearchSpace
+from search_spaces.errors import HwnasError, NotReadyError
 from search_spaces.graph.graph import Graph
 from search_spaces.precision.formats import Precision
 from search_spaces.space.baselines import formats
@@ -58,11 +59,13 @@ class DeviceTable:
         """Return what is measured for the table.
 
         Raises:
-            InvalidInput: If the space offers a format that no runtime has kernels for.
+            InvalidInputError: If the space offers a format that no runtime has kernels for.
         """
         if refused := [name for name in formats(self.space) if Precision.from_name(name).is_minifloat]:
             names = ", ".join(refused)
-            raise InvalidInput(f"no runtime has kernels for {names}: leave them out of `formats`, or only train with them")
+            raise InvalidInputError(
+                f"no runtime has kernels for {names}: leave them out of `formats`, or only train with them"
+            )
         settings, rng = self.settings, np.random.default_rng(self.seed)
         return plan_table(self.space, n_fit=settings.n_fit, n_held_out=settings.n_held_out, rng=rng)
 
@@ -70,16 +73,16 @@ class DeviceTable:
         """Return the table that is there.
 
         Raises:
-            InvalidInput: If there is none, or it is not of this device as it is now, or not of this space.
+            InvalidInputError: If there is none, or it is not of this device as it is now, or not of this space.
         """
         if not self.path.exists():
-            raise InvalidInput(f"'{self.owner}' has no latency table; make it with `hwnas measure {self.owner}`")
+            raise NotReadyError(f"'{self.owner}' has no latency table; make it with `hwnas measure {self.owner}`")
         table = read_table(self.path)
         if not self.device.remote:
             table.check_device(self.device.fingerprint())
         table.factor_table(self.space)
         if table.space_digest not in ("", self.space.digest):
-            raise InvalidInput(f"'{self.path}' was measured for other blocks of space '{table.space}'; {self._way_out}")
+            raise InvalidInputError(f"'{self.path}' was measured for other blocks of space '{table.space}'; {self._way_out}")
         if not table.space_digest:  # of a version that knew names alone
             table = replace(table, space_digest=self.space.digest)
             with suppress(OSError):  # a folder that cannot be written can be read
@@ -93,12 +96,12 @@ class DeviceTable:
             again: Measure even if there is a table.
 
         Raises:
-            InvalidInput: If there is none and the device is remote.
+            InvalidInputError: If there is none and the device is remote.
         """
         if self.path.exists() and not again:
             return self.read()
         if self.device.remote:
-            raise InvalidInput(
+            raise NotReadyError(
                 f"the device '{self.device.name}' is remote: make a benchmark bundle with `hwnas measure "
                 f"{self.owner} --pack bundle.zip`"
                 f", run it there, and bring its result back with `hwnas measure {self.owner} --from result.json`"
@@ -122,10 +125,10 @@ class DeviceTable:
         """Write the bundle that measures the table on a remote device.
 
         Raises:
-            InvalidInput: If the file is there already.
+            InvalidInputError: If the file is there already.
         """
         if file.exists():
-            raise InvalidInput(f"'{file}' exists already; choose another file, or remove it first")
+            raise InvalidInputError(f"'{file}' exists already; choose another file, or remove it first")
         write_bundle(self.plan(), self.device, self.settings, file)
 
     def take(self, file: Path, *, again: bool = False) -> LatencyTable:
@@ -136,10 +139,12 @@ class DeviceTable:
             again: Put it in the place of a table that is there; of one that cannot be read it takes the place anyway.
 
         Raises:
-            InvalidInput: If the file is no such result, or there is a table already.
+            InvalidInputError: If the file is no such result, or there is a table already.
         """
         if self.is_readable and not again:
-            raise InvalidInput(f"'{self.path}' holds a table of this device; --again replaces it, another label keeps both")
+            raise InvalidInputError(
+                f"'{self.path}' holds a table of this device; --again replaces it, another label keeps both"
+            )
         plan = self.plan()
         result = read_results(file, plan, self.device)
         self._doubt_units(result, plan)
@@ -180,10 +185,10 @@ class DeviceTable:
         return measure_model(model, self.device, self.settings)
 
     def request_remote(self, graphs: dict[str, Graph]) -> None:
-        """Write the bundle that times whole networks on a remote device, and raise `InvalidInput` that says what to do."""
+        """Write the bundle that times whole networks on a remote device, and raise `NotReadyError` that says what to do."""
         bundle = self.path.with_name(f"{self.device.name}.front.zip")
         write_bundle(self._networks(graphs), self.device, self.settings, bundle)
-        raise InvalidInput(
+        raise NotReadyError(
             f"{len(graphs)} networks near the front must be timed on the device '{self.device.name}', which is remote: "
             f"run `python {bundle.name}` there (it is '{bundle}'), then `hwnas measure {self.owner} --from result.json` and "
             f"`hwnas search {self.owner}` again"
@@ -193,7 +198,7 @@ class DeviceTable:
         """Return what a benchmark bundle of whole networks has measured, in the table's units of time.
 
         Raises:
-            InvalidInput: If the file is no such result, or is of another machine or runtime than the table.
+            InvalidInputError: If the file is no such result, or is of another machine or runtime than the table.
         """
         plan = self._networks(graphs)
         result = read_results(file, plan, self.device)
@@ -201,7 +206,7 @@ class DeviceTable:
         theirs, mine = result.fingerprint, table.fingerprint
         compared = [key for key in theirs if key in mine and not (foreign and key == "version")]
         if differing := [f"{key} {theirs[key]}, of the table {mine[key]}" for key in compared if theirs[key] != mine[key]]:
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"'{file}' was measured otherwise than the table ({'; '.join(differing)}): time both on one device with one "
                 "runtime; a new table comes by --from FILE --again"
             )
@@ -225,7 +230,7 @@ class DeviceTable:
         """True if there is a table, and a whole one."""
         try:
             return self.path.exists() and bool(read_table(self.path))
-        except InvalidInput:
+        except HwnasError:
             return False
 
     def _doubt_units(self, result: Result, plan: Plan) -> None:
@@ -271,7 +276,7 @@ def named_device(device: str | None) -> Device:
     if device in RUNTIMES and not Path(device).exists():
         return Device(backend=device)
     if not Path(device).exists():
-        raise InvalidInput(f"there is no device file '{device}', and no runtime of that name: {', '.join(RUNTIMES)}")
+        raise InvalidInputError(f"there is no device file '{device}', and no runtime of that name: {', '.join(RUNTIMES)}")
     return device_from_yaml(Path(device))
 
 

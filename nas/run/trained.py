@@ -14,7 +14,7 @@ from nas.run.folder import RunFolder
 from nas.supernet.supernet import Supernet
 from nas.training.checkpoint import load_tensors
 from nas.training.trainer import check_identity, load_supernet
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import NotReadyError
 from search_spaces.space.baselines import formats
 from search_spaces.space.space import SearchSpace
 
@@ -56,7 +56,7 @@ def trained_supernet(folder: RunFolder, space: SearchSpace, data: Dataset) -> Su
     """Return the trained supernet of a run.
 
     Raises:
-        InvalidInput: If there is none yet, or its file is damaged or of another training.
+        InvalidInputError: If there is none yet, or its file is damaged or of another training.
     """
     supernet = new_supernet(folder.experiment, space, data)
     load_supernet(supernet, _trained_tensors(folder, space, data), folder.supernet)
@@ -67,7 +67,7 @@ def weights_identity(folder: RunFolder, space: SearchSpace, data: Dataset) -> di
     """Return what measurements of a run depend on: its weights and how each network is calibrated.
 
     Raises:
-        InvalidInput: If there is no trained supernet, or it is not whole: it is named, not taken for another one.
+        InvalidInputError: If there is no trained supernet, or it is not whole: it is named, not taken for another one.
     """
     _trained_tensors(folder, space, data)
     n_calibration = folder.experiment.search.n_calibration
@@ -76,7 +76,7 @@ def weights_identity(folder: RunFolder, space: SearchSpace, data: Dataset) -> di
 
 def _trained_tensors(folder: RunFolder, space: SearchSpace, data: Dataset) -> dict[str, torch.Tensor]:
     if not folder.supernet.exists():
-        raise InvalidInput(f"'{folder.path}' has no trained supernet; train it with `hwnas train {folder.path}`")
+        raise NotReadyError(f"'{folder.path}' has no trained supernet; train it with `hwnas train {folder.path}`")
     tensors, facts = load_tensors(folder.supernet)
     check_identity(facts, training_identity(folder.experiment, space, data), folder.supernet)
     return tensors

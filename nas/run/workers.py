@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from nas.objectives.supernet_evaluator import SupernetEvaluator
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError, NotReadyError
 from search_spaces.space.space import Genomes
 
 
@@ -51,21 +51,21 @@ def backend(name: str, scheduler: str | None = None) -> Iterator[None]:
         scheduler: Address of the Dask scheduler, as `tcp://127.0.0.1:8786`.
 
     Raises:
-        InvalidInput: If Dask is not installed, no scheduler is named, or it does not answer.
+        InvalidInputError: If Dask is not installed, no scheduler is named, or it does not answer.
     """
     if name == "loky":
         with joblib.parallel_config(backend="loky"):
             yield
         return
     if scheduler is None:
-        raise InvalidInput("--backend dask needs the address of a scheduler, as --scheduler tcp://127.0.0.1:8786")
+        raise InvalidInputError("--backend dask needs the address of a scheduler, as --scheduler tcp://127.0.0.1:8786")
     try:
         distributed = importlib.import_module("distributed")
     except ImportError as error:
-        raise InvalidInput("--backend dask needs Dask; install it with `pip install 'hwnas[dask]'`") from error
+        raise NotReadyError("--backend dask needs Dask; install it with `pip install 'hwnas[dask]'`") from error
     try:
         client = distributed.Client(scheduler, timeout="10s")
     except (OSError, ValueError) as error:
-        raise InvalidInput(f"no Dask scheduler answers at '{scheduler}'; start one with `dask scheduler`") from error
+        raise NotReadyError(f"no Dask scheduler answers at '{scheduler}'; start one with `dask scheduler`") from error
     with client, joblib.parallel_config(backend="dask"):
         yield

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
-from search_spaces.errors import InvalidInput, did_you_mean
+from search_spaces.errors import HwnasError, InvalidInputError, did_you_mean
 
 MAX_LENGTH = 1000  # of a message, which quotes what was given
 WORDS = {"int": "whole number", "float": "number", "str": "text"}  # of types, in messages
@@ -19,14 +19,14 @@ def read_yaml(path: Path, what: str) -> Any:
     """Read a YAML file, in which no key stands twice; `what` names its content in messages.
 
     Raises:
-        InvalidInput: If it cannot be read or is not YAML.
+        InvalidInputError: If it cannot be read or is not YAML.
     """
     try:
         return yaml.load(path.read_text(), _UniqueKeys)  # a SafeLoader
     except OSError as error:
-        raise InvalidInput(f"cannot read the {what} '{path}': {error.strerror}") from error
+        raise InvalidInputError(f"cannot read the {what} '{path}': {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
+        raise InvalidInputError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -46,16 +46,16 @@ def build(kind: Any, content: Any, origin: str) -> Any:
     which is put before. A plain value stands for the field that `kind.shorthand` names.
 
     Raises:
-        InvalidInput: If a key is unknown or has no value, a type is wrong, or a check fails.
+        InvalidInputError: If a key is unknown or has no value, a type is wrong, or a check fails.
     """
     if not isinstance(content, dict):
         name = kind.__name__.lower()
         a = f"an {name}" if name[0] in "aeiou" else f"a {name}"
-        raise InvalidInput(f"'{origin}' must hold keys and values of {a}, got {type(content).__name__}")
+        raise InvalidInputError(f"'{origin}' must hold keys and values of {a}, got {type(content).__name__}")
     try:
         return _build(kind, content, "")
-    except InvalidInput as error:
-        raise InvalidInput(f"'{origin}': {' '.join(str(error).split())}") from error
+    except HwnasError as error:
+        raise InvalidInputError(f"'{origin}': {' '.join(str(error).split())}") from error
 
 
 def _build(kind: Any, content: Any, prefix: str, **given: Any) -> Any:
@@ -63,40 +63,40 @@ def _build(kind: Any, content: Any, prefix: str, **given: Any) -> Any:
     if (shorthand := getattr(kind, "shorthand", "")) and isinstance(content, str):
         content = {shorthand: content}
     if not isinstance(content, dict):
-        raise InvalidInput(f"'{prefix.rstrip('.')}' must hold keys and values, got {content!r}")
+        raise InvalidInputError(f"'{prefix.rstrip('.')}' must hold keys and values, got {content!r}")
     known, types = {f.name: f for f in fields(kind) if f.name not in given}, get_type_hints(kind)
     built: dict[str, Any] = {}
     for key, value in content.items():
         if key not in known:
             hint = did_you_mean(str(key), known, prefix)
             shown = repr(str(key))[1:-1]  # on one line
-            raise InvalidInput(f"unknown key '{prefix}{shown}'{hint}; known: {', '.join(known)}")
+            raise InvalidInputError(f"unknown key '{prefix}{shown}'{hint}; known: {', '.join(known)}")
         if value is None and type(None) not in get_args(types[key]):
-            raise InvalidInput(f"the key '{prefix}{key}' has no value; give one or leave it out")
+            raise InvalidInputError(f"the key '{prefix}{key}' has no value; give one or leave it out")
         if is_dataclass(types[key]):
             built[key] = _build(types[key], value, f"{prefix}{key}.")
-        elif (inner := _named(types[key])) is not None:
+        elif (inner := named(types[key])) is not None:
             if not isinstance(value, dict):
-                raise InvalidInput(f"'{prefix}{key}' must hold names with keys and values, got {value!r}")
+                raise InvalidInputError(f"'{prefix}{key}' must hold names with keys and values, got {value!r}")
             built[key] = {
                 str(name): _build(inner, part or {}, f"{prefix}{key}.{name}.", label=str(name))
                 for name, part in value.items()
             }
     plain = {key: value for key, value in content.items() if key not in built}
     parser = ArgumentParser(exit_on_error=False)
-    sections = {name for name in known if is_dataclass(types[name]) or _named(types[name]) is not None}
+    sections = {name for name in known if is_dataclass(types[name]) or named(types[name]) is not None}
     parser.add_class_arguments(kind, "section", skip=sections | set(given))
     try:
         values = parser.parse_object({"section": plain})["section"].as_dict()
     except (ArgumentError, TypeError, ValueError, KeyError) as error:
-        raise InvalidInput(_first_sentence(error, prefix)) from error
+        raise InvalidInputError(_first_sentence(error, prefix)) from error
     try:
         return kind(**{**values, **built, **given})
-    except InvalidInput as error:
-        raise InvalidInput(f"{prefix}{error}") from error
+    except HwnasError as error:
+        raise InvalidInputError(f"{prefix}{error}") from error
 
 
-def _named(hint: Any) -> Any:
+def named(hint: Any) -> Any:
     """Return the dataclass that a mapping from names holds, or None for other types."""
     arguments = get_args(hint)
     is_mapping = isinstance(get_origin(hint), type) and issubclass(get_origin(hint), Mapping)
@@ -107,7 +107,7 @@ def override(content: Any, change: str) -> None:
     """Change one value in a tree of plain values by `key=value`, with dots between levels: `--set`; null drops a limit."""
     key, equals, text = change.partition("=")
     if not equals or not isinstance(content, dict):
-        raise InvalidInput(f"--set takes KEY=VALUE, got '{change}'")
+        raise InvalidInputError(f"--set takes KEY=VALUE, got '{change}'")
     # Names of limits may hold dots: they name devices of before.
     *levels, last = key.split(".", 2) if key.startswith(("search.max.", "search.min.")) else key.split(".")
     for level in levels:
@@ -116,13 +116,13 @@ def override(content: Any, change: str) -> None:
             inner = content[level] = {"name": inner}
         content = inner
         if not isinstance(content, dict):
-            raise InvalidInput(f"--set {key}: '{level}' holds no further keys")
+            raise InvalidInputError(f"--set {key}: '{level}' holds no further keys")
     try:
         content[last] = yaml.safe_load(text)
         if content[last] is None and levels[1:] in (["max"], ["min"]):  # a limit is dropped
             del content[last]
     except yaml.YAMLError as error:
-        raise InvalidInput(f"--set {key}: {text!r} is not a YAML value") from error
+        raise InvalidInputError(f"--set {key}: {text!r} is not a YAML value") from error
 
 
 def _first_sentence(error: BaseException, prefix: str) -> str:

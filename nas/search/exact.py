@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nas.search.pareto import Front, non_dominated
 from search_spaces.costs import FactorTable
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.space.factor import Factor
 from search_spaces.space.space import Genomes, SearchSpace
 
@@ -58,14 +58,14 @@ def exact_front(space: SearchSpace, tables: Mapping[str, FactorTable], *, tolera
         Networks in ascending order of the first objective.
 
     Raises:
-        InvalidInput: If there is no objective, one is a maximum, or `tolerance` is negative.
+        InvalidInputError: If there is no objective, one is a maximum, or `tolerance` is negative.
     """
     if not tables:
-        raise InvalidInput("an exact front needs at least one objective, got none")
+        raise InvalidInputError("an exact front needs at least one objective, got none")
     if takes_max := [name for name, table in tables.items() if table.takes_max]:
-        raise InvalidInput(f"an exact front needs sums, but {takes_max} are maxima")
+        raise InvalidInputError(f"an exact front needs sums, but {takes_max} are maxima")
     if not 0 <= tolerance < 1:
-        raise InvalidInput(f"tolerance must be in 0..1, got {tolerance}")
+        raise InvalidInputError(f"tolerance must be in 0..1, got {tolerance}")
     n_genes = len(space.choices)
     factors = [_vector_factor(factor, i, len(tables)) for i, t in enumerate(tables.values()) for factor in t.factors]
     # Each gene's elimination, each sum of two sets within one, and each sum at the end may lose the width of a box.

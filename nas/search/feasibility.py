@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from nas.search.exact import exact_front
 from nas.search.milp import best_within
 from search_spaces.costs import FactorTable
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.space.space import SearchSpace
 
 TOLERANCE = 1e-3  # of each cost's range, for three constraints and more
@@ -33,14 +33,14 @@ def check_feasible(
         lower: Lower bounds by name.
 
     Raises:
-        InvalidInput: If none does: with the constraints that cannot be satisfied even alone and the nearest value of each;
-            or else the network that comes nearest to keeping all of them.
+        InvalidInputError: If none does: with the constraints that cannot be satisfied even alone and the nearest value of
+            each; or else the network that comes nearest to keeping all of them.
     """
     constraints = [_Bound(name, tables[name], bound, 1) for name, bound in upper.items() if name in tables]
     constraints += [_Bound(name, tables[name], bound, -1) for name, bound in (lower or {}).items() if name in tables]
     alone = [text for bound in constraints if (text := bound.out_of_reach(space))]
     if alone:
-        raise InvalidInput(f"no network satisfies the constraints: {'; '.join(alone)}")
+        raise InvalidInputError(f"no network satisfies the constraints: {'; '.join(alone)}")
     if len(constraints) < 2:
         return
     if len(constraints) > 2:
@@ -55,7 +55,7 @@ def check_feasible(
     if excess[nearest] > 0:
         values = ", ".join(f"{x.name} {x.sign * v:.6g}" for x, v in zip(constraints, front.values[nearest], strict=True))
         network = space.subnet(front.genomes[nearest]).id
-        raise InvalidInput(
+        raise InvalidInputError(
             f"no network satisfies {' and '.join(map(str, constraints))} together, though each can be satisfied alone; "
             f"the nearest is network {network} with {values}"
         )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from nas.objectives.columns import Column
 from nas.search.measurements import Measurements
 from nas.search.pareto import layers
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.space.space import Genomes
 
 N_LAYERS = 2  # fronts by predicted latency whose networks are timed: a near miss may prove better than it was predicted
@@ -40,7 +40,7 @@ def measure_front(
         All timed networks; the front and the baselines as tables.
 
     Raises:
-        InvalidInput: If no measured network satisfies the constraints.
+        InvalidInputError: If no measured network satisfies the constraints.
     """
     feasible = known.satisfying(_predicted(known, upper), _predicted(known, lower))
     near = np.flatnonzero(feasible)
@@ -52,7 +52,7 @@ def measure_front(
     kept = feasible[timed] & found.satisfying(upper, lower)
     if not kept.any():
         names = {**{f"max {c.name}": x for c, x in upper.items()}, **{f"min {c.name}": x for c, x in lower.items()}}
-        raise InvalidInput(f"no measured network satisfies the constraints {names}; relax one or measure more networks")
+        raise InvalidInputError(f"no measured network satisfies the constraints {names}; relax one or measure more networks")
     rows, is_tied = found.front(objectives, among=kept, tolerance=tolerance)
     tested = np.unique([*rows, *found.baselines().values()])
     for column, values in measure_test(found.genomes[tested]).items():

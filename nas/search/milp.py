@@ -9,7 +9,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
 from search_spaces.costs import FactorTable
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.space.factor import Factor
 from search_spaces.space.space import Genomes, SearchSpace
 
@@ -30,7 +30,7 @@ def best_within(
         Canonical genome, shape `(n_genes,)`.
 
     Raises:
-        InvalidInput: If a table is a maximum, not a sum.
+        InvalidInputError: If a table is a maximum, not a sum.
 
     Source:
         The local polytope of a factor graph: a variable for each option of a gene and each entry of a table, whose marginals
@@ -38,7 +38,7 @@ def best_within(
     """
     tables = {"the objective": objective, **{name: table for name, (table, _) in constraints.items()}}
     if takes_max := [name for name, table in tables.items() if table.takes_max]:
-        raise InvalidInput(f"a budget needs sums, but {takes_max} are maxima")
+        raise InvalidInputError(f"a budget needs sums, but {takes_max} are maxima")
     starts = np.concatenate([[0], np.cumsum(space.cardinalities)])
     scopes = sorted({factor.genes for table in tables.values() for factor in table.factors if len(factor.genes) > 1})
     entry_starts: dict[tuple[int, ...], int] = {}

@@ -16,7 +16,7 @@ from nas.search.settings import SearchSettings, StrategySettings
 from nas.search.strategies import build_strategy
 from nas.search.study import SearchResult, search
 from nas.tasks.metric import Metric, declare
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.space.space import Genomes, SearchSpace
 
 Bounds = float | tuple[float | None, float | None]
@@ -59,21 +59,21 @@ def optimize(
         The front, every network of it measured, and everything that was measured.
 
     Raises:
-        InvalidInput: If a constraint is on no exact objective, two metrics have one name, an evaluator gives something else
-            than it must, or nothing satisfies the constraints.
+        InvalidInputError: If a constraint is on no exact objective, two metrics have one name, an evaluator gives something
+            else than it must, or nothing satisfies the constraints.
     """
     chosen = [evaluators] if isinstance(evaluators, Evaluator) else list(evaluators)
     if not chosen or not all(isinstance(each, Evaluator) for each in chosen):
-        raise InvalidInput("optimize needs evaluators: objects with `metrics` and `evaluate(subnets, split)`")
+        raise InvalidInputError("optimize needs evaluators: objects with `metrics` and `evaluate(subnets, split)`")
     metrics = [metric for each in chosen for metric in each.metrics]
     names = [metric.name for metric in metrics]
     if len(set(names)) != len(names):
-        raise InvalidInput(f"each metric needs a name of its own, got {names}")
+        raise InvalidInputError(f"each metric needs a name of its own, got {names}")
     for metric in metrics:
         declare(metric)
     exact = dict(exact or {})
     if unknown := sorted(set(constraints or {}) - set(exact)):
-        raise InvalidInput(f"constraints are on exact objectives, which are {sorted(exact)}; got {unknown}")
+        raise InvalidInputError(f"constraints are on exact objectives, which are {sorted(exact)}; got {unknown}")
     archive = None
     if storage is not None:
         url = str(storage) if "://" in str(storage) else sqlite_url(Path(storage))
@@ -127,7 +127,9 @@ def _checked(name: str, metric: Metric, found: object, n: int) -> NDArray[np.flo
         values = np.empty((0, 0))
     if array is None or values.shape != (n,):
         got = f"{array!r:.80}" if isinstance(found, Mapping) else f"{found!r:.80}"
-        raise InvalidInput(f"{name}.evaluate must return '{metric.name}' with shape ({n},), one number a network; got {got}")
+        raise InvalidInputError(
+            f"{name}.evaluate must return '{metric.name}' with shape ({n},), one number a network; got {got}"
+        )
     return values
 
 

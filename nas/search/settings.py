@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from search_spaces.errors import InvalidInput, check_range
+from search_spaces.errors import InvalidInputError, check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +48,12 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         if len(set(self.objectives)) != len(self.objectives):
-            raise InvalidInput(f"objectives must name each objective once, got {list(self.objectives)}")
+            raise InvalidInputError(f"objectives must name each objective once, got {list(self.objectives)}")
         for key, limits in (("max", self.max), ("min", self.min)):
             if bad := {name: limit for name, limit in limits.items() if not 0 < limit < math.inf}:
-                raise InvalidInput(f"{key} must be above 0 and finite, got {bad}")
+                raise InvalidInputError(f"{key} must be above 0 and finite, got {bad}")
         if crossed := [name for name in self.max if self.min.get(name, 0) > self.max[name]]:
-            raise InvalidInput(f"min must not exceed search.max, but does for {crossed}")
+            raise InvalidInputError(f"min must not exceed search.max, but does for {crossed}")
         check_range("tuning_trials", self.tuning_trials, 0, 10_000)
         check_range("batch", self.batch, 0, 100_000)
         if self.noise != -1:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nas.objectives.columns import Column, minimized, minimized_objective
 from nas.objectives.objective import Objective
 from nas.search.pareto import columns, non_dominated
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import HwnasError, InvalidInputError, MeasurementError
 from search_spaces.space.space import Genomes, SearchSpace
 
 Floats = NDArray[np.float64]
@@ -94,8 +94,8 @@ class SearchState:
         """Measure genomes that were not measured yet, up to the budget; each is kept as soon as it is done.
 
         Raises:
-            InvalidInput: If `measure` gives something else than it must, or most measurements fail; what was measured is
-                kept.
+            InvalidInputError: If `measure` gives something else than it must, or most measurements fail; what was
+                measured is kept.
         """
         due = self.unmeasured(genomes)[: self.left]
         found: list[dict[str, float] | None] = self._store.lookup(due) if self._store else [None] * len(due)
@@ -132,7 +132,7 @@ class SearchState:
         try:
             yield from run(joblib.delayed(_measure_one)(self._measure, due[i : i + 1], i, names[i]) for i in missing)
         except BrokenProcessPool as error:
-            raise InvalidInput(
+            raise MeasurementError(
                 "a process that measured networks was killed; if memory ran out, use fewer workers: the same command goes on"
             ) from error
 
@@ -194,30 +194,35 @@ class SearchState:
     def _note_failure(self, genome: Genomes, n_measured: int) -> None:
         self.failed = np.concatenate([self.failed, genome])
         if len(self.failed) >= FAILURES and len(self.failed) >= n_measured:
-            raise InvalidInput(
+            raise MeasurementError(
                 f"{len(self.failed)} of {len(self.failed) + n_measured} measurements failed: they gave no finite numbers, "
                 f"first for network {self.space.subnet(self.failed[0]).id}; what was measured is kept"
             )
 
     def _check(self, values: Mapping[str, float]) -> None:
         if both := sorted(set(values) & set(self.cheap)):
-            raise InvalidInput(f"the objectives {both} are both measured and given as cheap; leave one out")
+            raise InvalidInputError(f"the objectives {both} are both measured and given as cheap; leave one out")
         self._names = self._names or set(values)
         if set(values) != self._names:
-            raise InvalidInput(f"every network must be measured alike: once {sorted(self._names)}, now {sorted(values)}")
+            raise InvalidInputError(
+                f"every network must be measured alike: once {sorted(self._names)}, now {sorted(values)}"
+            )
         if missing := [name for name in self._objectives or () if name not in values]:
-            raise InvalidInput(f"the objectives {missing} were not measured: there are {sorted(values)}")
+            raise InvalidInputError(f"the objectives {missing} were not measured: there are {sorted(values)}")
 
 
 def _measure_one(measure: Measure, row: Genomes, index: int, name: str) -> tuple[int, dict[str, float]]:
-    """Measure one network and return its place and values; what `measure` raises names the network in a note."""
+    """Measure one network and return its place and values; what `measure` raises becomes an error that names the network."""
     try:
         values = measure(row)
-    except Exception as error:
-        error.add_note(f"while network {name} was measured")
+    except HwnasError:
         raise
+    except Exception as error:  # whatever an evaluator raises
+        raise MeasurementError(f"network {name} could not be measured: {type(error).__name__}: {error}") from error
     if not isinstance(values, Mapping) or not values:
-        raise InvalidInput(f"`measure` must return values by name, each of shape (1,) for one network; got {values!r:.80}")
+        raise InvalidInputError(
+            f"`measure` must return values by name, each of shape (1,) for one network; got {values!r:.80}"
+        )
     return index, {objective: _number(objective, value) for objective, value in values.items()}
 
 
@@ -227,5 +232,5 @@ def _number(objective: str, value: object) -> float:
     except (TypeError, ValueError):
         array = np.empty((0,))
     if array.size != 1:
-        raise InvalidInput(f"`measure` must return one number of '{objective}' for one network, got {value!r:.80}")
+        raise InvalidInputError(f"`measure` must return one number of '{objective}' for one network, got {value!r:.80}")
     return float(array.item())

@@ -14,7 +14,7 @@ from nas.search.measurements import Measurements
 from nas.search.state import Measure, MeasurementStore, SearchState
 from nas.search.strategies import STRATEGIES, Strategy
 from nas.search.strategies.predictor import PredictorStrategy
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError, MeasurementError
 from search_spaces.space.space import Genomes, SearchSpace
 from search_spaces.space.subnet import Subnet
 
@@ -110,15 +110,15 @@ def search(
         progress: Called with measurements done, in all, and a text: the best of the first objective.
 
     Raises:
-        InvalidInput: If `n_measurements` is below 4, `batch` or `workers` below 1, strategy or predictor is unknown, an
+        InvalidInputError: If `n_measurements` is below 4, `batch` or `workers` below 1, strategy or predictor is unknown, an
             objective is measured and cheap at once, `measure` gives something else than it must, most measurements fail, or
             nothing satisfies the constraints.
     """
     if n_measurements < 4:
-        raise InvalidInput(f"n_measurements must be 4 or more, got {n_measurements}")
+        raise InvalidInputError(f"n_measurements must be 4 or more, got {n_measurements}")
     for name, value in (("batch", batch), ("workers", workers)):
         if value is not None and value < 1:
-            raise InvalidInput(f"{name} must be 1 or more, got {value}")
+            raise InvalidInputError(f"{name} must be 1 or more, got {value}")
     if strategy == "predictor":
         strategy = PredictorStrategy(predictors, tuning_trials)
     chooser = STRATEGIES.get(strategy)() if isinstance(strategy, str) else strategy
@@ -128,7 +128,7 @@ def search(
     state.measure(chooser.propose(state, batch or workers, rng))
     if not len(state):
         failed = ", ".join(subnet.id for subnet in space.subnets(state.failed))
-        raise InvalidInput(f"the first measurements all failed, of the networks {failed}: they gave no finite numbers")
+        raise MeasurementError(f"the first measurements all failed, of the networks {failed}: they gave no finite numbers")
     if batch is None:
         small = state.everything is not None
         batch = max(workers, 1 if small else -(-state.left // N_ROUNDS))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +42,7 @@ class Metric:
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", self.title or self.name)
         if self.direction not in ("min", "max"):
-            raise InvalidInput(f"the direction of metric '{self.name}' must be min or max, got {self.direction!r}")
-        if not self.name.isidentifier():
-            raise InvalidInput(f"a metric's name must be letters, digits and '_', got '{self.name}'")
+            raise InvalidInputError(f"the direction of metric '{self.name}' must be min or max, got {self.direction!r}")
 
     @property
     def sign(self) -> int:
@@ -68,10 +66,12 @@ def declare(metric: Metric) -> Metric:
     """Make a metric known under its name and return it; the same one may be declared again.
 
     Raises:
-        InvalidInput: If another one has its name.
+        InvalidInputError: If another one has its name, or the name is none for a column.
     """
+    if not metric.name.isidentifier():
+        raise InvalidInputError(f"a metric's name must be letters, digits and '_', got '{metric.name}'")
     if METRICS.setdefault(metric.name, metric) != metric:
-        raise InvalidInput(f"there is another metric '{metric.name}' already; choose another name")
+        raise InvalidInputError(f"there is another metric '{metric.name}' already; choose another name")
     return metric
 
 

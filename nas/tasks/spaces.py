@@ -20,7 +20,7 @@ def build_space(name: str, task: Task, formats: Sequence[str] = ()) -> SearchSpa
         formats: Number formats to choose from; none: those of the space.
 
     Raises:
-        InvalidInput: If the space is unknown, or cannot be built so.
+        InvalidInputError: If the space is unknown, or cannot be built so.
     """
     build = SPACES.get(name)
     settings: dict[str, Any] = {"input_shape": task.inputs[0].shape, "outputs": task.outputs[0]}

@@ -72,7 +72,7 @@ class Task(Protocol):
         """Return the task on a data set.
 
         Raises:
-            InvalidInput: If the data set is none for this task.
+            InvalidInputError: If the data set is none for this task.
         """
 
     def loss(self, output: "Tensor", batch: "Mapping[str, Tensor]", *, smoothing: float = 0.0) -> "Tensor":

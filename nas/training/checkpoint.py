@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nas.events.files import write_atomically
 from nas.events.renamed import renamed_tensors, renamed_training
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import DamagedFileError
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -28,7 +28,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     The file is opened once (`safetensors.safe_open` opens it twice), so one that is replaced meanwhile is read as it was.
 
     Raises:
-        InvalidInput: If the file is damaged or not one of ours.
+        InvalidInputError: If the file is damaged or not one of ours.
     """
     try:
         content = path.read_bytes()
@@ -38,7 +38,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise ValueError("its content is not what was written")
         return renamed_tensors(tensors), renamed_training(json.loads(metadata["hwnas"]))
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise InvalidInput(
+        raise DamagedFileError(
             f"'{path}' is damaged or not of hwnas ({error}); if a run made it, delete it to start that stage anew"
         ) from error
 

@@ -20,7 +20,7 @@ from nas.tasks.task import Task, has_collapsed
 from nas.training.checkpoint import load_tensors, save_tensors
 from nas.training.samplers.sandwich import sample_sandwich, sandwich_step
 from nas.training.schedule import Schedule
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import DamagedFileError, InvalidInputError, MeasurementError
 from search_spaces.graph.graph import Graph
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def train(
         start; `samples_per_second`; `rollbacks` so far.
 
     Raises:
-        InvalidInput: If the checkpoint is damaged or of another training, or training collapsed four times.
+        InvalidInputError: If the checkpoint is damaged or of another training, or training collapsed four times.
     """
     if schedule.bfloat16 and not _has_bfloat16(supernet.device):
         logger.warning("this machine does not compute in bfloat16: training goes on in float32")
@@ -98,7 +98,7 @@ def train(
             continue
         rollbacks += 1
         if rollbacks > MAX_ROLLBACKS:
-            raise InvalidInput(
+            raise MeasurementError(
                 f"training collapses in epoch {len(records) + 1} even at {SLOWER**MAX_ROLLBACKS:g} of the learning rate; "
                 "train anew with a lower one"
             )
@@ -237,12 +237,12 @@ def _resume(supernet: Supernet, optimizer: torch.optim.Optimizer, path: Path, id
 
 
 def check_identity(facts: dict[str, Any], identity: dict[str, Any], path: Path) -> None:
-    """Raise `InvalidInput` with the first difference if a file of tensors is of another training."""
+    """Raise `InvalidInputError` with the first difference if a file of tensors is of another training."""
     for key, value in identity.items():
         if key == "space_digest" and key not in facts:  # of a version that knew names alone
             continue
         if facts.get(key) != value:
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"'{path}' is of another training: its {key} is {facts.get(key)}, this one's is {value}; "
                 "use another run folder, or delete the file to train anew"
             )
@@ -252,10 +252,10 @@ def init_from(supernet: Supernet, path: Path) -> None:
     """Begin with the weights of another training of the same space: convolutions, linear layers and batch norms.
 
     Raises:
-        InvalidInput: If the file is missing or damaged, or holds a weight that is not finite or of another space.
+        InvalidInputError: If the file is missing or damaged, or holds a weight that is not finite or of another space.
     """
     if not path.is_file():
-        raise InvalidInput(f"training.init_from: there is no file '{path}'")
+        raise InvalidInputError(f"training.init_from: there is no file '{path}'")
     tensors, _ = load_tensors(path)
     shared = {name: tensor for name, tensor in tensors.items() if name.startswith("shared.")}
     load_supernet(supernet, {**supernet.state_dict(), **shared}, path)
@@ -265,13 +265,13 @@ def load_supernet(supernet: Supernet, tensors: dict[str, Tensor], path: Path) ->
     """Put tensors into a supernet.
 
     Raises:
-        InvalidInput: If names or shapes are those of another space, or a weight is not finite.
+        InvalidInputError: If names or shapes are those of another space, or a weight is not finite.
     """
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-        raise InvalidInput(
+        raise DamagedFileError(
             f"'{path}' holds weights that are not finite: it is damaged; if a run made it, delete it to train anew"
         )
     try:
         supernet.load_state_dict(tensors)
     except RuntimeError as error:
-        raise InvalidInput(f"'{path}' holds the weights of another space than '{supernet.space.name}'") from error
+        raise InvalidInputError(f"'{path}' holds the weights of another space than '{supernet.space.name}'") from error

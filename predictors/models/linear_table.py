@@ -5,7 +5,7 @@ import numpy as np
 from predictors.features.encoding import option_features
 from predictors.models.ridge import RidgePredictor
 from search_spaces.costs import FactorTable
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.space.factor import Factor
 from search_spaces.space.space import SearchSpace
 
@@ -18,11 +18,13 @@ def linear_table(space: SearchSpace, predictor: RidgePredictor) -> FactorTable:
         predictor: Fitted.
 
     Raises:
-        InvalidInput: If the predictor was fitted on something else.
+        InvalidInputError: If the predictor was fitted on something else.
     """
     features = option_features(space)
     if predictor.n_features_in_ != features.shape[1]:
-        raise InvalidInput(f"the predictor was fitted on {predictor.n_features_in_} features, not on space '{space.name}'")
+        raise InvalidInputError(
+            f"the predictor was fitted on {predictor.n_features_in_} features, not on space '{space.name}'"
+        )
     if predictor.model_ is None:
         return FactorTable((), float(predictor.constant_ or 0.0))
     values = np.split(features @ predictor.model_.coef_, np.cumsum(space.cardinalities)[:-1])

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.families.builder import BlockBuilder
 from search_spaces.graph.node import Node
 from search_spaces.graph.tensor import TensorSpec
@@ -20,10 +20,10 @@ def classes(n: int) -> TensorSpec:
     """Return what a head gives that tells n classes apart: a logit for each.
 
     Raises:
-        InvalidInput: If there is nothing to tell apart.
+        InvalidInputError: If there is nothing to tell apart.
     """
     if n < 2:
-        raise InvalidInput(f"there must be at least 2 classes to tell apart, got {n}")
+        raise InvalidInputError(f"there must be at least 2 classes to tell apart, got {n}")
     return TensorSpec("logits", (n,))
 
 

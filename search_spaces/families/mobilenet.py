@@ -49,7 +49,7 @@ def mobilenet(
         resolutions: Heights that images are resized to, in their own proportions; none: they stay as they are.
 
     Raises:
-        InvalidInput: If there is no stage, an even kernel, or an unknown format.
+        InvalidInputError: If there is no stage, an even kernel, or an unknown format.
     """
     check_kernels(kernels)
     return staged(

@@ -6,7 +6,7 @@ Source: He et al. 2016, arXiv:1512.03385, section 3.3; the bottleneck strides in
 
 from collections.abc import Mapping, Sequence
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.families.builder import BlockBuilder
 from search_spaces.families.heads import TEN_CLASSES
 from search_spaces.families.stages import Stage, check_kernels, staged
@@ -69,11 +69,11 @@ def resnet(
         resolutions: Heights that images are resized to, in their own proportions; none: they stay as they are.
 
     Raises:
-        InvalidInput: If both or neither of kernels and ratios are given, a kernel is even, there is no stage, there are
+        InvalidInputError: If both or neither of kernels and ratios are given, a kernel is even, there is no stage, there are
             fewer than two classes, or a format is unknown.
     """
     if bool(kernels) == bool(inner_ratios):
-        raise InvalidInput("a resnet takes either kernels, of basic blocks, or inner_ratios, of bottlenecks")
+        raise InvalidInputError("a resnet takes either kernels, of basic blocks, or inner_ratios, of bottlenecks")
     check_kernels(kernels)
     return staged(
         name,

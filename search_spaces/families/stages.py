@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.families.builder import BlockBuilder, strided
 from search_spaces.families.heads import head, resolution_of, stem
 from search_spaces.graph.node import Node
@@ -133,13 +133,13 @@ def staged(
         resolutions: Heights that images are resized to, in their own proportions; none: they stay as they are.
 
     Raises:
-        InvalidInput: If there is no stage, a height below 1, or a format that is unknown or stands
+        InvalidInputError: If there is no stage, a height below 1, or a format that is unknown or stands
             twice.
     """
     if not stages:
-        raise InvalidInput(f"space '{name}' needs at least one stage, got none")
+        raise InvalidInputError(f"space '{name}' needs at least one stage, got none")
     if too_small := [height for height in resolutions if height < 1]:
-        raise InvalidInput(f"resolutions must be at least 1, got {too_small}")
+        raise InvalidInputError(f"resolutions must be at least 1, got {too_small}")
     offered = {**offered, "format": check_formats(formats)}
     family = _Family(image_shape=input_shape, stem_width=stem_width, offered=offered, build=build)
     everywhere = ("resolution",) if resolutions else ()
@@ -172,6 +172,6 @@ def staged(
 
 
 def check_kernels(kernels: Sequence[int]) -> None:
-    """Raise `InvalidInput` if a kernel size is even: it would have no centre."""
+    """Raise `InvalidInputError` if a kernel size is even: it would have no centre."""
     if even := [kernel for kernel in kernels if kernel % 2 == 0]:
-        raise InvalidInput(f"kernels must be odd, got {even}")
+        raise InvalidInputError(f"kernels must be odd, got {even}")

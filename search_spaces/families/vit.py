@@ -53,7 +53,7 @@ def vit(
         formats: Number formats to choose from, see `Precision.from_name`.
 
     Raises:
-        InvalidInput: If a format is unknown.
+        InvalidInputError: If a format is unknown.
     """
     offered = check_formats(formats)
     size = (strided(input_shape[1], stem_stride), strided(input_shape[2], stem_stride))

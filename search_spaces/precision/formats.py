@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 
 MAX_OF_MINIFLOAT = {(4, 3): 448.0, (5, 2): 57344.0, (3, 2): 28.0, (2, 3): 7.5, (2, 1): 6.0}
 
@@ -31,9 +31,11 @@ class NumberFormat:
     def __post_init__(self) -> None:
         if self.exponent_bits:
             if (self.exponent_bits, self.mantissa_bits) not in MAX_OF_MINIFLOAT:
-                raise InvalidInput(f"there is no minifloat of {self.bits} bits with {self.exponent_bits} bits of exponent")
+                raise InvalidInputError(
+                    f"there is no minifloat of {self.bits} bits with {self.exponent_bits} bits of exponent"
+                )
         elif self.bits != 32 and not 2 <= self.bits <= 8:
-            raise InvalidInput(f"bits must be one of 2..8 or 32, got {self.bits}")
+            raise InvalidInputError(f"bits must be one of 2..8 or 32, got {self.bits}")
 
     @property
     def is_float32(self) -> bool:
@@ -156,7 +158,7 @@ class Precision:
                 their own; or a minifloat: `e4m3`, `e5m2`, `e3m2`, `e2m3`, `e2m1`.
 
         Raises:
-            InvalidInput: If it is none of these.
+            InvalidInputError: If it is none of these.
         """
         if name == "float32":
             return cls()
@@ -164,7 +166,7 @@ class Precision:
             return cls(MINIFLOATS[name], MINIFLOATS[name])
         match = re.fullmatch(r"w([2-8])a([2-8])(-tensor)?(-asymmetric)?", name)
         if match is None:
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"a format is 'float32', 'wNaM' with N and M in 2..8, as 'w4a8', with '-tensor' and '-asymmetric' behind it "
                 f"if wanted, or one of {', '.join(MINIFLOATS)}; got '{name}'"
             )
@@ -181,9 +183,9 @@ def check_formats(names: Sequence[str]) -> tuple[str, ...]:
     """Return names of formats in the order that spaces offer them: float32 first, then from many bits to few.
 
     Raises:
-        InvalidInput: If a name is unknown, stands twice, or there is none.
+        InvalidInputError: If a name is unknown, stands twice, or there is none.
     """
     if not names or len(set(names)) != len(names):
-        raise InvalidInput(f"formats must be distinct and at least one, got {list(names)}")
+        raise InvalidInputError(f"formats must be distinct and at least one, got {list(names)}")
     precisions = {name: Precision.from_name(name) for name in names}
     return tuple(sorted(names, key=lambda name: (-precisions[name].weights.bits * precisions[name].activations.bits, name)))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 
 Option = int | float | str
 
@@ -20,7 +20,7 @@ class Choice:
         options: In order of growing cost where there is one; a gene is an index into it. NumPy's numbers become Python's.
 
     Raises:
-        InvalidInput: If there is no option, one stands twice, or there are more than 32,768.
+        InvalidInputError: If there is no option, one stands twice, or there are more than 32,768.
     """
 
     name: str
@@ -28,13 +28,13 @@ class Choice:
 
     def __post_init__(self) -> None:
         if not len(self.options):
-            raise InvalidInput(f"choice '{self.name}' needs at least one option, got none")
+            raise InvalidInputError(f"choice '{self.name}' needs at least one option, got none")
         if len(self.options) > MAX_OPTIONS:
-            raise InvalidInput(f"choice '{self.name}' may have {MAX_OPTIONS:,} options, got {len(self.options):,}")
+            raise InvalidInputError(f"choice '{self.name}' may have {MAX_OPTIONS:,} options, got {len(self.options):,}")
         plain = tuple(option.item() if isinstance(option, np.generic) else option for option in self.options)
         object.__setattr__(self, "options", plain)
         if len(set(self.options)) != len(self.options):
-            raise InvalidInput(f"choice '{self.name}' needs distinct options, got {list(self.options)}")
+            raise InvalidInputError(f"choice '{self.name}' needs distinct options, got {list(self.options)}")
 
 
 @dataclass(frozen=True)

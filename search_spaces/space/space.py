@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node
 from search_spaces.graph.signature import describe
@@ -58,7 +58,7 @@ class SearchSpace:
         conditions: For a choice that does not always matter, when it does. Conditions are not nested.
 
     Raises:
-        InvalidInput: If a name stands twice, or a slot or condition names a choice that does not exist.
+        InvalidInputError: If a name stands twice, or a slot or condition names a choice that does not exist.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class SearchSpace:
         self.conditions = dict(conditions or {})
         self.gene = {choice.name: i for i, choice in enumerate(self.choices)}
         if len(self.gene) != len(self.choices):
-            raise InvalidInput(f"the choices of space '{name}' need distinct names")
+            raise InvalidInputError(f"the choices of space '{name}' need distinct names")
         named = [*self.conditions, *(c.choice for c in self.conditions.values())]
         named += [read for slot in self.slots for read in slot.reads]
         if unknown := sorted(set(named) - set(self.gene)):
-            raise InvalidInput(f"space '{name}' has no choice called {unknown}; it has {list(self.gene)}")
+            raise InvalidInputError(f"space '{name}' has no choice called {unknown}; it has {list(self.gene)}")
         if nested := [n for n, c in self.conditions.items() if c.choice in self.conditions]:
-            raise InvalidInput(f"a condition must name a choice that always matters; those of {nested} do not")
+            raise InvalidInputError(f"a condition must name a choice that always matters; those of {nested} do not")
 
     # ------------------------------------------------------------------ genomes
 
@@ -113,16 +113,18 @@ class SearchSpace:
             A new array; two rows are equal exactly when their networks are.
 
         Raises:
-            InvalidInput: If the shape is wrong or a gene is out of range.
+            InvalidInputError: If the shape is wrong or a gene is out of range.
         """
         genomes = np.asarray(genomes)
         if genomes.ndim != 2 or genomes.shape[1] != len(self.choices):
-            raise InvalidInput(f"genomes of space '{self.name}' have shape (n, {len(self.choices)}), got {genomes.shape}")
+            raise InvalidInputError(
+                f"genomes of space '{self.name}' have shape (n, {len(self.choices)}), got {genomes.shape}"
+            )
         bad = (genomes < 0) | (genomes >= self.cardinalities)
         if bad.any():
             row, column = np.argwhere(bad)[0]
             choice = self.choices[column]
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"gene '{choice.name}' must be in 0..{len(choice.options) - 1}, got {genomes[row, column]} in row {row}"
             )
         return np.where(self.mask(genomes), genomes, 0).astype(np.int16)
@@ -143,33 +145,33 @@ class SearchSpace:
         """Return the network of options by choice.
 
         Raises:
-            InvalidInput: If an active choice has no option, or a choice or option is unknown.
+            InvalidInputError: If an active choice has no option, or a choice or option is unknown.
         """
         if unknown := sorted(set(options) - set(self.gene)):
-            raise InvalidInput(f"space '{self.name}' has no choice called {unknown}; it has {list(self.gene)}")
+            raise InvalidInputError(f"space '{self.name}' has no choice called {unknown}; it has {list(self.gene)}")
         row = np.zeros((1, len(self.choices)), dtype=np.int16)
         for i, choice in enumerate(self.choices):
             if choice.name in options:
                 if options[choice.name] not in choice.options:
-                    raise InvalidInput(
+                    raise InvalidInputError(
                         f"choice '{choice.name}' must be one of {list(choice.options)}, got {options[choice.name]!r}"
                     )
                 row[0, i] = choice.options.index(options[choice.name])
         row = self.canonicalize(row)
         active = zip(self.choices, self.mask(row)[0], strict=True)
         if missing := [choice.name for choice, is_active in active if is_active and choice.name not in options]:
-            raise InvalidInput(f"the subnet lacks the choices {missing}")
+            raise InvalidInputError(f"the subnet lacks the choices {missing}")
         return Subnet(self, row[0])
 
     def subnet_from_json(self, text: str) -> Subnet:
         """Return the network that `Subnet.to_json` wrote.
 
         Raises:
-            InvalidInput: If the text is none, or of another space; see `subnet_of` too.
+            InvalidInputError: If the text is none, or of another space; see `subnet_of` too.
         """
         name, options = read_subnet_json(text)
         if name != self.name:
-            raise InvalidInput(f"the subnet is of space '{name}', this is space '{self.name}'")
+            raise InvalidInputError(f"the subnet is of space '{name}', this is space '{self.name}'")
         return self.subnet_of(options)
 
     @cached_property
@@ -215,10 +217,10 @@ class SearchSpace:
         """Return the whole network of a canonical genome with its quantizers; `Subnet.graph` keeps it.
 
         Raises:
-            InvalidInput: If the space has no networks behind it.
+            InvalidInputError: If the space has no networks behind it.
         """
         if not self.slots:
-            raise InvalidInput(f"space '{self.name}' has choices only and no networks behind it")
+            raise InvalidInputError(f"space '{self.name}' has choices only and no networks behind it")
         options = {choice.name: choice.options[gene] for choice, gene in zip(self.choices, genome, strict=True)}
         built = (tuple(slot.build({name: options[name] for name in slot.reads})) for slot in self.slots)
         return connect([block for block in built if block])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.graph.graph import Graph
 from search_spaces.space.choice import Option
 
@@ -44,7 +44,7 @@ class Subnet:
         """The whole network with its quantizers.
 
         Raises:
-            InvalidInput: If the space has no networks behind it.
+            InvalidInputError: If the space has no networks behind it.
         """
         return self.space.build(self.genome)
 
@@ -63,12 +63,12 @@ def read_subnet_json(text: str) -> tuple[str, dict[str, Option]]:
     """Return name of the space and options of what `Subnet.to_json` wrote.
 
     Raises:
-        InvalidInput: If the text is not such an object. The space checks whether the options exist.
+        InvalidInputError: If the text is not such an object. The space checks whether the options exist.
     """
     try:
         content = json.loads(text)
         return str(content["space"]), dict(content["values"].items())
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidInput(
+        raise InvalidInputError(
             f'a subnet is JSON of the form {{"space": NAME, "values": {{CHOICE: OPTION}}}}, got {text[:80]!r}'
         ) from error

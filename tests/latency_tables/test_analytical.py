@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from latency_tables.analytical import Accelerator
-from search_spaces import InvalidInput
+from search_spaces import InvalidInputError
 from search_spaces.operators.conv import Conv
 from search_spaces.operators.ends import Input
 from search_spaces.precision.formats import FLOAT, Precision
@@ -85,9 +85,11 @@ def test_fewer_bits_cost_less(make_tiny_space):
 
 def test_a_space_is_narrowed_to_what_has_kernels(tiny_space, make_tiny_space):
     model = Accelerator.from_yaml(YAML)
-    with pytest.raises(InvalidInput, match=r"no kernel for \['float32'\]; narrow the space with `formats: \[w8a8, w4a4\]`"):
+    with pytest.raises(
+        InvalidInputError, match=r"no kernel for \['float32'\]; narrow the space with `formats: \[w8a8, w4a4\]`"
+    ):
         model.tables(tiny_space)
-    with pytest.raises(InvalidInput, match="no kernel for float32, which 'stem/conv' computes in"):
+    with pytest.raises(InvalidInputError, match="no kernel for float32, which 'stem/conv' computes in"):
         model.graph_costs(tiny_space.subnet(uniform_genome(tiny_space, "smallest", "float32")).graph)
     narrow = make_tiny_space(("w4a4", "w8a8"))
     assert formats(narrow) == ["w8a8", "w4a4"]
@@ -95,14 +97,14 @@ def test_a_space_is_narrowed_to_what_has_kernels(tiny_space, make_tiny_space):
     graph = narrow.subnet(uniform_genome(narrow, "smallest", "w4a4")).graph
     whole = tiny_space.subnet(uniform_genome(tiny_space, "smallest", "w4a4")).graph
     assert graph == whole
-    with pytest.raises(InvalidInput, match=r"no kernel for \['e4m3'\]"):
+    with pytest.raises(InvalidInputError, match=r"no kernel for \['e4m3'\]"):
         model.tables(make_tiny_space(("w4a4", "e4m3")))
 
 
 def test_bad_parameters_are_refused(tmp_path):
-    with pytest.raises(InvalidInput, match="clock_mhz of accelerator 'toy' must be above 0, got 0"):
+    with pytest.raises(InvalidInputError, match="clock_mhz of accelerator 'toy' must be above 0, got 0"):
         accelerator(clock_mhz=0)
-    with pytest.raises(InvalidInput, match="pj_per_byte of accelerator 'toy' must be 0 or more, got -1"):
+    with pytest.raises(InvalidInputError, match="pj_per_byte of accelerator 'toy' must be 0 or more, got -1"):
         accelerator(pj_per_byte=-1)
     file = tmp_path / "a.yaml"
     for text, message in (
@@ -112,5 +114,5 @@ def test_bad_parameters_are_refused(tmp_path):
         ("{", "cannot read"),
     ):
         file.write_text(text)
-        with pytest.raises(InvalidInput, match=message):
+        with pytest.raises(InvalidInputError, match=message):
             Accelerator.from_yaml(file)

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from latency_tables.transfer import choose, clean, transfer
-from search_spaces import InvalidInput
+from search_spaces import InvalidInputError
 
 
 def invented_devices(rng, n=400, n_devices=5):
@@ -47,7 +47,7 @@ def test_chosen_networks_tell_more_than_random_ones(rng):
             predicted = transfer(ms[:, 1:], counts, chosen, ms[chosen, 0])
             errors[name].append(np.abs(predicted / ms[:, 0] - 1).mean())
     assert np.mean(errors["chosen"]) < np.mean(errors["random"])
-    with pytest.raises(InvalidInput, match=r"k must be in 1..400, got 401"):
+    with pytest.raises(InvalidInputError, match=r"k must be in 1..400, got 401"):
         choose(ms[:, 1:], counts, 401, rng)
 
 
@@ -70,5 +70,5 @@ def test_it_is_repeatable_and_scales_with_the_unit(rng):
     ],
 )
 def test_bad_input_is_refused(rng, change, message):
-    with pytest.raises(InvalidInput, match=message):
+    with pytest.raises(InvalidInputError, match=message):
         transfer(*change(*invented_devices(rng, n=50)))

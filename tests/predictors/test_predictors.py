@@ -23,7 +23,7 @@ from predictors import (
 )
 from predictors.models.gaussian_process import GaussianProcessPredictor
 from predictors.selection import score
-from search_spaces import Choice, InvalidInput, TabularSpace
+from search_spaces import Choice, InvalidInputError, TabularSpace
 from search_spaces.space.baselines import uniform_genome
 
 
@@ -110,7 +110,7 @@ def test_a_fitted_line_is_a_table(tiny_space, rng):
     assert table(genomes) == pytest.approx(ridge.predict(x))
     constant = build_predictor("ridge").fit(x, np.full(200, 2.0))
     assert linear_table(tiny_space, constant)(genomes) == pytest.approx(np.full(200, 2.0))
-    with pytest.raises(InvalidInput, match="was fitted on 3 features, not on space 'tiny'"):
+    with pytest.raises(InvalidInputError, match="was fitted on 3 features, not on space 'tiny'"):
         linear_table(tiny_space, build_predictor("ridge").fit(x[:, :3], y))
 
 

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import NotReadyError
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Weights
 from search_spaces.operators.quantize import Quantize
@@ -88,14 +88,14 @@ def run_qonnx(model: onnx.ModelProto, inputs: NDArray[np.float32]) -> NDArray[np
     It takes a quarter of a second to run a model, however many inputs there are, so a copy of the model takes all at once.
 
     Raises:
-        InvalidInput: If the package is not installed.
+        InvalidInputError: If the package is not installed.
     """
     try:
         from qonnx.core.modelwrapper import ModelWrapper
         from qonnx.core.onnx_exec import execute_onnx
         from qonnx.transformation.infer_shapes import InferShapes
     except ImportError as error:
-        raise InvalidInput("qonnx is not installed; install it with `pip install 'hwnas[qonnx]'`") from error
+        raise NotReadyError("qonnx is not installed; install it with `pip install 'hwnas[qonnx]'`") from error
     batched = onnx.ModelProto()
     batched.CopyFrom(model)
     taken, given = batched.graph.input[0], batched.graph.output[0]

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from latency_tables.runtimes.onnxruntime import open_session
-from nas.data.load import PathNeeded, load_dataset
+from nas.data.load import PathNeededError, load_dataset
 from nas.export.min_runtime import check_runtime
 from nas.export.verification.parity import check_parity, predictions
 from nas.tasks import TASKS
 from nas.tasks.spaces import build_space
 from nas.tasks.task import values
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import DamagedFileError, InvalidInputError
 from search_spaces.graph.graph import Graph
 from search_spaces.lowering import has_integer_weights
 
@@ -50,22 +50,22 @@ def read_subnet(folder: Path) -> dict[str, Any]:
     """Return what `subnet.json` of an exported folder holds.
 
     Raises:
-        InvalidInput: If there is none, or it is damaged.
+        InvalidInputError: If there is none, or it is damaged.
     """
     path = folder / "subnet.json"
     try:
         subnet: dict[str, Any] = json.loads(path.read_text())
     except OSError as error:
-        raise InvalidInput(f"'{folder}' is no exported folder: it holds no subnet.json") from error
+        raise InvalidInputError(f"'{folder}' is no exported folder: it holds no subnet.json") from error
     except ValueError as error:
-        raise InvalidInput(f"'{path}' is damaged; export the subnet again") from error
+        raise DamagedFileError(f"'{path}' is damaged; export the subnet again") from error
     if "subnet.json" in changed_files(folder):
-        raise InvalidInput(f"'{path}' is damaged: it is not what was exported; export the subnet again")
+        raise DamagedFileError(f"'{path}' is damaged: it is not what was exported; export the subnet again")
     try:
         _ = (subnet["architecture"]["space"], subnet["formats"], subnet["measured"])
         _ = [subnet["data"][key] for key in ("name", "digest", "n_val", "seed")]
     except (KeyError, TypeError) as error:
-        raise InvalidInput(f"'{path}' is damaged; export the subnet again") from error
+        raise DamagedFileError(f"'{path}' is damaged; export the subnet again") from error
     return subnet
 
 
@@ -77,7 +77,7 @@ def verify(folder: Path, data_path: str | None = None) -> Verification:
         data_path: File or folder of the data set that it names; None where that has a place of its own.
 
     Raises:
-        InvalidInput: If a file is missing or damaged, or the data set is missing or another one.
+        InvalidInputError: If a file is missing or damaged, or the data set is missing or another one.
     """
     subnet = read_subnet(folder)
     if changed := changed_files(folder):
@@ -88,16 +88,20 @@ def verify(folder: Path, data_path: str | None = None) -> Verification:
     split = {"n_val": settings["n_val"], "seed": settings["seed"]}
     try:
         data = load_dataset(settings["name"], path=data_path, targets=kind.targets, **split)
-    except PathNeeded as error:
-        raise InvalidInput(
+    except PathNeededError as error:
+        raise InvalidInputError(
             f"'{folder}' was made with data of your own ({settings['name']}): say where they are by --data PATH"
         ) from error
     if data.digest != settings["digest"]:
-        raise InvalidInput(f"the data set '{data.name}' is not the one that '{folder}' was made with: its content differs")
+        raise InvalidInputError(
+            f"the data set '{data.name}' is not the one that '{folder}' was made with: its content differs"
+        )
     task = kind.of(data)
     space = build_space(subnet["architecture"]["space"], task, subnet["formats"])
     if subnet.get("space_digest") not in (None, space.digest):  # None: of a version that knew names alone
-        raise InvalidInput(f"'{folder}' was exported from other blocks of space '{space.name}'; export the subnet again")
+        raise InvalidInputError(
+            f"'{folder}' was exported from other blocks of space '{space.name}'; export the subnet again"
+        )
     graph = space.subnet_from_json(json.dumps(subnet["architecture"])).graph
     try:
         model = onnx.load(folder / "model.onnx")
@@ -105,12 +109,12 @@ def verify(folder: Path, data_path: str | None = None) -> Verification:
         with np.load(io.BytesIO((folder / "samples.npz").read_bytes())) as samples:
             inputs, outputs = samples[graph.nodes[0].name], samples[graph.output.name]
     except (OSError, EOFError, DecodeError, BadZipFile, KeyError, ValueError) as error:
-        raise InvalidInput(f"'{folder}' lacks a file or holds a damaged one; export the subnet again") from error
+        raise DamagedFileError(f"'{folder}' lacks a file or holds a damaged one; export the subnet again") from error
     check_runtime(model)
     try:
         open_session(model.SerializeToString())
     except Exception as error:  # onnxruntime has a kind of its own for every fault
-        raise InvalidInput(f"onnxruntime cannot run '{folder / 'model.onnx'}'; export the subnet again") from error
+        raise DamagedFileError(f"onnxruntime cannot run '{folder / 'model.onnx'}'; export the subnet again") from error
     parity = check_parity(model, graph, weights, inputs, outputs, task.agreement)
     reasons = list(parity.reasons)
     if not np.allclose(predictions(model, inputs), outputs, atol=1e-3 * np.abs(outputs).max()):
@@ -129,17 +133,17 @@ def changed_files(folder: Path) -> list[str]:
     """Return the files of an exported folder that are missing or not as they were written.
 
     Raises:
-        InvalidInput: If the list of what was written is missing or damaged.
+        InvalidInputError: If the list of what was written is missing or damaged.
     """
     try:
         lines = [line.split("  ", 1) for line in (folder / SUMS).read_text().splitlines()]
         checksums = {name: digest for digest, name in lines}
     except (OSError, ValueError) as error:
-        raise InvalidInput(f"'{folder}' lacks {SUMS} or holds a damaged one; export the subnet again") from error
+        raise DamagedFileError(f"'{folder}' lacks {SUMS} or holds a damaged one; export the subnet again") from error
     if not {"model.onnx", "subnet.json", "samples.npz"} <= set(checksums) or any(
         Path(name).name != name for name in checksums
     ):
-        raise InvalidInput(f"'{folder / SUMS}' is damaged: it does not name every file; export the subnet again")
+        raise DamagedFileError(f"'{folder / SUMS}' is damaged: it does not name every file; export the subnet again")
     files = {name: folder / name for name in checksums}
     return [
         n for n, file in files.items() if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != checksums[n]

@@ -39,8 +39,8 @@ def export_subnet(
         options: See `export_bundle`.
 
     Raises:
-        InvalidInput: If the folder is in the way.
-        ParityFailed: If parity fails; nothing is written then.
+        InvalidInputError: If the folder is in the way.
+        VerificationError: If parity fails; nothing is written then.
     """
     table = device.read() if device else None
     known = recorded(run, subnet.space, subnet.id)

@@ -38,7 +38,7 @@ def report_content(run: "Run") -> dict[str, Any]:
         run: It was searched.
 
     Raises:
-        InvalidInput: If it was not, or a file of it is damaged.
+        InvalidInputError: If it was not, or a file of it is damaged.
     """
     config, space = run.experiment, run.space
     front, uniform = run.front(), run.baselines()

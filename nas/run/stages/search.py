@@ -46,7 +46,7 @@ def search_space(
         None where the metric is no objective, so that nothing had to be searched for by measuring.
 
     Raises:
-        InvalidInput: If no network satisfies the constraints.
+        InvalidInputError: If no network satisfies the constraints.
     """
     tables = {name: cost for name, cost in exact.items() if isinstance(cost, FactorTable)}
     check_feasible(space, tables, config.max, config.min)

@@ -15,7 +15,7 @@ from pymoo.util.ref_dirs import get_reference_directions
 from nas.objectives.objective import Objective
 from nas.search.evolution.variation import GenomeMating, first_generation
 from nas.search.pareto import Front
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.space.baselines import baselines
 from search_spaces.space.space import Genomes, SearchSpace
 
@@ -78,16 +78,18 @@ def evolve(
         The feasible, non-dominated of all networks that were evaluated.
 
     Raises:
-        InvalidInput: If there is no objective, a number is too small, or no feasible network was found; then the message
-            says which constraints bind and how near the search came.
+        InvalidInputError: If there is no objective, a number is too small, or no feasible network was found; then the
+            message says which constraints bind and how near the search came.
 
     Source:
         Deb et al. 2002, NSGA-II, and Deb and Jain 2014, NSGA-III, as in pymoo; children as in `operators.py`.
     """
     if not objectives:
-        raise InvalidInput("a search needs at least one objective, got none")
+        raise InvalidInputError("a search needs at least one objective, got none")
     if population < 2 or generations < 1:
-        raise InvalidInput(f"population must be 2 or more and generations 1 or more, got {population} and {generations}")
+        raise InvalidInputError(
+            f"population must be 2 or more and generations 1 or more, got {population} and {generations}"
+        )
     constraints = constraints or {}
     seeds = np.array(list(baselines(space).values()))
     start = seeds if initial is None else np.concatenate([seeds, initial])
@@ -101,7 +103,7 @@ def evolve(
         progress(generation, generations)
     front = problem.front()
     if not len(front):
-        raise InvalidInput(problem.explain_infeasible())
+        raise InvalidInputError(problem.explain_infeasible())
     return front
 
 

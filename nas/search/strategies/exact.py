@@ -13,7 +13,7 @@ from nas.search.strategies.predictor import Surrogate, initial_design, most_prom
 from nas.search.strategies.strategy import STRATEGIES, random_networks
 from predictors import RidgePredictor, encode, linear_table
 from search_spaces.costs import FactorTable
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 from search_spaces.space.space import Genomes
 
 TOLERANCE = 0.02  # of each objective's range, with three objectives and more
@@ -27,7 +27,7 @@ class ExactStrategy:
         """See `Strategy`.
 
         Raises:
-            InvalidInput: If a cheap objective is no sum of tables, or a constraint is no upper limit on one.
+            InvalidInputError: If a cheap objective is no sum of tables, or a constraint is no upper limit on one.
         """
         tables = additive(state.cheap, state.constraints)
         if not len(state):
@@ -52,16 +52,16 @@ def additive(cheap: Mapping[str, Objective], constraints: Mapping[str, Objective
     A front of all of them holds, within the bounds, every network that a front of the objectives alone would hold.
 
     Raises:
-        InvalidInput: If one is no sum of tables, or a limit is none from above.
+        InvalidInputError: If one is no sum of tables, or a limit is none from above.
     """
     tables: dict[str, FactorTable] = {}
     for name, objective in cheap.items():
         if not isinstance(objective, FactorTable) or objective.takes_max:
-            raise InvalidInput(f"strategy 'exact' needs cheap objectives that are sums of tables; '{name}' is none")
+            raise InvalidInputError(f"strategy 'exact' needs cheap objectives that are sums of tables; '{name}' is none")
         tables[name] = objective
     for name, bound in constraints.items():
         if not isinstance(bound, Bound) or bound.sign < 0 or not isinstance(bound.function, FactorTable):
-            raise InvalidInput(f"strategy 'exact' takes upper bounds on sums of tables only; '{name}' is none")
+            raise InvalidInputError(f"strategy 'exact' takes upper bounds on sums of tables only; '{name}' is none")
         if not any(bound.function is table for table in tables.values()):
             tables[f"limit of {name}"] = bound.function
     return tables

@@ -17,7 +17,7 @@ from latency_tables.remote.bundle import read_results, write_bundle
 from latency_tables.table.build import assemble
 from latency_tables.table.plan import plan_table
 from latency_tables.timing.protocol import Protocol
-from search_spaces import InvalidInput, Stage, classes, mobilenet
+from search_spaces import InvalidInputError, Stage, classes, mobilenet
 
 DEVICE = Device(label="board")
 QUICK = Protocol(rounds=2, seconds=0.001, retry_budget=0.0)
@@ -109,16 +109,16 @@ def test_results_that_do_not_fit_are_refused(plan, result, tmp_path, change, mes
     content = json.loads(result.read_text())
     change(content)
     (tmp_path / "r.json").write_text(json.dumps(content))
-    with pytest.raises(InvalidInput, match=message):
+    with pytest.raises(InvalidInputError, match=message):
         read_results(tmp_path / "r.json", plan, DEVICE)
 
 
 def test_another_device_or_a_missing_file_is_refused(plan, result, tmp_path):
-    with pytest.raises(InvalidInput, match="bundle of another space, device"):
+    with pytest.raises(InvalidInputError, match="bundle of another space, device"):
         read_results(result, plan, Device(label="board", threads=2))
-    with pytest.raises(InvalidInput, match="cannot read the result"):
+    with pytest.raises(InvalidInputError, match="cannot read the result"):
         read_results(tmp_path / "none.json", plan, DEVICE)
-    with pytest.raises(InvalidInput, match="cannot write the bundle"):
+    with pytest.raises(InvalidInputError, match="cannot write the bundle"):
         write_bundle(plan, DEVICE, QUICK, tmp_path / "no" / "bundle.zip")
 
 
@@ -135,13 +135,13 @@ def test_times_of_a_foreign_runtime_come_as_csv(plan, tmp_path):
     assert found.fingerprint["version"] == "foreign"
     assert set(found.timings.measurements) == set(plan.graphs)
     write_rows(tmp_path / "r.csv", times[1:])
-    with pytest.raises(InvalidInput, match="each part at least twice, so that it can be seen how well times repeat"):
+    with pytest.raises(InvalidInputError, match="each part at least twice, so that it can be seen how well times repeat"):
         read_results(tmp_path / "r.csv", plan, DEVICE)
     write_rows(tmp_path / "r.csv", [{**times[0], "latency_ms": "fast"}, *times])
-    with pytest.raises(InvalidInput, match="latency_ms must hold positive numbers of milliseconds, got 'fast'"):
+    with pytest.raises(InvalidInputError, match="latency_ms must hold positive numbers of milliseconds, got 'fast'"):
         read_results(tmp_path / "r.csv", plan, DEVICE)
     write_rows(tmp_path / "r.csv", [{"part": "x", "seconds": 1}])
-    with pytest.raises(InvalidInput, match="must have the columns part and latency_ms"):
+    with pytest.raises(InvalidInputError, match="must have the columns part and latency_ms"):
         read_results(tmp_path / "r.csv", plan, DEVICE)
 
 
@@ -169,7 +169,9 @@ def test_what_spreadsheets_write_is_read(plan, tmp_path, name, encoding, separat
 def test_times_that_are_all_alike_make_no_table(plan, tmp_path):
     write_rows(tmp_path / "r.csv", [{"part": name, "latency_ms": 1.0} for name in plan.graphs for _ in "ab"])
     found = read_results(tmp_path / "r.csv", plan, DEVICE)
-    with pytest.raises(InvalidInput, match="all 4 held-out networks took 1 ms: times all alike cannot be of this space"):
+    with pytest.raises(
+        InvalidInputError, match="all 4 held-out networks took 1 ms: times all alike cannot be of this space"
+    ):
         assemble(plan, found.timings, DEVICE.name, found.fingerprint, found.minutes)
 
 

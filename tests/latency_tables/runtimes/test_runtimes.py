@@ -9,7 +9,8 @@ from latency_tables.table.build import build_table
 from latency_tables.table.latency_model import empty_graph
 from latency_tables.table.plan import plan_table
 from latency_tables.timing.protocol import Protocol
-from search_spaces import InvalidInput, classes, lower
+from search_spaces import InvalidInputError, classes, lower
+from search_spaces.errors import NotReadyError
 from search_spaces.space.baselines import uniform_genome
 
 
@@ -17,7 +18,7 @@ from search_spaces.space.baselines import uniform_genome
 def name(request):
     try:
         RUNTIMES.get(request.param).version()
-    except InvalidInput as error:
+    except InvalidInputError as error:
         pytest.skip(str(error))
     return request.param
 
@@ -63,21 +64,21 @@ def test_a_table_can_be_built(name, tiny_space):
 
 
 def test_unknown_options_are_refused(name):
-    with pytest.raises(InvalidInput, match="option|refuses"):
+    with pytest.raises(InvalidInputError, match="option|refuses"):
         RUNTIMES.get(name).build(lower(empty_graph()).SerializeToString(), threads=1, options={"no such": "x"})
 
 
 def test_a_runtime_that_is_missing_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
-    with pytest.raises(InvalidInput, match=r"OpenVINO is not installed; install it with `pip install 'hwnas\[openvino\]'`"):
+    with pytest.raises(NotReadyError, match=r"OpenVINO is not installed; install it with `pip install 'hwnas\[openvino\]'`"):
         RUNTIMES.get("openvino").version()
     monkeypatch.setitem(__import__("sys").modules, "tvm", None)
-    with pytest.raises(InvalidInput, match=r"TVM is not installed; install it with `pip install 'hwnas\[tvm\]'`"):
+    with pytest.raises(NotReadyError, match=r"TVM is not installed; install it with `pip install 'hwnas\[tvm\]'`"):
         RUNTIMES.get("tvm").version()
     monkeypatch.setenv("HWNAS_WEB", "/nowhere")
     monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(InvalidInput, match="Node is not installed; install Node 20 or newer"):
+    with pytest.raises(NotReadyError, match="Node is not installed; install Node 20 or newer"):
         type(RUNTIMES.get("onnxruntime-web"))().version()
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    with pytest.raises(InvalidInput, match="onnxruntime-web is not installed; copy .* and run `npm ci` there"):
+    with pytest.raises(NotReadyError, match="onnxruntime-web is not installed; copy .* and run `npm ci` there"):
         type(RUNTIMES.get("onnxruntime-web"))().version()

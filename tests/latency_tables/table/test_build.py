@@ -11,7 +11,7 @@ from latency_tables.table.latency_model import iterate_parts
 from latency_tables.table.plan import plan_table
 from latency_tables.table.table import LatencyTable
 from latency_tables.timing.protocol import Protocol
-from search_spaces import Choice, InvalidInput, TabularSpace, graph_costs
+from search_spaces import Choice, InvalidInputError, TabularSpace, graph_costs
 
 QUICK = Protocol(rounds=2, seconds=0.002, retry_budget=0.0)
 
@@ -22,22 +22,22 @@ def quick_table(space, **settings):
 
 
 def test_a_real_table_goes_on_from_its_journal(tiny_space, tmp_path):
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(done, total):
         if done == 30:
-            raise Stopped
+            raise StoppedError
 
     def stop_later(done, total):
         if done == 40:
-            raise Stopped
+            raise StoppedError
 
     journal = tmp_path / "t.journal"
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         quick_table(tiny_space, journal=journal, progress=stop)
     kept = [json.loads(line) for line in journal.read_text().splitlines()[1:31]]
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         quick_table(tiny_space, journal=journal, progress=stop_later)
     assert len(journal.read_text().splitlines()) == 1 + 40
     told = []
@@ -67,14 +67,14 @@ def test_the_process_is_back_on_all_cores(tiny_space):
 
 
 def test_bad_devices_and_spaces_are_refused():
-    with pytest.raises(InvalidInput, match="threads must be in 1..1024, got 0"):
+    with pytest.raises(InvalidInputError, match="threads must be in 1..1024, got 0"):
         Device(threads=0)
-    with pytest.raises(InvalidInput, match="unknown runtime 'onnxruntme' .did you mean 'onnxruntime'"):
+    with pytest.raises(InvalidInputError, match="unknown runtime 'onnxruntme' .did you mean 'onnxruntime'"):
         Device(backend="onnxruntme")
     space = TabularSpace([Choice("a", (1, 2))])
-    with pytest.raises(InvalidInput, match="nothing to measure"):
+    with pytest.raises(InvalidInputError, match="nothing to measure"):
         quick_table(space)
-    with pytest.raises(InvalidInput, match="a device's label must be .* got '../x'"):
+    with pytest.raises(InvalidInputError, match="a device's label must be .* got '../x'"):
         Device(label="../x")
 
 
@@ -82,7 +82,7 @@ def test_blocks_that_there_is_no_time_for_are_estimated_and_marked(tiny_space):
     parts = dict(iterate_parts(tiny_space))
     transitions = {name for name in parts if " || " in name}
     blocks = {name for name in parts if name not in transitions and name != "call"}
-    with pytest.raises(InvalidInput, match="the time allows 5 parts, but the transitions between blocks alone need"):
+    with pytest.raises(InvalidInputError, match="the time allows 5 parts, but the transitions between blocks alone need"):
         choose_parts(parts, 5)
     n = len(parts) - 12
     chosen = choose_parts(parts, n)

@@ -23,7 +23,8 @@ from latency_tables.table.table import LatencyTable
 from latency_tables.table.validate import doubts, validate
 from latency_tables.timing.measurement import Measurement
 from latency_tables.timing.protocol import Timings
-from search_spaces import InvalidInput
+from search_spaces import InvalidInputError
+from search_spaces.errors import DamagedFileError, HwnasError
 from search_spaces.operators.conv import Conv
 from search_spaces.operators.ends import Input
 from search_spaces.precision.formats import W8A8
@@ -128,21 +129,23 @@ def test_json_round_trip(tiny_space, rng, make_table):
 def test_damaged_tables_are_refused(tiny_space, change, message, make_table):
     content = json.loads(make_table(tiny_space).to_json())
     change(content)
-    with pytest.raises(InvalidInput, match=message):
+    with pytest.raises(HwnasError, match=message):
         LatencyTable.from_json(json.dumps(content), "t.json")
 
 
 def test_truncated_table_is_refused(tiny_space, make_table):
     text = make_table(tiny_space).to_json()
     for length in range(0, len(text), 997):
-        with pytest.raises(InvalidInput, match="'t.json' is damaged"):
+        with pytest.raises(DamagedFileError, match="'t.json' is damaged"):
             LatencyTable.from_json(text[:length], "t.json")
 
 
 def test_foreign_tables_are_refused(tiny_space, make_table):
     table = make_table(tiny_space, {"cpu": "a", "threads": 1, "version": "1.31"})
     table.check_device({"cpu": "a", "threads": 1, "version": "1.31"})
-    with pytest.raises(InvalidInput, match=r"was measured elsewhere \(threads was 1, is 2; version was 1.31, is 1.32\)"):
+    with pytest.raises(
+        InvalidInputError, match=r"was measured elsewhere \(threads was 1, is 2; version was 1.31, is 1.32\)"
+    ):
         table.check_device({"cpu": "a", "threads": 2, "version": "1.32"})
 
 
@@ -151,11 +154,11 @@ def test_other_space_or_blocks_are_refused(tiny_space, rng, make_table):
 
     table = make_table(tiny_space)
     other = SPACES.get("mobilenet-digits")()
-    with pytest.raises(InvalidInput, match="the table is of space 'tiny', not 'mobilenet-digits'"):
+    with pytest.raises(InvalidInputError, match="the table is of space 'tiny', not 'mobilenet-digits'"):
         table.predict_ms(other, other.sample(1, rng))
     grown = SPACES.get("mobilenet-digits")(input_shape=(1, 16, 16))
     grown.name = "tiny"
-    with pytest.raises(InvalidInput, match="lacks the part"):
+    with pytest.raises(InvalidInputError, match="lacks the part"):
         table.predict_ms(grown, grown.sample(1, rng))
 
 

@@ -10,7 +10,7 @@ from latency_tables.timing.interference import InterferenceMonitor, cpu_wait_sec
 from latency_tables.timing.journal import Journal
 from latency_tables.timing.measurement import Measurement
 from latency_tables.timing.protocol import Protocol, Timing, time_model, time_models
-from search_spaces import InvalidInput
+from search_spaces import InvalidInputError
 
 
 class FakeMachine:
@@ -154,7 +154,7 @@ def test_times_can_be_scaled_to_an_earlier_reference():
 
 
 def test_too_few_rounds_are_refused():
-    with pytest.raises(InvalidInput, match="rounds must be in 2..1000, got 1"):
+    with pytest.raises(InvalidInputError, match="rounds must be in 2..1000, got 1"):
         Protocol(rounds=1)
 
 
@@ -200,5 +200,5 @@ def test_journal_keeps_what_agrees_up_to_a_torn_line(tmp_path):
     assert again.known == {("call", 0): Timing(1.5, True, 0.1), ("call", 1): Timing(1.6, False, 0.1)}
     assert len(path.read_text().splitlines()) == 3
     assert Journal(path, {"space": "b"}).known == {}
-    with pytest.raises(InvalidInput, match="cannot use the journal"):
+    with pytest.raises(InvalidInputError, match="cannot use the journal"):
         Journal(tmp_path, {"space": "a"})

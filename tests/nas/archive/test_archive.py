@@ -6,7 +6,8 @@ import pytest
 
 from nas.archive.archive import Archive
 from nas.archive.storage import open_storage, sqlite_url
-from search_spaces import SPACES, InvalidInput
+from search_spaces import SPACES, InvalidInputError
+from search_spaces.errors import DamagedFileError, NotReadyError
 
 
 def test_what_was_measured_is_there_again(tiny_space, tmp_path, rng):
@@ -27,9 +28,9 @@ def test_what_was_measured_is_there_again(tiny_space, tmp_path, rng):
 def test_other_networks_are_refused(tiny_space, tmp_path):
     storage = f"sqlite:///{tmp_path / 'a.db'}"
     Archive(tiny_space, storage, "error", ("error",), {"supernet": "abc"})
-    with pytest.raises(InvalidInput, match=r"holds other networks \(supernet was abc, is def\)"):
+    with pytest.raises(InvalidInputError, match=r"holds other networks \(supernet was abc, is def\)"):
         Archive(tiny_space, storage, "error", ("error",), {"supernet": "def"})
-    with pytest.raises(InvalidInput, match="space was tiny, is mobilenet-digits"):
+    with pytest.raises(InvalidInputError, match="space was tiny, is mobilenet-digits"):
         Archive(SPACES.get("mobilenet-digits")(), storage, "error", ("error",), {"supernet": "abc"})
 
 
@@ -49,13 +50,13 @@ def test_damaged_trials_are_refused(tiny_space, tmp_path, rng, statement):
     with sqlite3.connect(tmp_path / "a.db") as connection:
         connection.execute(statement)
     connection.close()
-    with pytest.raises(InvalidInput, match="cannot be read"):
+    with pytest.raises(DamagedFileError, match="cannot be read"):
         Archive(tiny_space, storage, "error", ("error",))
 
 
 def test_damaged_database_is_refused(tiny_space, tmp_path):
     (tmp_path / "a.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(InvalidInput, match="cannot be read"):
+    with pytest.raises(DamagedFileError, match="cannot be read"):
         Archive(tiny_space, f"sqlite:///{tmp_path / 'a.db'}", "error", ("error",))
 
 
@@ -74,10 +75,10 @@ def test_a_database_that_another_process_holds_is_waited_for_and_then_named(tiny
     archive = Archive(tiny_space, storage, "error", ("error",))
     holder = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
     holder.execute("begin exclusive")
-    with pytest.raises(InvalidInput, match="cannot be used now .*locked.*; another process is using it; try again") as told:
+    with pytest.raises(NotReadyError, match="cannot be used now .*locked.*; another process is using it; try again") as told:
         archive.add(tiny_space.sample(1, rng), {"error": np.array([1.0])})
     assert "move it away" not in str(told.value)
-    with pytest.raises(InvalidInput, match="another process is using it"):
+    with pytest.raises(NotReadyError, match="another process is using it"):
         Archive(tiny_space, storage, "error", ("error",))
     holder.execute("commit")
     holder.close()
@@ -85,11 +86,11 @@ def test_a_database_that_another_process_holds_is_waited_for_and_then_named(tiny
 
 
 def test_a_database_that_cannot_be_written_or_made_is_named(tiny_space, tmp_path):
-    with pytest.raises(InvalidInput, match="cannot be used now .unable to open database file.; make its folder"):
+    with pytest.raises(NotReadyError, match="cannot be used now .unable to open database file.; make its folder"):
         Archive(tiny_space, sqlite_url(tmp_path / "none" / "a.db"), "error", ("error",))
 
 
 def test_other_values_than_it_keeps_are_refused(tiny_space, tmp_path, rng):
     archive = Archive(tiny_space, sqlite_url(tmp_path / "a.db"), "error", ("error",))
-    with pytest.raises(InvalidInput, match=r"keeps \['error'\] of each network, got \['err'\]"):
+    with pytest.raises(InvalidInputError, match=r"keeps \['error'\] of each network, got \['err'\]"):
         archive.add(tiny_space.sample(1, rng), {"err": np.array([1.0])})

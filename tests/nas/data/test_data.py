@@ -11,7 +11,8 @@ from nas.data.fashion_mnist import DEBIAN_FASHION_MNIST, IDX_FILES
 from nas.data.images import read_in_words
 from nas.data.load import load_dataset
 from nas.tasks.augment import shift
-from search_spaces import InvalidInput
+from search_spaces import InvalidInputError
+from search_spaces.errors import HwnasError
 
 
 def save(path, **changes):
@@ -84,20 +85,20 @@ def nan_images():
     ],
 )
 def test_bad_data_is_named(tmp_path, changes, message):
-    with pytest.raises(InvalidInput, match=message):
+    with pytest.raises(InvalidInputError, match=message):
         load_dataset("npz", path=save(tmp_path / "bad.npz", **changes), n_val=9)
 
 
 def test_bad_arguments_are_named(tmp_path):
-    with pytest.raises(InvalidInput, match="unknown data set 'mnist'; known: digits, fashion_mnist, image_folder, npz"):
+    with pytest.raises(InvalidInputError, match="unknown data set 'mnist'; known: digits, fashion_mnist, image_folder, npz"):
         load_dataset("mnist")
-    with pytest.raises(InvalidInput, match="the data set 'digits' takes no path"):
+    with pytest.raises(InvalidInputError, match="the data set 'digits' takes no path"):
         load_dataset("digits", path="x")
-    with pytest.raises(InvalidInput, match="needs a path"):
+    with pytest.raises(InvalidInputError, match="needs a path"):
         load_dataset("npz")
-    with pytest.raises(InvalidInput, match="n_val must leave both sides at least 10 of 1437 images, got 5"):
+    with pytest.raises(InvalidInputError, match="n_val must leave both sides at least 10 of 1437 images, got 5"):
         load_dataset("digits", n_val=5)
-    with pytest.raises(InvalidInput, match="cannot read"):
+    with pytest.raises(InvalidInputError, match="cannot read"):
         load_dataset("npz", path=str(tmp_path / "none.npz"))
 
 
@@ -105,7 +106,7 @@ def test_damaged_npz_is_refused(tmp_path):
     content = Path(save(tmp_path / "a.npz")).read_bytes()
     for length in (0, 10, len(content) // 2, len(content) - 10):
         (tmp_path / "cut.npz").write_bytes(content[:length])
-        with pytest.raises(InvalidInput, match="cut.npz"):
+        with pytest.raises(HwnasError, match="cut.npz"):
             load_dataset("npz", path=str(tmp_path / "cut.npz"))
 
 
@@ -128,10 +129,10 @@ def test_idx_files(tmp_path, rng):
     content = (tmp_path / IDX_FILES[0]).read_bytes()
     for damaged in (content[:3], content[:-1], b"\x01\x02\x03\x04" + content[4:]):
         (tmp_path / IDX_FILES[0]).write_bytes(damaged)
-        with pytest.raises(InvalidInput, match="is damaged"):
+        with pytest.raises(DamagedFileError, match="is damaged"):
             load_dataset("fashion_mnist", path=str(tmp_path))
     (tmp_path / IDX_FILES[0]).unlink()
-    with pytest.raises(InvalidInput, match="dataset-fashion-mnist"):
+    with pytest.raises(InvalidInputError, match="dataset-fashion-mnist"):
         load_dataset("fashion_mnist", path=str(tmp_path))
 
 
@@ -213,6 +214,6 @@ def test_a_number_that_nobody_set_is_not_blamed(tmp_path, rng):
     images, labels = rng.integers(0, 9, (10, 8, 8), dtype=np.uint8), np.arange(10) % 2
     np.savez(tmp_path / "d.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     with pytest.raises(
-        InvalidInput, match="a sixth of 10 training images is fewer than the 2 that 2 classes need for validation"
+        InvalidInputError, match="a sixth of 10 training images is fewer than the 2 that 2 classes need for validation"
     ):
         load_dataset("npz", path=str(tmp_path / "d.npz"))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from nas.data.load import load_dataset
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import DamagedFileError, HwnasError, InvalidInputError
 
 
 def write(folder, n_train=6, n_test=2, mode="L", size=(8, 10), classes=("cat", "dog")):
@@ -91,24 +91,24 @@ def truncate(folder):
 )
 def test_what_is_wrong_is_named(images, spoil, message):
     spoil(images)
-    with pytest.raises(InvalidInput, match=message):
+    with pytest.raises(HwnasError, match=message):
         load(images)
 
 
 def test_more_than_eight_bits_are_refused_not_clipped(images):
     Image.fromarray(np.full((10, 8), 40_000, np.uint16)).save(images / "train/cat/0.png")
-    with pytest.raises(InvalidInput, match="more than 8 bits"):
+    with pytest.raises(InvalidInputError, match="more than 8 bits"):
         load(images)
 
 
 def test_a_decompression_bomb_is_refused(images, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
-    with pytest.raises(InvalidInput, match="damaged"):
+    with pytest.raises(DamagedFileError, match="damaged"):
         load(images)
 
 
 def test_a_path_is_needed():
-    with pytest.raises(InvalidInput, match="needs a path"):
+    with pytest.raises(InvalidInputError, match="needs a path"):
         load_dataset("image_folder")
 
 
@@ -127,12 +127,12 @@ def png(kind, pixels):
 def test_sixteen_bits_a_channel_are_refused_in_every_mode(images, rng, kind, channels, named):
     file = images / "train" / "cat" / "0.png"
     file.write_bytes(png(kind, rng.integers(0, 256, (10, 8, channels))))
-    with pytest.raises(InvalidInput, match=f"has more than 8 bits a channel .{named}.; save such images as npz"):
+    with pytest.raises(InvalidInputError, match=f"has more than 8 bits a channel .{named}.; save such images as npz"):
         load(images)
 
 
 def test_a_portable_pixmap_of_sixteen_bits_is_refused(images, rng):
     pixels = rng.integers(0, 256, (10, 8, 3))
     (images / "train" / "cat" / "0.ppm").write_bytes(b"P6 8 10 65535\n" + pixels.astype(">u2").tobytes())
-    with pytest.raises(InvalidInput, match="more than 8 bits a channel .values up to 65535."):
+    with pytest.raises(InvalidInputError, match="more than 8 bits a channel .values up to 65535."):
         load(images)

@@ -12,7 +12,7 @@ from nas.supernet.deploy import DeployedLayers, extract, fold
 from nas.supernet.executor import execute
 from nas.supernet.supernet import Supernet
 from nas.training.trainer import train
-from search_spaces import SPACES, InvalidInput, Stage, classes, lower, mobilenet
+from search_spaces import SPACES, InvalidInputError, Stage, classes, lower, mobilenet
 from search_spaces.operators.conv import Conv
 from search_spaces.operators.elementwise import HardSwish
 from search_spaces.operators.quantize import Quantize
@@ -105,7 +105,7 @@ def test_minifloats_are_trained_and_costed_but_not_exported(learned):
         graph = space.subnet(genome).graph
         assert graph["stem/conv"].precision.is_float32
         assert {n.format.name for n in graph.nodes if isinstance(n, Quantize)} == {name}
-        with pytest.raises(InvalidInput, match=f"onnxruntime has no kernels for {name}: such networks can be trained"):
+        with pytest.raises(InvalidInputError, match=f"onnxruntime has no kernels for {name}: such networks can be trained"):
             lower(graph)
 
 

@@ -28,7 +28,7 @@ ERROR, TEST_ERROR = Column("error", "val"), Column("error", "test")
 def test_names_of_files_are_taken_apart_and_made_again(name, column, label):
     assert Column.from_name(name) == column
     assert column.name == name
-    assert column.label == label
+    assert column.title == label
 
 
 @given(WORDS, st.sampled_from(["", "val", "test"]), WORDS | st.just(""), st.booleans())

@@ -40,7 +40,7 @@ def test_front_sorts_picks_and_compares(finished, tmp_path, capsys):
     assert capsys.readouterr().out.split()[1] in set(front["id"])
     worse = shutil.copytree(finished, tmp_path / "worse")
     other = nas.open_run(worse)
-    other.write_front(front.assign(latency_ms=2 * front["latency_ms"]), other.baselines())
+    other.folder.write_front(front.assign(latency_ms=2 * front["latency_ms"]), other.baselines())
     assert main(["front", str(finished), "--against", str(worse), "--format", "json"]) == 0
     printed = capsys.readouterr()
     assert not any(row["beaten"] for row in json.loads(printed.out))

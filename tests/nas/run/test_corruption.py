@@ -7,7 +7,7 @@ import pytest
 
 from nas import open_run
 from nas.cli.command import main
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import DamagedFileError
 
 N_CORRUPTIONS = 200
 N_GROUPS = 20
@@ -99,8 +99,8 @@ def test_one_flipped_bit_of_the_weights_is_noticed(run, name):
     flip(run / name, np.random.default_rng(0))
     if name.startswith("checkpoint"):
         (run / "supernet.safetensors").unlink()
-        with pytest.raises(InvalidInput, match="damaged"):
+        with pytest.raises(DamagedFileError, match="damaged"):
             open_run(str(run)).train()
     else:
-        with pytest.raises(InvalidInput, match="damaged"):
+        with pytest.raises(DamagedFileError, match="damaged"):
             open_run(str(run)).evaluator()

@@ -4,7 +4,7 @@ import pytest
 
 from nas.run.experiment import Experiment
 from nas.run.folder import RunFolder
-from search_spaces import InvalidInput
+from search_spaces import InvalidInputError
 
 EXPERIMENTS = sorted((Path(__file__).parents[3] / "experiments").glob("*.yaml"))
 
@@ -28,7 +28,7 @@ def test_overrides(tmp_path):
         ("seed=[", "is not a YAML value"),
         ("sed=1", "unknown key 'sed' .did you mean 'seed'"),
     ]:
-        with pytest.raises(InvalidInput, match=message):
+        with pytest.raises(InvalidInputError, match=message):
             Experiment.from_yaml(path, [override])
 
 
@@ -68,14 +68,14 @@ def test_overrides(tmp_path):
 def test_bad_experiments_are_named_in_one_line(tmp_path, text, message):
     path = tmp_path / "e.yaml"
     path.write_text(text)
-    with pytest.raises(InvalidInput, match=message) as error:
+    with pytest.raises(InvalidInputError, match=message) as error:
         Experiment.from_yaml(path)
     assert "\n" not in str(error.value)
     assert "e.yaml" in str(error.value)
 
 
 def test_missing_file():
-    with pytest.raises(InvalidInput, match="cannot read the experiment 'none.yaml': No such file"):
+    with pytest.raises(InvalidInputError, match="cannot read the experiment 'none.yaml': No such file"):
         Experiment.from_yaml(Path("none.yaml"))
 
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nas.run.experiment import Experiment
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInputError
 
 SCALARS = st.one_of(
     st.none(),
@@ -45,7 +45,7 @@ def read(path):
     """Return the experiment, or None where it was refused."""
     try:
         return Experiment.from_yaml(path)
-    except InvalidInput as error:
+    except InvalidInputError as error:
         message = str(error)
     assert message.strip()
     assert "\n" not in message

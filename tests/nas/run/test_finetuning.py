@@ -7,7 +7,7 @@ from nas.cli.command import main
 from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.run.stages.finetune import finetune
 from nas.supernet.supernet import Supernet
-from search_spaces import InvalidInput
+from search_spaces.errors import MeasurementError
 from search_spaces.space.baselines import uniform_genome
 
 
@@ -25,13 +25,14 @@ def test_a_subnet_is_trained_on_and_exported(run, capsys):
     assert measured["latency_ms"] == pytest.approx(row["latency_ms"])
 
 
-def test_a_rate_that_destroys_is_rolled_back_at_once(evaluator, task, digits, make_schedule, tmp_path):
+def test_a_rate_that_destroys_is_rolled_back_at_once(evaluator, task, digits, make_schedule, tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.training.trainer.SLOWER", 0.9)
     supernet = Supernet(evaluator.supernet.space)
     supernet.load_state_dict(evaluator.supernet.state_dict())
     space = supernet.space
     subnet = space.subnet(uniform_genome(space, "largest", "w8a8"))
     plan = {"epochs": 1, "seed": 0, "checkpoint": tmp_path / "c", "identity": {}}
-    with pytest.raises(InvalidInput, match="training collapses in epoch 1 even at 0.125 of the learning rate"):
+    with pytest.raises(MeasurementError, match="training collapses in epoch 1 even at 0.729 of the learning rate"):
         finetune(SupernetEvaluator(supernet, task, digits), subnet, make_schedule(clip_norm=1e9), learning_rate=10.0, **plan)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nas.search import exact_front, hypervolume, non_dominated
-from search_spaces import Choice, InvalidInput, SearchSpace, Stage, TabularSpace, classes, cost_table, mobilenet
+from search_spaces import Choice, InvalidInputError, SearchSpace, Stage, TabularSpace, classes, cost_table, mobilenet
 from search_spaces.costs import FactorTable
 from search_spaces.space.choice import ActiveWhen
 from search_spaces.space.factor import Factor
@@ -88,9 +88,9 @@ def test_three_objectives_within_a_bound(tiny_space):
 
 
 def test_bad_input_is_refused(tiny_space):
-    with pytest.raises(InvalidInput, match="at least one objective"):
+    with pytest.raises(InvalidInputError, match="at least one objective"):
         exact_front(tiny_space, {})
-    with pytest.raises(InvalidInput, match=r"needs sums, but \['peak'\] are maxima"):
+    with pytest.raises(InvalidInputError, match=r"needs sums, but \['peak'\] are maxima"):
         exact_front(tiny_space, {"peak": cost_table(tiny_space, "peak_activation_bytes")})
-    with pytest.raises(InvalidInput, match="tolerance must be in 0..1, got -1"):
+    with pytest.raises(InvalidInputError, match="tolerance must be in 0..1, got -1"):
         exact_front(tiny_space, {"macs": cost_table(tiny_space, "macs")}, tolerance=-1)

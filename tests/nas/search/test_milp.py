@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nas.search import best_within
-from search_spaces import Choice, InvalidInput, SearchSpace, TabularSpace, cost_table
+from search_spaces import Choice, InvalidInputError, SearchSpace, TabularSpace, cost_table
 from search_spaces.costs import FactorTable
 from search_spaces.space.choice import ActiveWhen
 from search_spaces.space.factor import Factor
@@ -59,5 +59,5 @@ def test_a_real_space_under_a_budget_of_bytes(tiny_space):
 
 def test_maxima_are_refused(tiny_space):
     macs, peak = cost_table(tiny_space, "macs"), cost_table(tiny_space, "peak_activation_bytes")
-    with pytest.raises(InvalidInput, match=r"a budget needs sums, but \['peak'\] are maxima"):
+    with pytest.raises(InvalidInputError, match=r"a budget needs sums, but \['peak'\] are maxima"):
         best_within(tiny_space, macs, {"peak": (peak, 1.0)})

@@ -10,8 +10,9 @@ from nas.search.evolution.variation import balanced_sample, draw_children, reset
 from nas.search.pareto import tied
 from nas.search.strategies import STRATEGIES
 from nas.search.study import gained
-from search_spaces import Choice, InvalidInput, SearchSpace, TabularSpace, cost_table
+from search_spaces import Choice, InvalidInputError, SearchSpace, TabularSpace, cost_table
 from search_spaces.costs import FactorTable
+from search_spaces.errors import MeasurementError
 from search_spaces.space.baselines import baselines
 from search_spaces.space.choice import ActiveWhen
 from search_spaces.space.factor import Factor
@@ -65,17 +66,17 @@ def test_constraints_hold_on_the_front(rng):
 
 def test_infeasible_constraints_are_explained(rng):
     constraints = {"cost": upper_bound(cost, -2.0), "error": upper_bound(error, 1e9)}
-    with pytest.raises(InvalidInput, match="no network satisfies the constraints: 'cost' is missed by 2 at the least"):
+    with pytest.raises(InvalidInputError, match="no network satisfies the constraints: 'cost' is missed by 2 at the least"):
         evolve(SPACE, {"error": error}, constraints, population=10, generations=5, rng=rng)
     together = {"cost": upper_bound(cost, 0.0), "error": upper_bound(error, 0.0)}
-    with pytest.raises(InvalidInput, match="'cost', 'error' together, though each can be satisfied alone"):
+    with pytest.raises(InvalidInputError, match="'cost', 'error' together, though each can be satisfied alone"):
         evolve(SPACE, {"error": error, "cost": cost}, together, population=40, generations=40, rng=rng)
 
 
 def test_bad_settings_are_named(rng):
-    with pytest.raises(InvalidInput, match="needs at least one objective"):
+    with pytest.raises(InvalidInputError, match="needs at least one objective"):
         evolve(SPACE, {}, population=10, generations=5, rng=rng)
-    with pytest.raises(InvalidInput, match="population must be 2 or more and generations 1 or more, got 1 and 5"):
+    with pytest.raises(InvalidInputError, match="population must be 2 or more and generations 1 or more, got 1 and 5"):
         evolve(SPACE, {"e": error}, population=1, generations=5, rng=rng)
 
 
@@ -242,13 +243,13 @@ def test_search_keeps_constraints_and_small_spaces():
 
 
 def test_bad_measurements_are_named():
-    with pytest.raises(InvalidInput, match="n_measurements must be 4 or more, got 3"):
+    with pytest.raises(InvalidInputError, match="n_measurements must be 4 or more, got 3"):
         run(lambda genomes: {"error": error(genomes)}, n=3)
-    with pytest.raises(InvalidInput, match="unknown predictor 'rigde' .did you mean 'ridge'"):
+    with pytest.raises(InvalidInputError, match="unknown predictor 'rigde' .did you mean 'ridge'"):
         run(lambda genomes: {"error": error(genomes)}, predictors="rigde")
-    with pytest.raises(InvalidInput, match="10 of 10 measurements failed: they gave no finite numbers"):
+    with pytest.raises(MeasurementError, match="10 of 10 measurements failed: they gave no finite numbers"):
         run(lambda genomes: {"error": np.full(len(genomes), np.nan)})
-    with pytest.raises(InvalidInput, match=r"the objectives \['cost'\] are both measured and given as cheap"):
+    with pytest.raises(InvalidInputError, match=r"the objectives \['cost'\] are both measured and given as cheap"):
         run(lambda genomes: {"cost": error(genomes)})
 
 
@@ -302,10 +303,10 @@ class TestStrategies:
 
 
 def test_the_exact_strategy_says_what_it_cannot_take():
-    with pytest.raises(InvalidInput, match="needs cheap objectives that are sums of tables; 'cost' is none"):
+    with pytest.raises(InvalidInputError, match="needs cheap objectives that are sums of tables; 'cost' is none"):
         run(lambda genomes: {"error": error(genomes)}, strategy="exact")
     limits = {"cost": lower_bound(TestStrategies.TABLE, 3.0)}
-    with pytest.raises(InvalidInput, match="takes upper bounds on sums of tables only; 'cost' is none"):
+    with pytest.raises(InvalidInputError, match="takes upper bounds on sums of tables only; 'cost' is none"):
         search(
             SPACE,
             lambda g: {"error": error(g)},
@@ -366,5 +367,5 @@ def dying(genomes):
 
 
 def test_a_worker_that_is_killed_is_named():
-    with pytest.raises(InvalidInput, match="a process that measured networks was killed; .* the same command goes on"):
+    with pytest.raises(MeasurementError, match="a process that measured networks was killed; .* the same command goes on"):
         run(dying, workers=2)

@@ -19,7 +19,8 @@ from nas.training.checkpoint import load_tensors, save_tensors
 from nas.training.losses import kurtosis_loss
 from nas.training.samplers.sandwich import sample_sandwich, sandwich_step
 from nas.training.trainer import init_from, load_supernet, train
-from search_spaces import SPACES, InvalidInput, Stage, classes, graph_costs, mobilenet
+from search_spaces import SPACES, InvalidInputError, Stage, classes, graph_costs, mobilenet
+from search_spaces.errors import DamagedFileError
 
 
 def fresh(space, digits):
@@ -109,36 +110,36 @@ def test_training_learns_and_every_format_works(evaluator):
 
 
 def test_stopped_training_ends_with_the_same_weights(tiny_space, digits, make_schedule, tmp_path, task):
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(done, total, note):
         if done > 0.7 * total:
-            raise Stopped
+            raise StoppedError
 
     schedule = make_schedule(float_epochs=2, quantized_epochs=2)
     whole, halved = fresh(tiny_space, digits), fresh(tiny_space, digits)
     records = train(whole, task, digits, schedule, seed=3, checkpoint=tmp_path / "a", identity={"x": 1})
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         train(halved, task, digits, schedule, seed=3, checkpoint=tmp_path / "b", identity={"x": 1}, progress=stop)
     again = fresh(tiny_space, digits)
     resumed = train(again, task, digits, schedule, seed=3, checkpoint=tmp_path / "b", identity={"x": 1})
     assert [without_speed(record) for record in resumed] == [without_speed(record) for record in records]
     for name, tensor in whole.state_dict().items():
         assert (tensor == again.state_dict()[name]).all(), name
-    with pytest.raises(InvalidInput, match="is of another training: its x is 1, this one's is 2"):
+    with pytest.raises(InvalidInputError, match="is of another training: its x is 1, this one's is 2"):
         train(fresh(tiny_space, digits), task, digits, schedule, seed=3, checkpoint=tmp_path / "b", identity={"x": 2})
 
 
 def test_a_loss_that_is_not_finite_stops_and_is_not_kept(tiny_space, digits, make_schedule, tmp_path, task):
     schedule = make_schedule(learning_rate=1e30, clip_norm=1e30, warmup_epochs=0, float_epochs=2)
-    with pytest.raises(InvalidInput, match="collapses in epoch 1 even at 0.125 .* train anew with a lower one"):
+    with pytest.raises(InvalidInputError, match="collapses in epoch 1 even at 0.125 .* train anew with a lower one"):
         train(fresh(tiny_space, digits), task, digits, schedule, seed=0, checkpoint=tmp_path / "c", identity={})
     assert not (tmp_path / "c").exists()
     supernet = fresh(tiny_space, digits)
     spoiled = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     spoiled["shared.stem/conv/weight"][0] = torch.nan
-    with pytest.raises(InvalidInput, match="holds weights that are not finite"):
+    with pytest.raises(InvalidInputError, match="holds weights that are not finite"):
         load_supernet(supernet, spoiled, tmp_path / "s")
 
 
@@ -194,7 +195,7 @@ def test_weights_of_another_training_to_start_from(tiny_space, digits, trained, 
     init_from(supernet, path)
     assert all((supernet.shared[name] == weight).all() for name, weight in trained.shared.items())
     assert not supernet.scale_is_set.any()
-    with pytest.raises(InvalidInput, match="holds the weights of another space than 'mobilenet-digits'"):
+    with pytest.raises(InvalidInputError, match="holds the weights of another space than 'mobilenet-digits'"):
         init_from(Supernet(SPACES.get("mobilenet-digits")()), path)
 
 
@@ -226,9 +227,9 @@ def test_checkpoints_are_whole_or_refused(tmp_path):
     content = path.read_bytes()
     for length in (0, 4, 20, len(content) - 1):
         path.write_bytes(content[:length])
-        with pytest.raises(InvalidInput, match="is damaged or not of hwnas"):
+        with pytest.raises(DamagedFileError, match="is damaged or not of hwnas"):
             load_tensors(path)
-    with pytest.raises(InvalidInput, match="is damaged or not of hwnas"):
+    with pytest.raises(DamagedFileError, match="is damaged or not of hwnas"):
         load_tensors(tmp_path / "none")
 
 
@@ -255,7 +256,7 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_weights_of_another_space_are_refused(tiny_space, digits, tmp_path):
     other = Supernet(SPACES.get("mobilenet-digits")(), torch.Generator().manual_seed(0))
-    with pytest.raises(InvalidInput, match="holds the weights of another space than 'tiny'"):
+    with pytest.raises(InvalidInputError, match="holds the weights of another space than 'tiny'"):
         load_supernet(fresh(tiny_space, digits), other.state_dict(), tmp_path / "s")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from latency_tables.runtimes.onnxruntime import open_session
 from nas.export.verification.parity import optimized_operators
-from search_spaces import SPACES, InvalidInput, Stage, classes, cost_table, graph_costs, lower, resnet
+from search_spaces import SPACES, InvalidInputError, Stage, classes, cost_table, graph_costs, lower, resnet
 from search_spaces.graph.graph import consumers
 from search_spaces.operators.attention import AttentionScores, AttentionValues
 from search_spaces.operators.conv import Conv
@@ -116,11 +116,11 @@ def test_spaces_that_make_no_sense_are_refused():
     settings = {"input_shape": (1, 8, 8), "outputs": classes(10), "stem_width": 8}
     stages = (Stage(depths=(1,), widths=(8,)),)
     for kernels, ratios in (((), ()), ((3,), (0.5,))):
-        with pytest.raises(InvalidInput, match="either kernels, of basic blocks, or inner_ratios, of bottlenecks"):
+        with pytest.raises(InvalidInputError, match="either kernels, of basic blocks, or inner_ratios, of bottlenecks"):
             resnet("r", stages=stages, kernels=kernels, inner_ratios=ratios, **settings)
-    with pytest.raises(InvalidInput, match=r"kernels must be odd, got \[4\]"):
+    with pytest.raises(InvalidInputError, match=r"kernels must be odd, got \[4\]"):
         resnet("r", stages=stages, kernels=(4,), **settings)
-    with pytest.raises(InvalidInput, match=r"resolutions must be at least 1, got \[0\]"):
+    with pytest.raises(InvalidInputError, match=r"resolutions must be at least 1, got \[0\]"):
         resnet("r", stages=stages, kernels=(3,), resolutions=(0, 8), **settings)
-    with pytest.raises(InvalidInput, match="at least 2 classes to tell apart, got 1"):
+    with pytest.raises(InvalidInputError, match="at least 2 classes to tell apart, got 1"):
         classes(1)

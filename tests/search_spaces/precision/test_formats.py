@@ -1,6 +1,6 @@
 import pytest
 
-from search_spaces import InvalidInput, NumberFormat, Precision
+from search_spaces import InvalidInputError, NumberFormat, Precision
 from search_spaces.precision.formats import MINIFLOATS, check_formats
 
 INTEGERS = [
@@ -26,19 +26,19 @@ def test_ranges_of_integers(bits):
 
 @pytest.mark.parametrize("name", ["w1a8", "w9a8", "w4", "float16", "e4m4", "w4a4-asymmetric-tensor", "W4A4", "", "w4a4 "])
 def test_other_names_are_refused(name):
-    with pytest.raises(InvalidInput, match=f"a format is 'float32', 'wNaM' .* one of e4m3, .*; got '{name}'"):
+    with pytest.raises(InvalidInputError, match=f"a format is 'float32', 'wNaM' .* one of e4m3, .*; got '{name}'"):
         Precision.from_name(name)
 
 
 def test_other_numbers_of_bits_are_refused():
-    with pytest.raises(InvalidInput, match=r"bits must be one of 2..8 or 32, got 9"):
+    with pytest.raises(InvalidInputError, match=r"bits must be one of 2..8 or 32, got 9"):
         NumberFormat(9)
-    with pytest.raises(InvalidInput, match="no minifloat of 8 bits with 3 bits of exponent"):
+    with pytest.raises(InvalidInputError, match="no minifloat of 8 bits with 3 bits of exponent"):
         NumberFormat(8, exponent_bits=3)
 
 
 def test_spaces_offer_many_bits_first():
     assert check_formats(["w2a2", "e4m3", "w4a8", "float32", "w8a8"]) == ("float32", "e4m3", "w8a8", "w4a8", "w2a2")
     for names in ([], ["w8a8", "w8a8"]):
-        with pytest.raises(InvalidInput, match="formats must be distinct and at least one"):
+        with pytest.raises(InvalidInputError, match="formats must be distinct and at least one"):
             check_formats(names)

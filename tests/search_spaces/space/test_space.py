@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces import SPACES, ActiveWhen, Choice, InvalidInput, SearchSpace, Stage, TabularSpace, classes, mobilenet
+from search_spaces import SPACES, ActiveWhen, Choice, InvalidInputError, SearchSpace, Stage, TabularSpace, classes, mobilenet
 
 
 def all_genomes(space: SearchSpace) -> np.ndarray:
@@ -97,34 +97,34 @@ def test_the_digest_is_of_the_content():
 
 def test_bad_genomes_and_architectures_are_named(small):
     zero = np.zeros((1, len(small.choices)), np.int16)
-    with pytest.raises(InvalidInput, match=r"genomes of space 'small' have shape \(n, 16\), got \(1, 3\)"):
+    with pytest.raises(InvalidInputError, match=r"genomes of space 'small' have shape \(n, 16\), got \(1, 3\)"):
         small.canonicalize(zero[:, :3])
     zero[0, 0] = 5
-    with pytest.raises(InvalidInput, match=r"gene 'stage1/depth' must be in 0..1, got 5 in row 0"):
+    with pytest.raises(InvalidInputError, match=r"gene 'stage1/depth' must be in 0..1, got 5 in row 0"):
         small.canonicalize(zero)
     good = small.subnet(np.zeros(16, np.int16))
-    with pytest.raises(InvalidInput, match="of space 'other', this is space 'small'"):
+    with pytest.raises(InvalidInputError, match="of space 'other', this is space 'small'"):
         small.subnet_from_json(good.to_json().replace("small", "other"))
-    with pytest.raises(InvalidInput, match="lacks the choices"):
+    with pytest.raises(InvalidInputError, match="lacks the choices"):
         small.subnet_of(dict(list(good.options.items())[1:]))
-    with pytest.raises(InvalidInput, match=r"choice 'stage1/depth' must be one of \[1, 2\], got 9"):
+    with pytest.raises(InvalidInputError, match=r"choice 'stage1/depth' must be one of \[1, 2\], got 9"):
         small.subnet_of({**good.options, "stage1/depth": 9})
-    with pytest.raises(InvalidInput, match=r"has no choice called \['colour'\]"):
+    with pytest.raises(InvalidInputError, match=r"has no choice called \['colour'\]"):
         small.subnet_of({**good.options, "colour": 1})
     for text in ("{", "[]", '{"space": "x"}'):
-        with pytest.raises(InvalidInput, match="a subnet is JSON of the form"):
+        with pytest.raises(InvalidInputError, match="a subnet is JSON of the form"):
             small.subnet_from_json(text)
 
 
 def test_space_refuses_unknown_and_nested_names():
     a, b, c = Choice("a", (1, 2)), Choice("b", (1, 2)), Choice("c", (1, 2))
-    with pytest.raises(InvalidInput, match="need distinct names"):
+    with pytest.raises(InvalidInputError, match="need distinct names"):
         SearchSpace("s", [a, a])
-    with pytest.raises(InvalidInput, match=r"has no choice called \['z'\]"):
+    with pytest.raises(InvalidInputError, match=r"has no choice called \['z'\]"):
         SearchSpace("s", [a], conditions={"a": ActiveWhen("z", (1,))})
-    with pytest.raises(InvalidInput, match="a condition must name a choice that always matters"):
+    with pytest.raises(InvalidInputError, match="a condition must name a choice that always matters"):
         SearchSpace("s", [a, b, c], conditions={"b": ActiveWhen("a", (1,)), "c": ActiveWhen("b", (1,))})
-    with pytest.raises(InvalidInput, match="choices only and no networks"):
+    with pytest.raises(InvalidInputError, match="choices only and no networks"):
         _ = TabularSpace([a]).subnet(np.zeros(1, np.int16)).graph
 
 
@@ -138,5 +138,5 @@ def test_space_refuses_unknown_and_nested_names():
 )
 def test_mobilenet_refuses_what_is_no_network(settings, message):
     good = {"input_shape": (1, 8, 8), "outputs": classes(10), "stem_width": 4, "stages": (Stage(depths=(1,), widths=(4,)),)}
-    with pytest.raises(InvalidInput, match=message):
+    with pytest.raises(InvalidInputError, match=message):
         mobilenet("x", **(good | settings))

@@ -12,12 +12,12 @@ import torch
 from onnx import numpy_helper
 
 from nas.export import bundle
-from nas.export.bundle import ParityFailed, export_bundle, parity_inputs
+from nas.export.bundle import VerificationError, export_bundle, parity_inputs
 from nas.export.verification.parity import check_parity
 from nas.objectives.supernet_evaluator import SupernetEvaluator, predict
 from nas.supernet.deploy import extract
 from nas.supernet.supernet import Supernet
-from search_spaces import InvalidInput, lower
+from search_spaces import InvalidInputError, lower
 from search_spaces.graph.graph import Graph
 from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.formats import INT8
@@ -153,7 +153,9 @@ def test_failed_parity_leaves_nothing(evaluator, digits, tmp_path, monkeypatch):
         return damage(lower(graph, weights, **settings), "head/linear/weight/integers", lambda w: -w)
 
     monkeypatch.setattr(bundle, "lower", broken)
-    with pytest.raises(ParityFailed, match=rf"subnet {subnet.id} is not exported: the outputs differ .* choose another"):
+    with pytest.raises(
+        VerificationError, match=rf"subnet {subnet.id} is not exported: the outputs differ .* choose another"
+    ):
         export_bundle(evaluator, subnet, tmp_path / "out", seed=0)
     assert list(tmp_path.iterdir()) == []
 
@@ -208,10 +210,10 @@ def test_export_never_overwrites(evaluator, digits, tmp_path):
     space = evaluator.supernet.space
     subnet = space.subnet(baselines(space)["float32 smallest"])
     (tmp_path / "mine.txt").write_text("keep me")
-    with pytest.raises(InvalidInput, match="exists already and is not empty; choose another folder"):
+    with pytest.raises(InvalidInputError, match="exists already and is not empty; choose another folder"):
         export_bundle(evaluator, subnet, tmp_path, seed=0)
-    with pytest.raises(InvalidInput, match="exists already"):
+    with pytest.raises(InvalidInputError, match="exists already"):
         export_bundle(evaluator, subnet, tmp_path / "mine.txt", seed=0)
-    with pytest.raises(InvalidInput, match="cannot write to"):
+    with pytest.raises(InvalidInputError, match="cannot write to"):
         export_bundle(evaluator, subnet, tmp_path / "mine.txt" / "x", seed=0)
     assert (tmp_path / "mine.txt").read_text() == "keep me"
