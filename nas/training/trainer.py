@@ -232,7 +232,7 @@ def _resume(supernet: Supernet, optimizer: torch.optim.Optimizer, path: Path, id
     load_supernet(supernet, {n: t for n, t in tensors.items() if not n.startswith("momentum:")}, path)
     for name, parameter in supernet.named_parameters():
         if (buffer := tensors.get(f"momentum:{name}")) is not None:
-            optimizer.state[parameter]["momentum_buffer"] = buffer
+            optimizer.state[parameter]["momentum_buffer"] = buffer.to(parameter.device)
     return list(facts["records"])
 
 
