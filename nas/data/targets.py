@@ -74,3 +74,45 @@ class Labels:
 
 
 TARGETS.register("labels")(Labels())
+
+
+class Numbers:
+    """Some real numbers a sample."""
+
+    def checked(self, targets: NDArray[Any], n: int, split: str) -> NDArray[np.float32]:
+        """See `Targets`."""
+        if targets.ndim == 1:
+            targets = targets[:, None]
+        if targets.ndim != 2 or len(targets) != n or not targets.shape[1]:
+            raise InvalidInputError(
+                f"{split} targets must have shape ({n}, k), k numbers for each sample; got {targets.shape}"
+            )
+        if targets.dtype.kind not in "uif":
+            raise InvalidInputError(f"{split} targets must be numbers, got {targets.dtype}")
+        with np.errstate(over="ignore"):
+            numbers = targets.astype(np.float32)
+        if not np.isfinite(numbers).all():
+            bad = int(np.argwhere(~np.isfinite(numbers))[0][0])
+            raise InvalidInputError(f"{split} targets must be finite, got NaN or infinity for sample {bad}")
+        return numbers
+
+    def check_splits(self, train: NDArray[Any], test: NDArray[Any]) -> int:
+        """See `Targets`."""
+        if train.shape[1] != test.shape[1]:
+            raise InvalidInputError(
+                f"there are {train.shape[1]} numbers a training sample, but {test.shape[1]} a test sample"
+            )
+        if constant := np.flatnonzero(np.ptp(train, axis=0) == 0).tolist():
+            raise InvalidInputError(f"the training targets {constant[:5]} are all alike: nothing can be learned of them")
+        return 2
+
+    def strata(self, train: NDArray[Any]) -> None:  # noqa: ARG002
+        """See `Targets`."""
+        return
+
+    def words(self, train: NDArray[Any]) -> str:
+        """See `Targets`."""
+        return f"{train.shape[1]} numbers a sample"
+
+
+TARGETS.register("numbers")(Numbers())
