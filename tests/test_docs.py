@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import nas
 from nas.cli.command import main
 from nas.run.experiment import Experiment
+from nas.tasks import METRICS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -57,20 +59,42 @@ def test_own_search_space_as_documented(tmp_path):
     quick = [f"training.{change}" for change in changes] + ["threads=1", "search.n_measurements=12", "search.batch=8"]
     quick += ["table.n_fit=12", "table.n_held_out=12", "table.rounds=2", "table.seconds=0.002", "table.retry_budget=0"]
     words = ["run", "mine.yaml", "--out", "run", *(word for change in quick for word in ("--set", change))]
-    ran = subprocess.run([sys.executable, "plain.py", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "nas.cli", *words, "--workers", "2"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     (exported,) = (tmp_path / "run" / "export").iterdir()
     assert json.loads((exported / "parity.json").read_text())["integer_mismatches"] == 0
-    said = subprocess.run([sys.executable, "plain.py", "spaces"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "plain-digits" in said.stdout
+    assert nas.open_run(tmp_path / "run").experiment.space == f"{tmp_path / 'plain.py'}:plain-digits"
 
 
-def test_own_evaluator_as_documented(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own-evaluator.md").read_text(), flags=re.S)
-    assert len([line for line in code.splitlines() if line.strip()]) <= 15
-    names = {}
-    exec(code, names)
-    front = names["result"].front
-    assert {"layers", "width", "bits", "error", "cost"} == set(front.columns)
-    assert len(names["result"].archive) == 20
-    assert "error" in capsys.readouterr().out
+def evaluator_page(name):
+    blocks = dict(re.findall(r"```python (\w+)\n(.*?)```", (ROOT / "docs" / "own-evaluator.md").read_text(), flags=re.S))
+    assert set(blocks) == {"optimize", "supernet"}
+    scope = {}
+    exec(blocks[name], scope)
+    return scope["result"]
+
+
+@pytest.fixture
+def own_metrics(monkeypatch):
+    monkeypatch.setattr("nas.tasks.metric.METRICS", dict(METRICS))
+
+
+def test_own_evaluator_as_documented(capsys, own_metrics):
+    result = evaluator_page("optimize")
+    assert {"layers", "width", "bits", "accuracy", "cost"} <= set(result.front.columns)
+    assert (result.front["cost"] <= 200_000).all()
+    best = result.front.sort_values("cost")["accuracy"].to_numpy()
+    assert (best[1:] > best[:-1]).all()  # what costs more is more accurate
+    assert len(result.archive) == 20
+    assert (result.archive["minutes"] == 1).all()
+    assert [subnet.options["bits"] for subnet in result.subnets] == result.front["bits"].tolist()
+    assert nas.plot(result).png[:4] == b"\x89PNG"
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_own_supernet_as_documented(own_metrics):
+    result = evaluator_page("supernet")
+    front = result.front.sort_values("parameters")
+    assert front["wrong"].iloc[-1] < 20
+    assert front["parameters"].iloc[0] < front["parameters"].iloc[-1] / 2

@@ -13,17 +13,23 @@ from latency_tables.device import Device
 from latency_tables.runtimes import RUNTIMES
 from latency_tables.table.measure import measure_graphs
 from latency_tables.timing.protocol import Protocol
+from nas.data import DATASETS, load_dataset
 from nas.export.targets.torch_module import module_source
+from nas.objectives.objective import OBJECTIVES
+from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.search import search
 from nas.search.strategies import STRATEGIES
 from nas.supernet.deploy import DeployedLayers
 from nas.supernet.executor import execute
+from nas.tasks import METRICS, TASKS
+from nas.testing import check_dataset, check_objective, check_task
 from predictors import PREDICTORS
 from search_spaces import Choice, TabularSpace
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.signature import signature
 from search_spaces.lowering import lower, random_weights
 from search_spaces.operators import OPERATORS
+from search_spaces.space.baselines import uniform_genome
 
 TEXT = (Path(__file__).parents[1] / "docs" / "extending.md").read_text()
 BLOCKS = dict(re.findall(r"```python (\w+)\n(.*?)```", TEXT, flags=re.S))
@@ -33,10 +39,16 @@ SPACE = TabularSpace([Choice(f"c{i}", (1, 2, 3)) for i in range(5)])
 @pytest.fixture(autouse=True)
 def registries():
     """Leave the registries as they were."""
-    kept = [(registry, dict(registry._entries)) for registry in (OPERATORS, RUNTIMES, STRATEGIES, PREDICTORS)]
+    kept = [
+        (registry, dict(registry._entries))
+        for registry in (OPERATORS, RUNTIMES, STRATEGIES, PREDICTORS, DATASETS, TASKS, OBJECTIVES)
+    ]
+    metrics = dict(METRICS)
     yield
     for registry, entries in kept:
         registry._entries = entries
+    METRICS.clear()
+    METRICS.update(metrics)
     sys.modules.pop("search_spaces.operators.leaky", None)
 
 
@@ -52,7 +64,49 @@ def measure(genomes):
 
 
 def test_every_block_is_tested():
-    assert set(BLOCKS) == {"operator", "torch", "runtime", "strategy", "predictor"}
+    blocks = {"contract", "data", "objective", "metric", "operator", "torch", "runtime", "strategy", "predictor"}
+    assert set(BLOCKS) == blocks
+
+
+def test_the_contract_is_importable():
+    run("contract")
+
+
+def test_a_data_set_in_one_file():
+    run("data")
+    check_dataset("stripes")
+    assert load_dataset("stripes").facts["classes"] == ("across", "along")
+
+
+def test_an_objective_in_one_file(tiny_space):
+    run("objective")
+    check_objective("float_blocks", tiny_space)
+    largest = uniform_genome(tiny_space, "largest", "float32")
+    assert OBJECTIVES.get("float_blocks")(tiny_space)(largest[None]).tolist() == [4]
+
+
+def test_a_metric_in_one_file(evaluator, digits):
+    run("metric")
+    check_task("top3", digits)
+    supernet = evaluator.supernet
+    found = SupernetEvaluator(supernet, TASKS.get("top3").of(digits), digits, n_calibration=250)
+    subnets = supernet.space.subnets(supernet.space.sample(2, np.random.default_rng(0)))
+    values = found.evaluate(subnets, "test")
+    assert (values["top3_accuracy"] > 100 - values["error"]).all()
+
+
+def test_a_metric_that_is_maximised_is_turned_once(rng):
+    run("metric")
+
+    def accuracy(genomes):
+        return {"top3_accuracy": 100 - 5.0 * np.abs(genomes - 1).sum(axis=1), "macs": genomes.sum(axis=1) * 1.0}
+
+    result = search(SPACE, accuracy, n_measurements=60, rng=rng)
+    assert result.front["top3_accuracy"].max() == 100
+    assert result.front["macs"].min() == 0
+    values = result.archive[["top3_accuracy", "macs"]].to_numpy() * [-1, 1]
+    for row in result.front[["top3_accuracy", "macs"]].to_numpy() * [-1, 1]:
+        assert not ((values <= row).all(axis=1) & (values < row).any(axis=1)).any()
 
 
 def test_an_operator_in_two_files(rng):

@@ -65,9 +65,8 @@ def compare(data: Dataset, folder: Path) -> None:
         loss = abs(b["loss"] / a["loss"] - 1)
         error = abs(b["error_largest"] - a["error_largest"])
         holds = loss <= TOLERANCE["loss"] and error <= TOLERANCE["error_largest"]
-        print(
-            f"epoch {epoch}: loss differs by {100 * loss:.2f} %, error by {error:.2f} points: {'holds' if holds else 'FAILS'}"
-        )
+        verdict = "holds" if holds else "FAILS"
+        print(f"epoch {epoch}: loss differs by {100 * loss:.2f} %, error by {error:.2f} points: {verdict}")
     norms = [float((theirs[name] - p).norm() / p.norm().clamp(min=1e-9)) for name, p in mine.items() if p.ndim > 1]
     print(f"weights differ by {100 * np.median(norms):.2f} % of their norm in the median, {100 * max(norms):.2f} % at most")
 
@@ -99,7 +98,8 @@ def resumed(data: Dataset, folder: Path) -> None:
 def distance(one: Supernet, other: Supernet) -> float:
     """Return the greatest relative difference of a weight's norm."""
     theirs = dict(other.named_parameters())
-    return max(float((theirs[n] - p).norm() / p.norm().clamp(min=1e-9)) for n, p in one.named_parameters() if p.ndim > 1)
+    pairs = [(p.detach(), theirs[name].detach()) for name, p in one.named_parameters() if p.ndim > 1]
+    return max(float((b - a).norm() / a.norm().clamp(min=1e-9)) for a, b in pairs)
 
 
 def main() -> None:

@@ -136,6 +136,10 @@ def build_parser() -> argparse.ArgumentParser:
     verify.add_argument("--data", metavar="PATH", help="file or folder of the data, where it has no fixed place")
     verify.set_defaults(verb="verify")
 
+    new = verbs.add_parser("new", help="print an experiment to start from: hwnas new digits > mine.yaml")
+    new.add_argument("template", nargs="?", default="", help="its name; without one the names are listed")
+    new.set_defaults(verb="new")
+
     spaces = verbs.add_parser("spaces", help="list the search spaces")
     spaces.set_defaults(verb="spaces")
 

@@ -246,6 +246,13 @@ def _print_exported(exported: "Exported", trained: str = "supernet") -> None:
     print(*exported_lines(exported, trained), sep="\n")
 
 
+def _new(options: argparse.Namespace) -> int:
+    from nas.run.templates import names, template
+
+    print(template(options.template) if options.template else "\n".join(names()), end="" if options.template else "\n")
+    return 0
+
+
 def _spaces(_: argparse.Namespace) -> int:
     from nas.report.listings import list_spaces
 
@@ -273,6 +280,7 @@ VERBS = {
     "bench": _bench,
     "finetune": _finetune,
     "verify": _verify,
+    "new": _new,
     "spaces": _spaces,
     "devices": _devices,
 }

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+from nas.testing import check_predictor
 from predictors import (
     PREDICTORS,
     LearningCurve,
@@ -34,34 +35,8 @@ def data(space, n, rng, noise=0.0):
 
 
 @pytest.mark.parametrize("name", list(PREDICTORS))
-class TestContract:
-    def test_learns_a_line_and_says_how_sure(self, name, tiny_space, rng):
-        x, y = data(tiny_space, 300, rng)
-        predictor = build_predictor(name, tiny_space).fit(x[:200], y[:200])
-        mean, std = predictor.predict(x[200:], return_std=True)
-        assert mean.shape == std.shape == (100,)
-        assert (std >= 0).all()
-        assert (predictor.predict(x[200:]) == mean).all()
-        assert ranking_metrics(mean, y[200:]).tau > 0.8
-
-    def test_can_be_cloned_and_fitted_again(self, name, tiny_space, rng):
-        x, y = data(tiny_space, 60, rng, noise=0.1)
-        predictor = build_predictor(name, tiny_space)
-        first = predictor.fit(x, y).predict(x)
-        assert (clone(predictor).fit(x, y).predict(x) == first).all()
-        assert (predictor.fit(x, y).predict(x) == first).all()
-
-    def test_constant_target(self, name, tiny_space, rng):
-        x, _ = data(tiny_space, 20, rng)
-        mean, std = build_predictor(name, tiny_space).fit(x, np.full(20, 3.0)).predict(x, return_std=True)
-        assert mean == pytest.approx(np.full(20, 3.0))
-        assert np.isfinite(std).all()
-
-    def test_refuses_what_is_not_finite(self, name, tiny_space, rng):
-        x, y = data(tiny_space, 20, rng)
-        y[3] = np.nan
-        with pytest.raises(ValueError, match="NaN"):
-            build_predictor(name, tiny_space).fit(x, y)
+def test_every_predictor_keeps_the_contract(name, tiny_space):
+    check_predictor(partial(build_predictor, name, tiny_space), tiny_space)
 
 
 def test_inactive_choices_are_all_zero(tiny_space):

@@ -6,12 +6,11 @@ import pytest
 from latency_tables.device import Device
 from latency_tables.runtimes import RUNTIMES
 from latency_tables.table.build import build_table
-from latency_tables.table.latency_model import empty_graph
 from latency_tables.table.plan import plan_table
 from latency_tables.timing.protocol import Protocol
-from search_spaces import InvalidInputError, classes, lower
+from nas.testing import check_runtime
+from search_spaces import InvalidInputError, classes
 from search_spaces.errors import NotReadyError
-from search_spaces.space.baselines import uniform_genome
 
 
 @pytest.fixture(params=list(RUNTIMES))
@@ -23,25 +22,8 @@ def name(request):
     return request.param
 
 
-def test_it_builds_and_runs(name):
-    backend = RUNTIMES.get(name)
-    run = backend.build(lower(empty_graph()).SerializeToString(), threads=1, options={})
-    durations = run(7)
-    assert durations.shape == (7,)
-    assert (durations > 0).all()
-    assert backend.process >= 0
-
-
-def test_it_computes_what_onnxruntime_computes(name, tiny_space):
-    """Equal up to rounding in float32; in integers most answers within one step of the last quantizer."""
-    backend, images = RUNTIMES.get(name), np.random.default_rng(0).random((1, 1, 8, 8)).astype(np.float32)
-    for text, tolerance in (("float32", 1e-4), ("w8a8", 0.05), ("w4a4", 0.05)):
-        graph = tiny_space.subnet(uniform_genome(tiny_space, "middle", text)).graph
-        model = lower(graph).SerializeToString()
-        expected = RUNTIMES.get("onnxruntime").outputs(model, images)
-        found = backend.outputs(model, images)
-        assert found.shape == expected.shape
-        assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max(), (name, text)
+def test_it_keeps_the_contract(name, tiny_space):
+    check_runtime(name, tiny_space)
 
 
 def test_a_table_can_be_built(name, tiny_space):
@@ -61,11 +43,6 @@ def test_a_table_can_be_built(name, tiny_space):
     table = build_table(plan, Device(backend=name), Protocol(rounds=2, seconds=1e-3, retry_budget=0))
     assert (table.predict_ms(space, space.sample(5, np.random.default_rng(0))) > 0).all()
     assert table.fingerprint["backend"] == name
-
-
-def test_unknown_options_are_refused(name):
-    with pytest.raises(InvalidInputError, match="option|refuses"):
-        RUNTIMES.get(name).build(lower(empty_graph()).SerializeToString(), threads=1, options={"no such": "x"})
 
 
 def test_a_runtime_that_is_missing_says_how_to_install_it(monkeypatch):

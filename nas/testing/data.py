@@ -1,0 +1,28 @@
+"""Contract of a data set."""
+
+import numpy as np
+
+from nas.data.load import load_dataset
+
+
+def check_dataset(name: str, *, path: str | None = None, targets: str = "labels") -> None:
+    """Check a registered data set: three splits of one form, no sample in two of them, the same each time.
+
+    Args:
+        name: Under which it is registered.
+        path: File or folder, where it needs one.
+        targets: Kind of its targets, see `nas.data.targets`.
+    """
+    data, again = (load_dataset(name, path=path, targets=targets) for _ in range(2))
+    assert data.digest == again.digest, f"'{name}' differs from one reading to the next"
+    moved = load_dataset(name, path=path, targets=targets, seed=1)
+    assert np.array_equal(moved.test[data.inputs], data.test[data.inputs]), "the test split depends on the seed"
+    for split, arrays in data.splits.items():
+        assert list(arrays) == [data.inputs, data.targets], f"the {split} split has other arrays"
+        assert len({len(array) for array in arrays.values()}) == 1, f"the {split} split has arrays of several lengths"
+        assert arrays[data.inputs].dtype == np.float32
+        assert np.isfinite(arrays[data.inputs]).all()
+        assert arrays[data.inputs].shape[1:] == data.input_shape
+    mean, std = data.input_statistics()
+    assert (std > 0).all(), f"a deviation is not above 0: {std}"
+    assert np.isfinite(mean).all()
