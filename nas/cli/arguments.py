@@ -104,7 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
     dashboard.add_argument("--port", type=int, default=8080, help="port on the loopback address (default 8080)")
     dashboard.set_defaults(verb="dashboard")
 
-    export = verbs.add_parser("export", help="write a subnet as ONNX, with proof that it computes what was trained")
+    export = verbs.add_parser("export", help="write a subnet as ONNX, verified to compute what was trained")
     export.add_argument("run", help="run folder")
     export.add_argument("id", help="id of the subnet, as `hwnas front` prints it")
     export.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/export/ID)")
@@ -131,9 +131,11 @@ def build_parser() -> argparse.ArgumentParser:
     finetune.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/finetuned/ID)")
     finetune.set_defaults(verb="finetune")
 
-    verify = verbs.add_parser("verify", help="prove an exported folder again; exit code 1 if something differs")
+    verify = verbs.add_parser("verify", help="verify an exported folder again; exit code 1 if something differs")
     verify.add_argument("folder", help="what `hwnas export` wrote")
     verify.add_argument("--data", metavar="PATH", help="file or folder of the data, where it has no fixed place")
+    text = "file or module that holds its space, task or data, where those are your own; may be repeated"
+    verify.add_argument("--plugin", action="append", default=[], metavar="FILE", help=text)
     verify.set_defaults(verb="verify")
 
     new = verbs.add_parser("new", help="print an experiment to start from: hwnas new digits > mine.yaml")

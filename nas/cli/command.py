@@ -163,6 +163,7 @@ def _search_and_print(run: "Run", options: argparse.Namespace) -> None:
 
 def _front(options: argparse.Namespace) -> int:
     from nas.report.query import Query, print_query
+    from nas.run.measurements import scores
 
     query = Query(
         max=options.max,
@@ -176,9 +177,9 @@ def _front(options: argparse.Namespace) -> int:
     )
     if options.device and options.against:
         raise InvalidInputError("--device and --against cannot be combined: the other run has latencies of its own device")
-    scores = _open(options.run).scores(options.device)
-    other = _open(options.against).scores() if options.against else None
-    print_query(options.run, scores, query, options.format, other)
+    found = scores(_open(options.run), options.device)
+    other = scores(_open(options.against)) if options.against else None
+    print_query(options.run, found, query, options.format, other)
     return 0
 
 
@@ -208,7 +209,7 @@ def _verify(options: argparse.Namespace) -> int:
     from nas.export.verification.verify import verify
     from nas.report.results import verification_line
 
-    found = verify(Path(options.folder), options.data)
+    found = verify(Path(options.folder), options.data, options.plugin)
     for reason in found.reasons:
         print(f"hwnas: {reason}", file=sys.stderr)
     if found.samples:

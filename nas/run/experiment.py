@@ -99,6 +99,12 @@ class Experiment:
             return f"; the devices are {list(self.devices)}"
         return ""
 
+    @property
+    def plugin_files(self) -> list[str]:
+        """Everything of a user's own that was loaded: plug-ins, and files that hold space, task or data."""
+        named = [name.partition(".py:")[0] + ".py" for name in (self.space, self.task, self.data.name) if ".py:" in name]
+        return list(dict.fromkeys([*self.plugins, *named]))
+
     def latency_of(self, i: int) -> Column:
         """Return the column of the latency on the i-th device; the first one's has no suffix."""
         return replace(LATENCY, device=list(self.devices)[i] if i else "")

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from latency_tables.table.table import LatencyTable
 from nas.objectives.columns import LATENCY, Column
@@ -13,6 +14,26 @@ from nas.run.tables import tables_folder
 from nas.search.measurements import Measurements
 from search_spaces.errors import InvalidInputError
 from search_spaces.space.space import SearchSpace
+
+if TYPE_CHECKING:
+    from nas.run.run import Run
+
+
+def scores(run: "Run", device: str = "") -> Scores:
+    """Return the front of a run with what it is compared with.
+
+    Args:
+        run: It was searched.
+        device: Another device, by name or file of its latency table: all measured networks by its predictions.
+
+    Raises:
+        NotReadyError: If there is no front.
+        InvalidInputError: If there is no such table.
+    """
+    if not device:
+        return run.folder.scores()
+    table, metric = find_table(run.folder, run.space, device), Column.of_objective(run.task.metric.name)
+    return rescored(run.folder, run.measurements(), metric, run.static_costs().keys(), table)
 
 
 def rescored(run: RunFolder, measured: Measurements, metric: Column, exact: Collection[str], table: LatencyTable) -> Scores:

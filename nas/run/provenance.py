@@ -44,6 +44,7 @@ def provenance(
         "min": dict(search.min),
         "n_measured": n_measured,
         "seed": experiment.seed,
+        "plugins": experiment.plugin_files,
         "epochs": {"float": training.float_epochs, "quantized": training.quantized_epochs, "alone": finetuned},
         "latency_table": validation_summary(table, advise=False) if table else "no latency table",
         "packages": {name: importlib.metadata.version(name) for name in VERSIONED},

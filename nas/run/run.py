@@ -17,18 +17,14 @@ from nas.events.progress import progress_bar
 from nas.export.bench import Benchmark, bench
 from nas.export.bundle import Exported, check_folder
 from nas.export.verification.verify import Verification, verify
-from nas.objectives.columns import Column
 from nas.objectives.objective import OBJECTIVES, Objective
 from nas.objectives.supernet_evaluator import SupernetEvaluator
-from nas.objectives.table_files import read_table
 from nas.report.page import render
 from nas.report.plots import Plot, front_plot
-from nas.report.query import Scores
 from nas.run.archives import Archives
 from nas.run.experiment import Experiment
 from nas.run.folder import RunFolder
 from nas.run.latencies import Latencies, import_results
-from nas.run.measurements import find_table, rescored
 from nas.run.resolve import create_folder, resolve_experiment
 from nas.run.stages.export import export_subnet
 from nas.run.stages.finetune import FineTuned, finetune
@@ -56,9 +52,6 @@ class Run:
     """An experiment in a folder; each stage reads what it needs from there and goes on where it was stopped.
 
     Make one with `create`, or open one with `open` (`nas.open_run`).
-
-    Args:
-        folder: The folder and its experiment.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -208,10 +201,7 @@ class Run:
         return [latencies.table.read() for latencies in self.latencies]
 
     def import_results(self, file: Path, *, again: bool = False) -> LatencyTable:
-        """Take what a benchmark bundle has measured: a table that is missing, otherwise networks near the front.
-
-        See `nas.run.latencies.import_results`.
-        """
+        """Take what a benchmark bundle has measured, see `nas.run.latencies.import_results`."""
         with self.folder.locked():
             return import_results(
                 self.latencies,
@@ -322,21 +312,6 @@ class Run:
         """
         return self.archives.measurements(self.latencies, self.static_costs())
 
-    def scores(self, device: str = "") -> Scores:
-        """Return the front with what it is compared with.
-
-        Args:
-            device: Another device, by name or file of its latency table: all measured networks by its predictions.
-
-        Raises:
-            InvalidInputError: If there is no front, or no such table.
-        """
-        if not device:
-            return self.folder.scores()
-        table = find_table(self.folder, self.space, device)
-        metric = Column.of_objective(self.task.metric.name)
-        return rescored(self.folder, self.measurements(), metric, self.static_costs().keys(), table)
-
     def plot(self) -> Plot:
         """Return a picture of the front; a notebook shows it, `save` writes it. It needs no display."""
         return front_plot(self.front(), self.measurements().frame(), self.baselines(), self.experiment.name)
@@ -423,9 +398,3 @@ class Run:
         self.check_constraints(measured=False)
         if self.experiment.training.init_from and not (self.folder.checkpoint.exists() or self.folder.supernet.exists()):
             init_from(new_supernet(self.experiment, self.space, self.data), expanded(self.experiment.training.init_from))
-
-
-def validations(run: Run) -> list[LatencyTable]:
-    """Return the latency tables of a run that are there, whatever device is at hand, to say how good they are."""
-    paths = [latencies.table.path for latencies in run.latencies]
-    return [read_table(path) for path in paths if path.exists()]

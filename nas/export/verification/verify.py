@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from latency_tables.runtimes.onnxruntime import open_session
-from nas.data.load import PathNeededError, load_dataset
+from nas.data.load import DATASETS, PathNeededError, load_dataset
 from nas.export.min_runtime import check_runtime
 from nas.export.verification.parity import check_parity, predictions
 from nas.tasks import TASKS
 from nas.tasks.spaces import build_space
 from nas.tasks.task import values
+from search_spaces import SPACES
 from search_spaces.errors import DamagedFileError, InvalidInputError
 from search_spaces.graph.graph import Graph
 from search_spaces.lowering import has_integer_weights
+from search_spaces.plugins import load_plugin
 
 SUMS = "SHA256SUMS"  # of all other files of the folder, as `sha256sum -c` takes it
 
@@ -69,12 +71,14 @@ def read_subnet(folder: Path) -> dict[str, Any]:
     return subnet
 
 
-def verify(folder: Path, data_path: str | None = None) -> Verification:
+def verify(folder: Path, data_path: str | None = None, plugins: Sequence[str] = ()) -> Verification:
     """Compare the files with their sums, and the model with the integer reference, its samples, and its recorded metrics.
 
     Args:
         folder: As `hwnas export` wrote it.
         data_path: File or folder of the data set that it names; None where that has a place of its own.
+        plugins: Files or modules that hold its space, task or data set, where those are a user's own. What `subnet.json`
+            names is not loaded by itself: it may come from anywhere.
 
     Raises:
         InvalidInputError: If a file is missing or damaged, or the data set is missing or another one.
@@ -84,6 +88,9 @@ def verify(folder: Path, data_path: str | None = None) -> Verification:
         differing = tuple(f"{name} is not the file that was exported: its SHA-256 differs" for name in changed)
         return Verification(0, 0, {}, differing)
     settings = subnet["data"]
+    for plugin in plugins:
+        load_plugin(plugin)
+    _check_plugins(subnet)
     kind = TASKS.get(subnet.get("task", "classification"))  # a version before named none
     split = {"n_val": settings["n_val"], "seed": settings["seed"]}
     try:
@@ -127,6 +134,14 @@ def verify(folder: Path, data_path: str | None = None) -> Verification:
             reasons.append(f"the test {title} is {metric.text(value)}, but {metric.text(recorded)} was recorded")
     told = {f"test {metric.title}": metric.text(measured[metric.name]) for metric in task.metrics}
     return Verification(parity.elements, len(inputs), told, tuple(reasons))
+
+
+def _check_plugins(subnet: Mapping[str, Any]) -> None:
+    """Raise `InvalidInputError` if space, task or data are of plug-ins that were not named."""
+    needed = (subnet.get("found") or {}).get("plugins", [])
+    names = ((SPACES, subnet["architecture"]["space"]), (DATASETS, subnet["data"]["name"]))
+    if needed and (missing := [name for registry, name in names if name not in registry]):
+        raise InvalidInputError(f"{missing} are of plug-ins, {', '.join(needed)}: name them by --plugin FILE")
 
 
 def changed_files(folder: Path) -> list[str]:

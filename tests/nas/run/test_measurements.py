@@ -10,6 +10,7 @@ import pytest
 
 from nas import open_run
 from nas.cli.command import main
+from nas.run.measurements import scores
 
 
 @pytest.fixture
@@ -35,14 +36,14 @@ def test_every_measured_network_is_there_once(finished):
 
 def test_another_table_scores_all_networks(finished, other):
     opened = open_run(str(finished))
-    scores = opened.scores(str(other))
+    found = scores(opened, str(other))
     networks = opened.measurements().frame().set_index("id")
     np.testing.assert_allclose(
-        scores.front["latency_ms_predicted"], 3 * networks.loc[scores.front["id"], "latency_ms_predicted"]
+        found.front["latency_ms_predicted"], 3 * networks.loc[found.front["id"], "latency_ms_predicted"]
     )
-    assert "latency_ms" not in scores.front
+    assert "latency_ms" not in found.front
     values = networks[["error_val", "latency_ms_predicted", "size_bytes"]].to_numpy(float)
-    kept = set(scores.front["id"])
+    kept = set(found.front["id"])
     for name, row in zip(networks.index, values, strict=True):
         beaten = ((values <= row).all(axis=1) & (values < row).any(axis=1)).any()
         assert (name in kept) == (not beaten)
