@@ -38,11 +38,13 @@ PLACES = {
     "iterate_parts": ("latency_tables.table.latency_model", "latency_tables.pricing"),
     "LatencyTable": ("latency_tables.table.table", "latency_tables.table"),
     "Measurement": ("latency_tables.timing.measurement", "latency_tables.timing"),
-    "TrainingConfig": ("nas.run.experiment", "nas.config"),
+    "TrainingConfig": ("nas.training.schedule:Schedule", "nas.run.experiment", "nas.config"),
     "load_dataset": ("nas.data.load", "nas.data"),
     "Supernet": ("nas.supernet.supernet", "nas.supernet"),
     "train": ("nas.training.trainer",),
-    "Evaluator": ("nas.objectives.evaluator", "nas.evaluation"),
+    "Evaluator": ("nas.objectives.supernet_evaluator:SupernetEvaluator", "nas.objectives.evaluator", "nas.evaluation"),
+    "classes": ("search_spaces",),
+    "Classification": ("nas.tasks.classification",),
     "search": ("nas.search.study", "nas.search.loop", "nas.search"),
     "evolve": ("nas.search.evolution.evolve", "nas.search.evolution", "nas.search"),
     "exact_front": ("nas.search.exact", "nas.search"),
@@ -52,6 +54,9 @@ RENAMED = {
     "undisturbed": ("is_clean",),
     "log_steps": ("log_scales",),
     "step_is_set": ("scale_is_set",),
+    "image_shape": ("input_shape",),
+    "pixel_statistics": ("input_statistics",),
+    "set_pixel_statistics": ("set_input_statistics",),
 }
 SPACE = "mobilenet-digits"
 COEFFICIENTS = (0.002, 1.0, 2.0, 0.0, 0.001, 1.0, 0.8, 0.0005)  # integers are slower, or they would win in everything
@@ -138,13 +143,15 @@ def probe(folder: Path, *, exact: bool) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     data = found("load_dataset")("digits", n_val=360, seed=0)
-    space = found("SPACES").get(SPACE)(input_shape=data.image_shape, n_classes=data.n_classes)
+    build = found("SPACES").get(SPACE)
+    outputs = {"n_classes": 10} if "n_classes" in inspect.signature(build).parameters else {"outputs": found("classes")(10)}
+    space = build(input_shape=attribute(data, "image_shape"), **outputs)
     table = invented_table(space)
     parts: dict[str, Any] = {}
     supernet, parts["weights"], speeds = trained(space, data, folder)
     if exact:
         parts |= {f"space {name}": describe_space(found("SPACES").get(name)()) for name in found("SPACES")}
-        parts |= searched(space, table, found("Evaluator")(supernet.eval(), data))
+        parts |= searched(space, table, found("Evaluator")(supernet.eval(), *task_of(data), data))
     fronts, more = fronts_of_costs(space, table)
     return {"exact": parts | fronts, "speeds": speeds | more}
 
@@ -183,6 +190,14 @@ def invented_table(space: Any) -> Any:
     )
 
 
+def task_of(data: Any) -> tuple[Any, ...]:
+    """Return the task of a data set, or nothing of a commit that knew no tasks."""
+    try:
+        return (found("Classification").of(data),)
+    except ImportError:
+        return ()
+
+
 def trained(space: Any, data: Any, folder: Path) -> tuple[Any, dict[str, str], dict[str, list[float]]]:
     """Train twice from the same seed; return the supernet, digests of its weights, and images a second.
 
@@ -191,18 +206,23 @@ def trained(space: Any, data: Any, folder: Path) -> tuple[Any, dict[str, str], d
     """
     import torch
 
-    schedule = attribute(call(found("TrainingConfig"), float_epochs=2, quantized_epochs=1, compile=False), "to_schedule")()
+    plan = {"float_epochs": 2, "quantized_epochs": 1, "compile": False}
+    if (schedule_kind := found("TrainingConfig")).__name__ == "Schedule":
+        schedule = schedule_kind(**plan, warmup_epochs=2)
+    else:
+        schedule = attribute(call(schedule_kind, **plan), "to_schedule")()
+    n_training = data.size("train") if hasattr(data, "size") else len(data.x_train)
     speeds: dict[str, list[float]] = {"train_float": [], "train_quantized": []}
     ends: list[dict[str, str]] = []
     for i in range(2):
         supernet = found("Supernet")(space, torch.Generator().manual_seed(0))
-        supernet.set_pixel_statistics(*data.pixel_statistics())
+        attribute(supernet, "set_pixel_statistics")(*attribute(data, "pixel_statistics")())
         times: list[float] = []
         settings = {"seed": 0, "checkpoint": folder / f"{i}.safetensors", "identity": {}}
         settings["log"] = lambda _, times=times: times.append(time.perf_counter())  # called after every epoch
-        call(found("train"), supernet, data, schedule, **settings)
-        speeds["train_float"].append(len(data.x_train) / (times[1] - times[0]))  # the first epoch warms up
-        speeds["train_quantized"].append(len(data.x_train) / (times[2] - times[1]))
+        call(found("train"), supernet, *task_of(data), data, schedule, **settings)
+        speeds["train_float"].append(n_training / (times[1] - times[0]))  # the first epoch warms up
+        speeds["train_quantized"].append(n_training / (times[2] - times[1]))
         ends.append({as_written(name): digest(t.numpy().tobytes()) for name, t in supernet.state_dict().items()})
     if ends[0] != ends[1]:
         raise RuntimeError("two trainings from one seed gave different weights")
@@ -229,7 +249,9 @@ def searched(space: Any, table: Any, evaluator: Any) -> dict[str, Any]:
         front.append({"options": str(options), **values})
     measured = [network(space, genome)[0] for genome in result.genomes]
     return {
-        "errors": dict(zip([network(space, each)[0] for each in sampled], evaluator.errors(sampled).tolist(), strict=True)),
+        "errors": dict(
+            zip([network(space, each)[0] for each in sampled], evaluator.measure(sampled)["error"].tolist(), strict=True)
+        ),
         "search, measured": dict(zip(measured, result.archive["error"].tolist(), strict=True)),
         "search, order": measured,
         "search, front": front,

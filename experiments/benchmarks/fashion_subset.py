@@ -14,6 +14,7 @@ from nas.data.dataset import Dataset
 from nas.data.load import load_dataset
 from nas.events.progress import progress_bar
 from nas.supernet.supernet import Supernet
+from nas.tasks.classification import Classification
 from nas.training.schedule import Schedule
 from nas.training.trainer import train
 from search_spaces import SearchSpace
@@ -33,7 +34,7 @@ def prepare(options: argparse.Namespace) -> tuple[Dataset, Schedule]:
     """Set the threads; return the first training images of Fashion-MNIST, all of its other splits, and the schedule."""
     torch.set_num_threads(options.threads)
     data = load_dataset("fashion_mnist", n_val=10_000)
-    data = replace(data, x_train=data.x_train[: options.n_train], y_train=data.y_train[: options.n_train])
+    data = replace(data, train={name: array[: options.n_train] for name, array in data.train.items()})
     epochs = {"float_epochs": options.float_epochs, "quantized_epochs": options.quantized_epochs}
     return data, Schedule(**epochs, batch_size=options.batch_size)
 
@@ -48,10 +49,11 @@ def fit(
 ) -> tuple[Supernet, float]:
     """Train and return the supernet and the minutes it took since it was started or resumed."""
     supernet = Supernet(space, torch.Generator().manual_seed(seed))
-    supernet.set_pixel_statistics(*data.pixel_statistics())
-    identity: dict[str, Any] = {"seed": seed, "n_train": len(data.x_train), "float_epochs": schedule.float_epochs}
+    supernet.set_input_statistics(*data.input_statistics())
+    identity: dict[str, Any] = {"seed": seed, "n_train": data.size("train"), "float_epochs": schedule.float_epochs}
     identity |= {"batch_size": schedule.batch_size, "n_random": schedule.n_random}
     start = perf_counter()
     with progress_bar(checkpoint.stem) as update:
-        train(supernet, data, schedule, seed=seed, checkpoint=checkpoint, identity=identity, sample=sample, progress=update)
+        plan = {"seed": seed, "checkpoint": checkpoint, "identity": identity, "sample": sample, "progress": update}
+        train(supernet, Classification.of(data), data, schedule, **plan)
     return supernet.eval(), (perf_counter() - start) / 60

@@ -17,7 +17,8 @@ import pandas as pd
 from fashion_subset import add_options, fit, prepare
 
 from nas.data.dataset import Dataset
-from nas.objectives.evaluator import Evaluator
+from nas.objectives.supernet_evaluator import SupernetEvaluator
+from nas.tasks.classification import Classification
 from nas.training.schedule import Schedule
 from search_spaces import SPACES, SearchSpace
 from search_spaces.space.baselines import baselines
@@ -68,7 +69,8 @@ def measure(
         shutil.copy(shared, own)
     supernet, more_minutes = fit(space, data, replace(in_float, **OF_QUANTIZED_STAGE.get(variant, {})), own, seed)
     chosen = networks(space, n_random)
-    errors = Evaluator(supernet, data).errors(np.array(list(chosen.values())), "test")
+    subnets = supernet.space.subnets(np.array(list(chosen.values())))
+    errors = SupernetEvaluator(supernet, Classification.of(data), data).evaluate(subnets, "test")["error"]
     row = {"variant": variant, "seed": seed, "minutes": round(minutes + more_minutes, 1)}
     return [{**row, "network": name, "error": round(float(error), 3)} for name, error in zip(chosen, errors, strict=True)]
 

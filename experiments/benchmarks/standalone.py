@@ -24,9 +24,10 @@ from filelock import FileLock
 from scipy.stats import kendalltau, t
 
 from nas.data.dataset import Dataset
-from nas.objectives.evaluator import Evaluator
+from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.run.stages.finetune import finetune
 from nas.supernet.supernet import Supernet
+from nas.tasks.classification import Classification
 from nas.training.schedule import Schedule
 from search_spaces import SPACES, SearchSpace
 from search_spaces.space.baselines import format_genes, uniform_genome
@@ -81,8 +82,9 @@ def train_alone(
 
 def measured(supernet: Supernet, genome: np.ndarray, data: Dataset) -> dict[str, float]:
     """Return validation and test error of one network."""
-    evaluator = Evaluator(supernet, data)
-    return {f"error_{split}": round(float(evaluator.errors(genome[None], split)[0]), 3) for split in ("val", "test")}
+    evaluator = SupernetEvaluator(supernet, Classification.of(data), data)
+    subnet = supernet.space.subnet(genome)
+    return {f"error_{split}": round(float(evaluator.evaluate([subnet], split)["error"][0]), 3) for split in ("val", "test")}
 
 
 def report(rows: pd.DataFrame) -> str:
@@ -162,8 +164,7 @@ def main() -> None:
         supernet, _ = trained()
         start = perf_counter()
         found = finetune(
-            Evaluator(supernet, data),
-            data,
+            SupernetEvaluator(supernet, Classification.of(data), data),
             space.subnet(genomes[architecture, number_format]),
             schedule,
             epochs=options.finetune,

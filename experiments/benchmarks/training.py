@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from nas.data.load import load_dataset
-from nas.objectives.evaluator import Evaluator
+from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.quantizers.compiled import compiled_quantizer
 from nas.quantizers.integers import ChooseScale, FakeQuantize, choose_scale, fake_quantize
 from nas.supernet.supernet import Supernet
+from nas.tasks.classification import Classification
 from nas.training.samplers.sandwich import sample_sandwich, sandwich_step
 from nas.training.schedule import Schedule
 from search_spaces import SPACES
@@ -49,13 +50,14 @@ def main() -> None:
     supernet = Supernet(space)
     optimizer = torch.optim.SGD(supernet.parameters(), lr=1e-3, momentum=0.9, nesterov=True)
     images, labels = torch.rand(BATCH, 1, 28, 28), torch.randint(10, (BATCH,))
+    task, batch = Classification(shape=(1, 28, 28), n_classes=10), {"images": images, "labels": labels}
     rng = np.random.default_rng(0)
     rows = []
 
     graphs = sample_sandwich(space, schedule, 0.0, rng)
 
     def sandwich() -> None:
-        sandwich_step(supernet, optimizer, images, labels, graphs, schedule)
+        sandwich_step(supernet, optimizer, task, batch, graphs, schedule)
 
     def plain() -> None:
         for graph in graphs:
@@ -70,7 +72,7 @@ def main() -> None:
     def step(graph: Graph, quantizer: tuple[FakeQuantize, ChooseScale]) -> Callable[[], None]:
         def act() -> None:
             supernet.fake_quantize, supernet.choose_scale = quantizer
-            sandwich_step(supernet, optimizer, images, labels, [graph], schedule)
+            sandwich_step(supernet, optimizer, task, batch, [graph], schedule)
 
         return act
 
@@ -96,11 +98,11 @@ def main() -> None:
 
     digits = load_dataset("digits", n_val=360)
     small = SPACES.get("mobilenet-digits")()
-    evaluator = Evaluator(Supernet(small), digits)
+    evaluator = SupernetEvaluator(Supernet(small), Classification.of(digits), digits)
     chosen = [uniform_genome(small, level, name) for level in ("largest", "smallest") for name in ("float32", "w4a4")]
-    evaluator.errors(np.array(chosen))
+    evaluator.measure(np.array(chosen))
     print("\nCalibrate and validate one subnet on digits:", end=" ")
-    print(", ".join(f"{s:.2f} s" for s in seconds(5, *[lambda g=g: evaluator.errors(g[None]) for g in chosen])))
+    print(", ".join(f"{s:.2f} s" for s in seconds(5, *[lambda g=g: evaluator.measure(g[None]) for g in chosen])))
     print(f"Peak memory of all of this: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
