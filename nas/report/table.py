@@ -14,7 +14,6 @@ from rich.table import Table
 from latency_tables.table.table import LatencyTable
 from nas.objectives.columns import LATENCY, Column, minimized, number_columns
 from nas.report.console import terminal
-from nas.tasks import METRICS
 
 WORTH_TELLING = 10.0  # percent of disturbed timings
 SHOWN = {  # of what is printed besides metrics: heading and form
@@ -40,7 +39,10 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, rows: pd.DataFrame
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("id", no_wrap=True)
     table.add_column("formats", min_width=13)
-    shown = {column.name: _metric_heading(column) for column in number_columns(front) if column.split}
+    first = steering(front).metric  # the others stand in csv, json and --columns: a terminal has 80 columns
+    shown = {
+        column.name: _metric_heading(column) for column in number_columns(front) if column.split and column.metric == first
+    }
     shown |= {column.name: title for column, title in SHOWN.items() if column.name in front}
     further = [column for column in number_columns(front) if column.device and replace(column, device="") == LATENCY]
     shown |= {column.name: (f"ms@{column.device}", "{:.4f}") for column in further}
@@ -61,10 +63,8 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, rows: pd.DataFrame
 
 
 def _metric_heading(column: Column) -> tuple[str, str]:
-    """Return heading and form of a metric's column: of the one that steers its split and unit, of others their name, too."""
-    metric = column.quantity
-    words = (column.split, metric.unit) if column.metric in METRICS else (column.metric, column.split)
-    return " ".join(filter(None, words)), f"{{:.{metric.digits}f}}"
+    """Return heading and form of a metric's column: its split and unit."""
+    return f"{column.split} {column.quantity.unit}".rstrip(), f"{{:.{column.quantity.digits}f}}"
 
 
 def steering(table: pd.DataFrame) -> Column:

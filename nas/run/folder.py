@@ -146,7 +146,7 @@ class RunFolder:
         Within it the same run may ask for it again.
 
         Raises:
-            InvalidInputError: If another command is changing it.
+            NotReadyError: If another command is changing it.
         """
         if not distributed.is_main():
             yield
@@ -194,7 +194,9 @@ class RunFolder:
             A row for each network: its id, choices and numbers; sorted by the first objective.
 
         Raises:
-            InvalidInputError: If there is no front yet, it is damaged, or a column does not exist or holds no numbers.
+            NotReadyError: If there is no front yet.
+            DamagedFileError: If it is damaged.
+            InvalidInputError: If a column does not exist or holds no numbers.
         """
         upper, lower = (dict(zip(renamed_columns(x, ""), x.values(), strict=True)) for x in (max or {}, min or {}))
         return select(self._read_csv(self.front_csv), upper, lower)
@@ -203,14 +205,15 @@ class RunFolder:
         """Return the measured front with what it is compared with.
 
         Raises:
-            InvalidInputError: If there is none yet, or it is damaged.
+            NotReadyError: If there is none yet.
+            DamagedFileError: If it is damaged.
         """
         path = self.table_path(next(iter(self.experiment.devices), ""))
         table = read_table(path) if path.exists() else None
         return Scores(self.front(), self.baselines(), self.objectives, table, asdict(self.experiment.data))
 
     def best_id(self) -> str:
-        """Return the id of the front's network with the best metric; of equals the quickest."""
+        """Return the id of the front's network with the best metric; of equals the fastest."""
         front, metric = self.front(), Column.of_objective(TASKS.get(self.experiment.task).metric.name)
         second = front[LATENCY.name if LATENCY.name in front else "size_bytes"]
         order = np.lexsort((second, minimized(metric, front[metric.name].to_numpy(float))))

@@ -186,18 +186,14 @@ class Run:
             again: Measure even if there is a table.
 
         Raises:
-            InvalidInputError: If a table that is there was measured on another machine or for another space, or a device is
-                remote and its table is missing.
+            InvalidInputError: If a table that is there was measured on another machine or for another space.
+            NotReadyError: If a device is remote and its table is missing.
         """
         with self.folder.locked():
             return [latencies.table.measure(again=again) for latencies in self.latencies]
 
     def tables(self) -> list[LatencyTable]:
-        """Return the latency tables of this run, the first device's first.
-
-        Raises:
-            InvalidInputError: If one is missing, or is not of its device or this space.
-        """
+        """Return the latency tables of this run, the first device's first; one that is missing is refused."""
         return [latencies.table.read() for latencies in self.latencies]
 
     def import_results(self, file: Path, *, again: bool = False) -> LatencyTable:
@@ -284,7 +280,8 @@ class Run:
             min: Lower bounds by column.
 
         Raises:
-            InvalidInputError: If there is no front yet, it is damaged, or a column does not exist or holds no numbers.
+            NotReadyError: If there is no front yet.
+            InvalidInputError: If a column does not exist or holds no numbers.
         """
         return self.folder.front(max, min)
 

@@ -62,7 +62,7 @@ def optimize(
         InvalidInputError: If a constraint is on no exact objective, two metrics have one name, an evaluator gives something
             else than it must, or nothing satisfies the constraints.
     """
-    chosen = [evaluators] if isinstance(evaluators, Evaluator) else list(evaluators)
+    chosen = list(evaluators) if isinstance(evaluators, Sequence) else [evaluators]
     if not chosen or not all(isinstance(each, Evaluator) for each in chosen):
         raise InvalidInputError("optimize needs evaluators: objects with `metrics` and `evaluate(subnets, split)`")
     metrics = [metric for each in chosen for metric in each.metrics]

@@ -119,7 +119,7 @@ class SearchState:
         for name in rows[0] if rows else ():
             new = np.array([values[name] for values in rows])
             self.recorded[name] = np.concatenate([self.recorded.get(name, np.empty(0)), new])
-        for name in self._objectives or self.recorded:
+        for name in (name for name in self._objectives or self.recorded if name in self.recorded):
             self.expensive[name] = minimized(Column.of_objective(name), self.recorded[name])
 
     def _measure_each(self, due: Genomes, missing: list[int]):  # type: ignore[no-untyped-def]

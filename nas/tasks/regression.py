@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ALIKE = 0.05  # standard deviations by which two answers may differ
 
 RMSE = declare(
-    Metric(name="rmse", title="RMSE", unit="std", digits=4, of_data=True, of_mean=math.sqrt, noise=0.002, tolerance=0.01)
+    Metric(name="rmse", title="RMSE", unit="std", digits=3, of_data=True, of_mean=math.sqrt, noise=0.002, tolerance=0.01)
 )
 
 
