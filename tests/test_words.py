@@ -35,6 +35,12 @@ def files():
                 yield name, path.read_text()
 
 
+def test_nothing_is_printed_below_report_and_cli():
+    allowed = ("nas/report", "nas/cli", "latency_tables/remote/main.py")  # the last is a program of its own
+    talking = re.compile(r"(?<![\w.])print\(|^(?:from|import) rich", re.M)
+    assert [name for name, text in files() if talking.search(text) and not name.startswith(allowed)] == []
+
+
 def test_words_of_a_task_stay_at_home():
     found = {(name, word) for name, text in files() for word in WORDS.findall(text)}
     allowed = {(name, word) for name, words in ALLOWED.items() for word in words if not name.startswith(AT_HOME)}

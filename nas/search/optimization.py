@@ -65,12 +65,16 @@ def optimize(
     chosen = list(evaluators) if isinstance(evaluators, Sequence) else [evaluators]
     if not chosen or not all(isinstance(each, Evaluator) for each in chosen):
         raise InvalidInputError("optimize needs evaluators: objects with `metrics` and `evaluate(subnets, split)`")
+    if bare := [type(each).__name__ for each in chosen if not each.metrics]:
+        raise InvalidInputError(f"an evaluator needs at least one metric, {bare[0]} has none")
+    if budget < 4:
+        raise InvalidInputError(f"budget must be 4 or more, got {budget}")
     metrics = [metric for each in chosen for metric in each.metrics]
     names = [metric.name for metric in metrics]
     if len(set(names)) != len(names):
         raise InvalidInputError(f"each metric needs a name of its own, got {names}")
     for metric in metrics:
-        declare(metric)
+        declare(metric, is_fixed=False)
     exact = dict(exact or {})
     if unknown := sorted(set(constraints or {}) - set(exact)):
         raise InvalidInputError(f"constraints are on exact objectives, which are {sorted(exact)}; got {unknown}")

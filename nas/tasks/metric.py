@@ -61,17 +61,26 @@ class Metric:
 METRICS: dict[str, Metric] = {}
 """Every known metric by name, in the order in which columns are shown."""
 
+_FIXED: set[str] = set()
 
-def declare(metric: Metric) -> Metric:
-    """Make a metric known under its name and return it; the same one may be declared again.
+
+def declare(metric: Metric, *, is_fixed: bool = True) -> Metric:
+    """Make a metric known under its name and return it.
+
+    Args:
+        metric: The same one may be declared again.
+        is_fixed: False for one of a notebook, which may be declared anew and otherwise.
 
     Raises:
         InvalidInputError: If another one has its name, or the name is none for a column.
     """
     if not metric.name.isidentifier():
         raise InvalidInputError(f"a metric's name must be letters, digits and '_', got '{metric.name}'")
-    if METRICS.setdefault(metric.name, metric) != metric:
+    if metric.name in _FIXED and METRICS.get(metric.name, metric) != metric:
         raise InvalidInputError(f"there is another metric '{metric.name}' already; choose another name")
+    METRICS[metric.name] = metric
+    if is_fixed:
+        _FIXED.add(metric.name)
     return metric
 
 

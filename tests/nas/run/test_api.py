@@ -231,16 +231,28 @@ def test_bad_evaluators_are_one_sentence(answer, message, registries):
 
 
 def test_bad_calls_of_optimize_are_one_sentence(registries):
-    good = Measures(lambda s: {"own_loss": np.zeros(len(s))})
+    good, nameless, taken = (Measures(lambda s: {"own_loss": np.zeros(len(s))}) for _ in range(3))
+    nameless.metrics, taken.metrics = (), (nas.Metric(name="error", direction="max"),)
     for call, message in (
         (lambda: nas.optimize(SPACE, object()), "optimize needs evaluators: objects with `metrics` and `evaluate"),
         (lambda: nas.optimize(SPACE, [good, good]), "each metric needs a name of its own"),
         (lambda: nas.optimize(SPACE, good, {"macs": 3.0}), r"constraints are on exact objectives, which are \[\]"),
+        (lambda: nas.optimize(SPACE, good, budget=3), "budget must be 4 or more, got 3"),
+        (lambda: nas.optimize(SPACE, nameless), "needs at least one metric, Measures has none"),
+        (lambda: nas.optimize(SPACE, taken), "there is another metric 'error' already"),
         (lambda: nas.optimize(SPACE, good, strategy="rand"), "unknown search strategy 'rand'"),
         (lambda: nas.Metric(name="x", direction="up"), "direction of metric 'x' must be min or max"),
     ):
         with pytest.raises(InvalidInputError, match=message):
             call()
+
+
+def test_a_metric_of_a_notebook_may_be_changed_and_run_again(registries):
+    for direction in ("min", "max", "max"):
+        again = Measures(lambda s: {"own_loss": np.array([float(subnet.options["a"]) for subnet in s])})
+        again.metrics = (nas.Metric(name="own_loss", direction=direction, of_mean=lambda mean: mean),)
+        (best,) = set(nas.optimize(SPACE, again, budget=9).front["own_loss"])
+        assert best == {"min": 1, "max": 3}[direction]
 
 
 def test_optimize_goes_on_from_its_storage(tmp_path, registries):
