@@ -49,7 +49,8 @@ def open_run(folder: "str | Path") -> "Run":
     """Open the folder of a run: `nas.open_run("runs/digits").front(max={"latency_ms": 2})` is a pandas DataFrame.
 
     Raises:
-        InvalidInputError: If it is no run folder, or its experiment is damaged.
+        InvalidInputError: If it is no run folder.
+        DamagedFileError: If its experiment is damaged.
     """
     from nas.run.run import Run
 

@@ -1,5 +1,6 @@
 """Plug-ins: files and packages of users that register what is their own."""
 
+import hashlib
 import importlib
 import importlib.util
 import logging
@@ -28,25 +29,28 @@ def load_plugin(plugin: str) -> ModuleType:
     """
     try:
         if plugin.endswith(".py"):
-            return _load_file(Path(plugin).expanduser().resolve())
+            file = Path(plugin).expanduser().resolve()
+            if not file.is_file():
+                raise InvalidInputError(f"there is no plug-in '{plugin}'")
+            return _load_file(file)
         return importlib.import_module(plugin)
     except HwnasError:
         raise
-    except FileNotFoundError as error:
-        raise InvalidInputError(f"there is no plug-in '{plugin}'") from error
     except Exception as error:  # whatever code of a user's raises
         raise InvalidInputError(f"the plug-in '{plugin}' cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def absolute(name: str) -> str:
     """Return a plug-in, or `FILE.py:NAME`, with the file's absolute path; other names as they are."""
-    file, py, rest = name.partition(".py")
-    return f"{Path(file + py).expanduser().resolve()}{rest}" if py and rest[:1] in ("", ":") else name
+    file, colon, rest = name.partition(".py:")
+    if not colon and not name.endswith(".py"):
+        return name
+    return f"{Path(f'{file}.py' if colon else name).expanduser().resolve()}{colon[3:]}{rest}"
 
 
 @cache
 def _load_file(path: Path) -> ModuleType:
-    name = f"hwnas_plugin_{path.stem}"
+    name = f"hwnas_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     main = sys.modules.get("__main__")
     if main is not None and getattr(main, "__file__", None) and Path(str(main.__file__)).resolve() == path:
         return main  # the program that runs is the plug-in: what it registers is known already

@@ -55,6 +55,7 @@ class Registry(Generic[T]):
     @property
     def names(self) -> tuple[str, ...]:
         """The names in the order in which they were registered."""
+        load_entry_points()
         return tuple(self._entries)
 
     def __iter__(self) -> Iterator[str]:

@@ -64,7 +64,7 @@ def assemble(plan: Plan, timings: Timings, device: str, fingerprint: Mapping[str
         minutes: How long it took.
 
     Raises:
-        InvalidInputError: If all networks took the same time: nothing can be learned of that.
+        MeasurementError: If all networks took the same time: nothing can be learned of that.
     """
     measured = [timings.measurements[name] for name in plan.networks]
     if len({m.ms for m in measured[plan.n_fit :]}) < 2:

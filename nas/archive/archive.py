@@ -27,7 +27,9 @@ class Archive:
         identity: What else a study must agree with, such as which weights were measured.
 
     Raises:
-        InvalidInputError: If the database is damaged, or holds a study of another space or identity.
+        DamagedFileError: If the database is damaged.
+        NotReadyError: If it cannot be used now.
+        InvalidInputError: If it holds a study of another space or identity.
     """
 
     def __init__(

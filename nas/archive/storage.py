@@ -77,7 +77,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
     """Return what Optuna opens, without connections that stay open between uses; PostgreSQL by psycopg 3.
 
     Raises:
-        InvalidInputError: If the driver is missing.
+        NotReadyError: If the driver is missing.
     """
     if url.startswith("postgresql:"):
         if find_spec("psycopg") is None:
@@ -104,7 +104,7 @@ def owner(storage: str, study: str, claimed_by: str) -> str:
     """Return to whom a study belongs; if it is not there it is made for `claimed_by`.
 
     Raises:
-        InvalidInputError: If the database cannot be opened.
+        DamagedFileError: If the database cannot be opened.
     """
     with translate_errors(without_password(storage)):
         return open_study(study, storage, {"owner": claimed_by})[1]["owner"]
@@ -114,7 +114,7 @@ def has_study(storage: str, study: str) -> bool:
     """Return whether a database holds a study; one that is not there is made.
 
     Raises:
-        InvalidInputError: If it cannot be opened.
+        DamagedFileError: If it cannot be opened.
     """
     with translate_errors(without_password(storage)):
         return study in optuna.study.get_all_study_names(open_storage(storage))
@@ -124,7 +124,7 @@ def drop_study(storage: str, study: str) -> None:
     """Remove a study from a database, if it is there.
 
     Raises:
-        InvalidInputError: If it cannot be opened.
+        DamagedFileError: If it cannot be opened.
     """
     with translate_errors(without_password(storage)), suppress(KeyError):
         optuna.delete_study(study_name=study, storage=open_storage(storage))

@@ -198,10 +198,12 @@ def _dashboard(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
+    from nas.objectives.table_files import read_table
+
     run = _open(options.run)
     forms = {"target": options.target, "dynamic_batch": options.dynamic_batch, "int4": options.int4}
     _print_exported(run.export(options.id, options.to, **forms))
-    _print_validations(run.tables())
+    _print_validations([read_table(each.table.path) for each in run.latencies if each.table.path.exists()])
     return 0
 
 

@@ -115,4 +115,4 @@ def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: in
         raise InvalidInputError(f"cannot take {n_val} validation images from the training images: {error}") from error
     pairs = ((x_train, y_train), (x_val, y_val), (x_test, y_test))
     train, val, test = ({"images": inputs, targets: wanted} for inputs, wanted in pairs)
-    return Dataset(name, train, val, test, read.facts)
+    return Dataset(name.partition(".py:")[2] or name, train, val, test, read.facts)

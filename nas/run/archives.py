@@ -109,7 +109,7 @@ class Archives:
             costs: Exact costs by name.
 
         Raises:
-            InvalidInputError: If nothing was measured.
+            NotReadyError: If nothing was measured.
         """
         genomes = self.genomes()
         if not len(genomes):

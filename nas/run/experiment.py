@@ -21,7 +21,7 @@ from nas.search.settings import SearchSettings
 from nas.tasks import METRICS, TASKS
 from nas.training.schedule import Schedule
 from search_spaces.errors import InvalidInputError, check_range
-from search_spaces.plugins import load_plugin
+from search_spaces.plugins import absolute, load_entry_points, load_plugin
 
 
 def default_devices() -> dict[str, Device]:
@@ -66,6 +66,7 @@ class Experiment:
             )
         check_range("seed", self.seed, 0, 2**32 - 1)
         check_range("threads", self.threads, 1, 1024)
+        load_entry_points()
         for plugin in self.plugins:
             load_plugin(plugin)
         if self.accelerator:
@@ -102,8 +103,24 @@ class Experiment:
     @property
     def plugin_files(self) -> list[str]:
         """Everything of a user's own that was loaded: plug-ins, and files that hold space, task or data."""
-        named = [name.partition(".py:")[0] + ".py" for name in (self.space, self.task, self.data.name) if ".py:" in name]
-        return list(dict.fromkeys([*self.plugins, *named]))
+        names = (self.space, self.task, self.data.name, self.search.strategy.name, self.search.predictors)
+        return list(dict.fromkeys([*self.plugins, *(f"{n.partition('.py:')[0]}.py" for n in names if ".py:" in n)]))
+
+    def with_absolute_paths(self) -> "Experiment":
+        """Return the experiment with absolute paths of everything that is a user's own."""
+        search = self.search
+        return replace(
+            self,
+            plugins=tuple(map(absolute, self.plugins)),
+            space=absolute(self.space),
+            task=absolute(self.task),
+            data=replace(self.data, name=absolute(self.data.name)),
+            search=replace(
+                search,
+                strategy=replace(search.strategy, name=absolute(search.strategy.name)),
+                predictors=absolute(search.predictors),
+            ),
+        )
 
     def latency_of(self, i: int) -> Column:
         """Return the column of the latency on the i-th device; the first one's has no suffix."""

@@ -259,7 +259,8 @@ class RunFolder:
         if f"{hashlib.sha256(text.encode()).hexdigest()}  {path.name}\n" not in self._known_checksums():
             raise DamagedFileError(f"'{path}' is not what was written, by '{self.front_checksums.name}'; {remedy}")
         choices = table.columns.difference([*numbers(table), *needed, "tied"])
-        return table.astype({name: "Int64" for name in choices if table[name].dtype.kind == "f"})
+        floats = [name for name in choices if table[name].dtype.kind == "f"]
+        return table.astype({name: "Int64" for name in floats if (table[name].dropna() % 1 == 0).all()})
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -51,7 +51,8 @@ class Latencies:
         """Return the table of predictions.
 
         Raises:
-            InvalidInputError: If there is none, or it is not of this device or this space.
+            NotReadyError: If there is none.
+            InvalidInputError: If it is not of this device or this space.
         """
         return self.table.read().factor_table(self.table.space)
 
@@ -63,7 +64,7 @@ class Latencies:
             heading: What an interrupted timing must agree with to be gone on from.
 
         Raises:
-            InvalidInputError: If the device is remote and networks must be timed there; says how.
+            NotReadyError: If the device is remote and networks must be timed there; says how.
         """
         due = self._due(genomes)
         if due:

@@ -1,8 +1,8 @@
 """From what a user gives, an experiment or its YAML file, to an experiment that a run can keep."""
 
+import copy
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from nas.run.experiment import Experiment
 from nas.run.folder import RunFolder
 from nas.run.yaml import override
 from nas.search.strategies import build_strategy
+from nas.tasks import TASKS
 from predictors import PREDICTORS
 from search_spaces import SPACES, InvalidInputError
-from search_spaces.plugins import absolute
 
 
 def resolve_experiment(
@@ -34,7 +34,7 @@ def resolve_experiment(
     if isinstance(experiment, str | Path):
         resolved = Experiment.from_yaml(Path(experiment), overrides)
     else:
-        content = experiment.to_dict() if isinstance(experiment, Experiment) else dict(experiment)
+        content = experiment.to_dict() if isinstance(experiment, Experiment) else copy.deepcopy(dict(experiment))
         for change in overrides:
             override(content, change)
         resolved = Experiment.from_dict(content, "experiment")
@@ -42,8 +42,7 @@ def resolve_experiment(
     build_strategy(resolved.search)
     if resolved.search.predictors != "auto":
         PREDICTORS.get(resolved.search.predictors)
-    plugins = tuple(absolute(plugin) for plugin in resolved.plugins)
-    resolved = replace(resolved, plugins=plugins, space=absolute(resolved.space))
+    resolved = resolved.with_absolute_paths()
     return resolved, expanded(str(folder)) if folder else Path("runs") / resolved.name
 
 
@@ -64,7 +63,9 @@ def _claim_name(folder: RunFolder) -> None:
     if not storage or folder.supernet.exists():
         return
     me = f"{platform.node()}:{folder.path.resolve()}"
-    if owner(storage, f"{name}: run", me) != me or has_study(storage, f"{name}: error"):
+    if owner(storage, f"{name}: run", me) != me or has_study(
+        storage, f"{name}: {TASKS.get(folder.experiment.task).metric.name}"
+    ):
         raise InvalidInputError(
             f"the archive '{without_password(storage)}' holds another run named '{name}'; change `name` in the experiment"
         )

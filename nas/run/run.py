@@ -17,7 +17,7 @@ from nas.events.progress import progress_bar
 from nas.export.bench import Benchmark, bench
 from nas.export.bundle import Exported, check_folder
 from nas.export.verification.verify import Verification, verify
-from nas.objectives.objective import OBJECTIVES, Objective
+from nas.objectives.objective import OBJECTIVES, SHIPPED, Objective
 from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.report.page import render
 from nas.report.plots import Plot, front_plot
@@ -93,7 +93,7 @@ class Run:
             overrides: Other settings of its search, `search.KEY=VALUE`, which are kept in it.
 
         Raises:
-            InvalidInputError: If it is no run folder, or its experiment is damaged.
+            InvalidInputError: If it is no run folder.
         """
         return cls(RunFolder.open(Path(folder)).with_search(overrides))
 
@@ -141,14 +141,16 @@ class Run:
         """Return what measures subnets of the trained supernet.
 
         Raises:
-            InvalidInputError: If there is none yet, or it is damaged.
+            NotReadyError: If there is none yet.
         """
         supernet = trained_supernet(self.folder, self.space, self.data)
         return SupernetEvaluator(supernet, self.task, self.data, n_calibration=self.experiment.search.n_calibration)
 
     def static_costs(self) -> dict[str, Objective]:
         """Return the costs that need no measurement."""
-        exact = {name: OBJECTIVES.get(name)(self.space) for name in OBJECTIVES.names}
+        search = self.experiment.search
+        named = [*SHIPPED, *search.objectives, *search.max, *search.min]
+        exact = {name: OBJECTIVES.get(name)(self.space) for name in dict.fromkeys(named) if name in OBJECTIVES}
         if self.experiment.accelerator:
             exact |= Accelerator.from_dict(self.experiment.accelerator, "accelerator").tables(self.space)
         return exact
@@ -220,7 +222,7 @@ class Run:
         exact = self.static_costs()
         if measured:
             exact |= {each.name: each.predicted() for each in self.latencies if each.table.path.exists()}
-        tables = {name: cost for name, cost in exact.items() if isinstance(cost, FactorTable)}
+        tables = {name: cost for name, cost in exact.items() if isinstance(cost, FactorTable) and not cost.takes_max}
         check_feasible(self.space, tables, self.experiment.search.max, self.experiment.search.min)
 
     def search(
@@ -244,7 +246,8 @@ class Run:
             by measuring.
 
         Raises:
-            InvalidInputError: If something that it needs is missing, or nothing satisfies the constraints.
+            NotReadyError: If something that it needs is missing.
+            InvalidInputError: If nothing satisfies the constraints.
         """
         if workers < 1:
             raise InvalidInputError(f"workers must be 1 or more, got {workers}")
@@ -254,7 +257,8 @@ class Run:
             costs: dict[str, Objective] = {each.name: each.predicted() for each in self.latencies}
             costs |= self.static_costs()
             if workers > 1 and measure is None:
-                measure = RunMeasure(str(self.folder.path.resolve()), max(1, self.experiment.threads // workers))
+                threads = max(1, self.experiment.threads // workers)
+                measure = RunMeasure(str(self.folder.path.resolve()), threads, str(self.archives.weights))
             if measure is None or metric not in settings.objectives:
                 measure = evaluator.measure
             rng = np.random.default_rng(self.experiment.seed)
@@ -305,7 +309,7 @@ class Run:
         """Return every measured network, in the order of measurement; NaN where something was not measured.
 
         Raises:
-            InvalidInputError: If nothing was measured.
+            NotReadyError: If nothing was measured.
         """
         return self.archives.measurements(self.latencies, self.static_costs())
 
@@ -354,7 +358,8 @@ class Run:
         with self.folder.locked(), torch_threads(self.experiment.threads):
             evaluator, subnet = self.evaluator(), self.subnet(subnet_id)
             check_folder(folder)
-            self.tables()  # what the export needs is here before hours are spent
+            for latencies in self.latencies[:1]:
+                latencies.table.read()  # what the export needs is here before hours are spent
             name = f"finetune-{subnet_id}-{epochs}-{learning_rate:g}.safetensors"
             with progress_bar(f"fine-tuning {subnet_id}") as update:
                 values = finetune(
@@ -373,15 +378,14 @@ class Run:
 
     def verify(self, subnet_id: str) -> Verification:
         """Verify a network that was exported into the run folder again, see `nas.export.verification.verify`."""
-        return verify(self.folder.export_path(subnet_id), self.experiment.data.path)
+        data, plugins = self.experiment.data.path, self.experiment.plugin_files
+        return verify(self.folder.export_path(subnet_id), data, plugins)
 
     def bench(self, subnet_id: str, device: str | None = None, *, rounds: int = 20) -> Benchmark:
         """Time a network that was exported into the run folder again.
 
-        Args:
-            subnet_id: Its id.
-            device: YAML file of a device, or the name of a runtime; None: onnxruntime with one thread.
-            rounds: Sessions that are opened and timed.
+        `device` is the YAML file of one, or the name of a runtime; None: onnxruntime with one thread. `rounds` are sessions
+        that are opened and timed.
         """
         return bench(self.folder.export_path(subnet_id), named_device(device), rounds)
 
@@ -391,7 +395,7 @@ class Run:
             return export_subnet(self.folder, evaluator, subnet, folder, device=device, n_measured=n_measured, **settings)
 
     def _check_start(self) -> None:
-        """Check data, space, constraints and given weights, as far as that can be before anything is written."""
+        """Check what can be before anything is written."""
         self.check_constraints(measured=False)
         if self.experiment.training.init_from and not (self.folder.checkpoint.exists() or self.folder.supernet.exists()):
             init_from(new_supernet(self.experiment, self.space, self.data), expanded(self.experiment.training.init_from))

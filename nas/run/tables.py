@@ -73,7 +73,8 @@ class DeviceTable:
         """Return the table that is there.
 
         Raises:
-            InvalidInputError: If there is none, or it is not of this device as it is now, or not of this space.
+            NotReadyError: If there is none.
+            InvalidInputError: If it is not of this device as it is now, or not of this space.
         """
         if not self.path.exists():
             raise NotReadyError(f"'{self.owner}' has no latency table; make it with `hwnas measure {self.owner}`")
@@ -96,7 +97,7 @@ class DeviceTable:
             again: Measure even if there is a table.
 
         Raises:
-            InvalidInputError: If there is none and the device is remote.
+            NotReadyError: If there is none and the device is remote.
         """
         if self.path.exists() and not again:
             return self.read()

@@ -12,6 +12,7 @@ from nas.events.files import file_digest
 from nas.run.experiment import Experiment
 from nas.run.folder import RunFolder
 from nas.supernet.supernet import Supernet
+from nas.tasks import TASKS
 from nas.training.checkpoint import load_tensors
 from nas.training.trainer import check_identity, load_supernet
 from search_spaces.errors import NotReadyError
@@ -40,8 +41,8 @@ def training_identity(experiment: Experiment, space: SearchSpace, data: Dataset)
         "data": data.digest,
         "training": asdict(experiment.training),
     }
-    if experiment.task != "classification":  # files of a version before name no task
-        identity["task"] = experiment.task
+    if (task := TASKS.get(experiment.task).name) != "classification":  # files of a version before name no task
+        identity["task"] = task
     return identity
 
 
@@ -56,7 +57,9 @@ def trained_supernet(folder: RunFolder, space: SearchSpace, data: Dataset) -> Su
     """Return the trained supernet of a run.
 
     Raises:
-        InvalidInputError: If there is none yet, or its file is damaged or of another training.
+        NotReadyError: If there is none yet.
+        DamagedFileError: If its file is damaged.
+        InvalidInputError: If it is of another training.
     """
     supernet = new_supernet(folder.experiment, space, data)
     load_supernet(supernet, _trained_tensors(folder, space, data), folder.supernet)
@@ -67,7 +70,8 @@ def weights_identity(folder: RunFolder, space: SearchSpace, data: Dataset) -> di
     """Return what measurements of a run depend on: its weights and how each network is calibrated.
 
     Raises:
-        InvalidInputError: If there is no trained supernet, or it is not whole: it is named, not taken for another one.
+        NotReadyError: If there is no trained supernet.
+        DamagedFileError: If it is not whole: it is named, not taken for another one.
     """
     _trained_tensors(folder, space, data)
     n_calibration = folder.experiment.search.n_calibration

@@ -23,18 +23,20 @@ class RunMeasure:
     Attributes:
         path: Run folder, under the same path on every machine that measures.
         threads: Of each process.
+        weights: What measurements depend on: workers outlive a search, and a supernet may be trained anew.
     """
 
     path: str
     threads: int
+    weights: str
 
     def __call__(self, genomes: Genomes) -> dict[str, NDArray[np.float64]]:
         """Return the metrics of genomes of shape `(n, n_genes)`."""
-        return _evaluator(self.path, self.threads).measure(genomes)
+        return _evaluator(self.path, self.threads, self.weights).measure(genomes)
 
 
 @lru_cache(maxsize=1)
-def _evaluator(path: str, threads: int) -> SupernetEvaluator:
+def _evaluator(path: str, threads: int, weights: str) -> SupernetEvaluator:  # noqa: ARG001  a key of the cache
     from nas.run.run import Run  # which imports this module
 
     evaluator = Run.open(path).evaluator()

@@ -15,7 +15,7 @@ from nas.search.evolution.evolve import lower_bound, upper_bound
 from nas.search.settings import SearchSettings, StrategySettings
 from nas.search.strategies import build_strategy
 from nas.search.study import SearchResult, search
-from nas.tasks.metric import Metric, declare
+from nas.tasks.metric import Metric, declare, forget
 from search_spaces.errors import InvalidInputError
 from search_spaces.space.space import Genomes, SearchSpace
 
@@ -76,12 +76,14 @@ def optimize(
     for metric in metrics:
         declare(metric, is_fixed=False)
     exact = dict(exact or {})
+    for name in exact:
+        forget(name)
     if unknown := sorted(set(constraints or {}) - set(exact)):
         raise InvalidInputError(f"constraints are on exact objectives, which are {sorted(exact)}; got {unknown}")
     archive = None
     if storage is not None:
         url = str(storage) if "://" in str(storage) else sqlite_url(Path(storage))
-        archive = Archive(space, url, names[0], tuple(names))
+        archive = Archive(space, url, names[0], tuple(names), {"metrics": " ".join(names)})
     settings = SearchSettings(strategy=StrategySettings(name=strategy, options=dict(options or {})))
     return search(
         space,

@@ -94,8 +94,8 @@ class SearchState:
         """Measure genomes that were not measured yet, up to the budget; each is kept as soon as it is done.
 
         Raises:
-            InvalidInputError: If `measure` gives something else than it must, or most measurements fail; what was
-                measured is kept.
+            InvalidInputError: If `measure` gives something else than it must.
+            MeasurementError: If it raises, or most measurements fail; what was measured is kept.
         """
         due = self.unmeasured(genomes)[: self.left]
         found: list[dict[str, float] | None] = self._store.lookup(due) if self._store else [None] * len(due)

@@ -62,6 +62,7 @@ METRICS: dict[str, Metric] = {}
 """Every known metric by name, in the order in which columns are shown."""
 
 _FIXED: set[str] = set()
+RESERVED = ("_val", "_test", "_predicted", "_spread")  # ends of the names of columns
 
 
 def declare(metric: Metric, *, is_fixed: bool = True) -> Metric:
@@ -72,16 +73,28 @@ def declare(metric: Metric, *, is_fixed: bool = True) -> Metric:
         is_fixed: False for one of a notebook, which may be declared anew and otherwise.
 
     Raises:
-        InvalidInputError: If another one has its name, or the name is none for a column.
+        InvalidInputError: If one of another unit or direction has its name, or the name is none for a column.
     """
     if not metric.name.isidentifier():
         raise InvalidInputError(f"a metric's name must be letters, digits and '_', got '{metric.name}'")
-    if metric.name in _FIXED and METRICS.get(metric.name, metric) != metric:
+    if metric.name.endswith(RESERVED):
+        raise InvalidInputError(
+            f"a metric's name must not end in {', '.join(RESERVED)}, which name columns; got '{metric.name}'"
+        )
+    known = METRICS.get(metric.name, metric)
+    if metric.name in _FIXED and (known.unit, known.direction) != (metric.unit, metric.direction):
         raise InvalidInputError(f"there is another metric '{metric.name}' already; choose another name")
-    METRICS[metric.name] = metric
+    if metric.name not in _FIXED:
+        METRICS[metric.name] = metric
     if is_fixed:
         _FIXED.add(metric.name)
-    return metric
+    return METRICS[metric.name]
+
+
+def forget(name: str) -> None:
+    """Make a metric of a notebook unknown again; one that is registered stays."""
+    if name not in _FIXED:
+        METRICS.pop(name, None)
 
 
 def metric_of(name: str) -> Metric:

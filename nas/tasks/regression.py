@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nas.tasks.metric import Metric, declare
 from nas.tasks.task import TASKS, Arrays, Samples
+from search_spaces.errors import InvalidInputError
 from search_spaces.graph.tensor import TensorSpec
 
 if TYPE_CHECKING:
@@ -61,13 +62,13 @@ class Regression:
         targets = data.train["numbers"].astype(np.float64)
         n = targets.shape[1]
         names = tuple(data.facts.get("names", [f"number{i + 1}" for i in range(n)]))
-        return cls(
-            shape=data.train["images"].shape[1:],
-            names=names,
-            units=tuple(data.facts.get("units", [""] * n)),
-            mean=tuple(targets.mean(axis=0).tolist()),
-            std=tuple(targets.std(axis=0).tolist()),
-        )
+        units = tuple(data.facts.get("units", [""] * n))
+        if not len(set(names)) == len(names) == len(units) == n or not all(map(str.isidentifier, names)):
+            raise InvalidInputError(f"{n} numbers need as many distinct names of letters and units, got {names} and {units}")
+        mean, std = (tuple(values.tolist()) for values in (targets.mean(axis=0), targets.std(axis=0)))
+        if constant := [name for name, deviation in zip(names, std, strict=True) if deviation == 0]:
+            raise InvalidInputError(f"the training targets {constant} are all alike: nothing can be learned of them")
+        return cls(shape=data.train["images"].shape[1:], names=names, units=units, mean=mean, std=std)
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:

@@ -33,7 +33,7 @@ class Task(Protocol):
     """What goes into a network, what comes out, what is lost and what is scored.
 
     A new one is a file with a class of these methods, registered under its name. It imports torch inside the methods that
-    need it, so that fronts can be read without.
+    need it, so that names of tasks and metrics are known without.
 
     Attributes:
         name: Under which it is registered.

@@ -28,7 +28,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     The file is opened once (`safetensors.safe_open` opens it twice), so one that is replaced meanwhile is read as it was.
 
     Raises:
-        InvalidInputError: If the file is damaged or not one of ours.
+        DamagedFileError: If the file is damaged or not one of ours.
     """
     try:
         content = path.read_bytes()

@@ -71,7 +71,9 @@ def train(
         start; `samples_per_second`; `rollbacks` so far.
 
     Raises:
-        InvalidInputError: If the checkpoint is damaged or of another training, or training collapsed four times.
+        DamagedFileError: If the checkpoint is damaged.
+        InvalidInputError: If it is of another training.
+        MeasurementError: If training collapsed four times.
     """
     if schedule.bfloat16 and not _has_bfloat16(supernet.device):
         logger.warning("this machine does not compute in bfloat16: training goes on in float32")

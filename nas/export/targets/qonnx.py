@@ -88,7 +88,7 @@ def run_qonnx(model: onnx.ModelProto, inputs: NDArray[np.float32]) -> NDArray[np
     It takes a quarter of a second to run a model, however many inputs there are, so a copy of the model takes all at once.
 
     Raises:
-        InvalidInputError: If the package is not installed.
+        NotReadyError: If the package is not installed.
     """
     try:
         from qonnx.core.modelwrapper import ModelWrapper

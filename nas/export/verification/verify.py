@@ -52,7 +52,8 @@ def read_subnet(folder: Path) -> dict[str, Any]:
     """Return what `subnet.json` of an exported folder holds.
 
     Raises:
-        InvalidInputError: If there is none, or it is damaged.
+        InvalidInputError: If there is none.
+        DamagedFileError: If it is damaged.
     """
     path = folder / "subnet.json"
     try:
@@ -81,7 +82,8 @@ def verify(folder: Path, data_path: str | None = None, plugins: Sequence[str] = 
             names is not loaded by itself: it may come from anywhere.
 
     Raises:
-        InvalidInputError: If a file is missing or damaged, or the data set is missing or another one.
+        DamagedFileError: If a file is missing or damaged.
+        InvalidInputError: If the data set is missing or another one.
     """
     subnet = read_subnet(folder)
     if changed := changed_files(folder):
@@ -137,18 +139,19 @@ def verify(folder: Path, data_path: str | None = None, plugins: Sequence[str] = 
 
 
 def _check_plugins(subnet: Mapping[str, Any]) -> None:
-    """Raise `InvalidInputError` if space, task or data are of plug-ins that were not named."""
-    needed = (subnet.get("found") or {}).get("plugins", [])
-    names = ((SPACES, subnet["architecture"]["space"]), (DATASETS, subnet["data"]["name"]))
-    if needed and (missing := [name for registry, name in names if name not in registry]):
-        raise InvalidInputError(f"{missing} are of plug-ins, {', '.join(needed)}: name them by --plugin FILE")
+    """Raise `InvalidInputError` if space, task or data are of plug-ins that were not named; nothing is loaded."""
+    task, needed = subnet.get("task", "classification"), (subnet.get("found") or {}).get("plugins", [])
+    names = ((SPACES, subnet["architecture"]["space"]), (DATASETS, subnet["data"]["name"]), (TASKS, task))
+    if missing := [name for registry, name in names if name not in registry]:
+        of_plugins = f", of the plug-ins {', '.join(needed)}" if needed else ""
+        raise InvalidInputError(f"{missing} are not known here{of_plugins}: name what holds them by --plugin FILE")
 
 
 def changed_files(folder: Path) -> list[str]:
     """Return the files of an exported folder that are missing or not as they were written.
 
     Raises:
-        InvalidInputError: If the list of what was written is missing or damaged.
+        DamagedFileError: If the list of what was written is missing or damaged.
     """
     try:
         lines = [line.split("  ", 1) for line in (folder / SUMS).read_text().splitlines()]

@@ -4,6 +4,8 @@ const content = JSON.parse(document.getElementById("content").textContent);
 const byId = (id) => document.getElementById(id);
 const columns = Object.fromEntries(content.columns.map((column) => [column.name, column]));
 const limits = {};
+const minimized = (name, value) => columns[name].sign * value;  // a metric that is maximised is turned
+const worst = (value, name) => (value === null || value === undefined ? Infinity : minimized(name, value));
 let pinned = null;
 
 function element(name, attributes = {}, ...children) {
@@ -56,7 +58,7 @@ const colourOf = (format) => FORMAT_COLOURS[formats.indexOf(format) % FORMAT_COL
 
 function kept() {
   return content.networks.filter((network) =>
-    Object.entries(limits).every(([name, limit]) => network.values[name] !== null && network.values[name] <= limit));
+    Object.entries(limits).every(([name, limit]) => network.values[name] !== null && minimized(name, network.values[name]) <= minimized(name, limit)));
 }
 
 function hover(network) {
@@ -110,7 +112,7 @@ function fillTable(rows) {
   const head = element("tr", {}, ...["id", ...content.columns.map((column) => column.title)].map((text) => {
     return element("th", { scope: "col" }, text);
   }));
-  const by = (name) => (a, b) => (a.values[name] ?? Infinity) - (b.values[name] ?? Infinity);
+  const by = (name) => (a, b) => worst(a.values[name], name) - worst(b.values[name], name);
   const sorted = [...rows].sort((a, b) => by(byId("y").value)(a, b) || by(byId("x").value)(a, b));
   const body = sorted.map((network) => {
     const button = element("button", { type: "button" }, network.id + (network.tied ? " ~" : ""));
@@ -174,7 +176,7 @@ function setUpFront() {
   for (const id of ["log", "all"]) byId(id).addEventListener("change", drawFront);
   for (const name of content.limits) {
     const values = content.networks.map((network) => network.values[name]).filter((value) => value !== null)
-      .sort((a, b) => a - b);
+      .sort((a, b) => minimized(name, a) - minimized(name, b));  // the best first
     if (values.length < 2) continue;
     const slider = element("input", { type: "range", min: 0, max: values.length - 1, value: values.length - 1, id: `max-${name}`,
       "aria-valuetext": show(name, values.at(-1)) });

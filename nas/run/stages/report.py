@@ -76,8 +76,9 @@ def _shown(run: "Run") -> str:
 
 def _titled(column: Column) -> dict[str, Any]:
     if column.is_spread:
-        return {"title": column.title, "unit": "%", "digits": 1}
-    return {"title": column.title, "unit": column.quantity.unit, "digits": column.quantity.digits}
+        return {"title": column.title, "unit": "%", "digits": 1, "sign": 1}
+    metric = column.quantity
+    return {"title": column.title, "unit": metric.unit, "digits": metric.digits, "sign": metric.sign}
 
 
 def _networks(

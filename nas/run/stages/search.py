@@ -48,7 +48,7 @@ def search_space(
     Raises:
         InvalidInputError: If no network satisfies the constraints.
     """
-    tables = {name: cost for name, cost in exact.items() if isinstance(cost, FactorTable)}
+    tables = {name: cost for name, cost in exact.items() if isinstance(cost, FactorTable) and not cost.takes_max}
     check_feasible(space, tables, config.max, config.min)
     cheap = {name: exact[name] for name in config.objectives if name != metric}
     constraints: dict[str, Objective] = {f"max {name}": upper_bound(exact[name], x) for name, x in config.max.items()}

@@ -149,7 +149,7 @@ def test_strategies_take_options(without_latency):
 def test_plug_ins_are_found_by_every_process(tmp_path, registries, monkeypatch):
     (tmp_path / "mine.py").write_text(PLUGIN)
     monkeypatch.chdir(tmp_path)
-    content = {**SMALL, "plugins": ["mine.py"], "space": "mine.py:own", "data": {"name": "stripes", "n_val": 60}}
+    content = {**SMALL, "plugins": ["mine.py"], "space": "mine.py:own", "data": {"name": "mine.py:stripes", "n_val": 60}}
     content["search"] = {**SMALL["search"], "objectives": ["error", "n_choices"], "max": {"n_choices": 9}, "batch": 8}
     (tmp_path / "e.yaml").write_text(yaml.safe_dump(content))
     assert main(["run", "e.yaml", "--out", "run", "--workers", "2"]) == 0
@@ -161,7 +161,8 @@ def test_plug_ins_are_found_by_every_process(tmp_path, registries, monkeypatch):
     command = [sys.executable, "-m", "nas.cli", "verify", str(folder)]
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
-    assert f"['own', 'stripes'] are of plug-ins, {tmp_path / 'mine.py'}: name them by --plugin FILE" in refused.stderr
+    told = f"['own', 'stripes'] are not known here, of the plug-ins {tmp_path / 'mine.py'}: name what holds them by --plugin"
+    assert told in refused.stderr
     subprocess.run([*command, "--plugin", str(tmp_path / "mine.py")], check=True)
 
 
