@@ -22,7 +22,7 @@ class TableSettings(Protocol):
     """Whole networks that the table is fitted on."""
     n_held_out: int = 40
     """Whole networks that it is validated on."""
-    time_budget_minutes: float = 0
+    time_budget_minutes: float = 0.0
     """Blocks that cannot be timed within so many minutes are estimated; 0: all are timed."""
 
     def __post_init__(self) -> None:

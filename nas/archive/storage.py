@@ -45,8 +45,9 @@ def translate_errors(shown: str) -> Iterator[None]:
         remedy = next((text for word, text in REMEDIES.items() if word in reason.lower()), None)
         if remedy:
             raise NotReadyError(f"the archive '{shown}' cannot be used now ({reason}); {remedy}") from error
-        way_out = "move it away to start anew" if shown.startswith("sqlite") else "is the server there?"
-        raise DamagedFileError(f"the archive '{shown}' cannot be read ({reason}); {way_out}") from error
+        if shown.startswith("sqlite"):
+            raise DamagedFileError(f"the archive '{shown}' cannot be read ({reason}); move it away to start anew") from error
+        raise NotReadyError(f"the archive '{shown}' cannot be read ({reason}); is the server there?") from error
 
 
 def _root(error: BaseException) -> BaseException:

@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from nas.data.dataset import Dataset
 from nas.data.images import checked_images
 from nas.data.targets import TARGETS
-from search_spaces.errors import InvalidInputError, check_range
+from search_spaces.errors import HwnasError, InvalidInputError, check_range
 from search_spaces.registry import Registry
 
 
@@ -76,6 +76,19 @@ def expanded(path: str) -> Path:
         raise InvalidInputError(f"'{path}' names a home that is not there") from error
 
 
+def _read(name: str, source: Source, path: str | None) -> Splits:
+    """Return what a source gives; what one of a user's raises becomes a sentence."""
+    try:
+        read = source(path)
+    except (HwnasError, MemoryError):
+        raise
+    except Exception as error:  # whatever code of a user's raises
+        raise InvalidInputError(f"the data set '{name}' cannot be read: {type(error).__name__}: {error}") from error
+    if not isinstance(read, Splits):
+        raise InvalidInputError(f"the data set '{name}' must give nas.data.Splits, got {type(read).__name__}")
+    return read
+
+
 def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: int = 0, targets: str = "labels") -> Dataset:
     """Load a data set and take its validation samples from the training samples, stratified where there are classes.
 
@@ -93,11 +106,12 @@ def load_dataset(name: str, *, path: str | None = None, n_val: int = 0, seed: in
         InvalidInputError: If the name is unknown, a file is missing or damaged, or inputs and targets do not fit together.
     """
     kind, source = TARGETS.get(targets), DATASETS.get(name)
-    read = source(str(expanded(path)) if path else path)
+    read = _read(name, source, str(expanded(path)) if path else path)
     if read.targets not in ("", targets):
         raise InvalidInputError(f"the data set '{name}' has {read.targets}, the task needs {targets}")
-    x, x_test = checked_images(read.x, "training"), checked_images(read.x_test, "test")
-    y, y_test = kind.checked(read.y, len(x), "training"), kind.checked(read.y_test, len(x_test), "test")
+    x, x_test = checked_images(np.asarray(read.x), "training"), checked_images(np.asarray(read.x_test), "test")
+    y = kind.checked(np.asarray(read.y), len(x), "training")
+    y_test = kind.checked(np.asarray(read.y_test), len(x_test), "test")
     if x.shape[1:] != x_test.shape[1:]:
         raise InvalidInputError(f"training images have shape {x.shape[1:]}, test images {x_test.shape[1:]}")
     n_needed = kind.check_splits(y, y_test)

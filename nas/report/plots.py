@@ -38,7 +38,7 @@ class Plot:
 
     def save(self, path: str | Path) -> None:
         """Write the picture; its suffix says in which format, as `front.svg`."""
-        self.figure.savefig(path)
+        self.figure.savefig(Path(path).expanduser())
 
     def _repr_png_(self) -> bytes:
         return self.png

@@ -80,6 +80,8 @@ class Archives:
         Raises:
             InvalidInputError: If there is none.
         """
+        if not isinstance(subnet_id, str):
+            raise InvalidInputError(f"a network is named by its id, as front['id'] has them; got {type(subnet_id).__name__}")
         for subnet in self.space.subnets(self.genomes()):
             if subnet.id == subnet_id:
                 return subnet

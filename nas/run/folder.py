@@ -4,6 +4,8 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import math
+import numbers as numbers_abc
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -151,6 +153,8 @@ class RunFolder:
         if not distributed.is_main():
             yield
             return
+        if not (self.path / "experiment.yaml").exists():
+            raise NotReadyError(f"'{self.path}' is no run folder from here: has it moved, or the working directory changed?")
         lock = self._lock
         try:
             lock.acquire()
@@ -198,6 +202,9 @@ class RunFolder:
             DamagedFileError: If it is damaged.
             InvalidInputError: If a column does not exist or holds no numbers.
         """
+        for name, bound in [*(max or {}).items(), *(min or {}).items()]:
+            if not isinstance(bound, numbers_abc.Real) or math.isnan(bound):
+                raise InvalidInputError(f"a bound is a number, as {{'latency_ms': 0.5}}; got {bound!r} for '{name}'")
         upper, lower = (dict(zip(renamed_columns(x, ""), x.values(), strict=True)) for x in (max or {}, min or {}))
         return select(self._read_csv(self.front_csv), upper, lower)
 
@@ -269,5 +276,6 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, dict) and value:
             flat |= _flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = json.dumps(value)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            flat[f"{prefix}{key}"] = repr(float(value)) if is_number else json.dumps(value)
     return flat

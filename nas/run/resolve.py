@@ -1,10 +1,11 @@
 """From what a user gives, an experiment or its YAML file, to an experiment that a run can keep."""
 
-import copy
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from nas.archive.storage import has_study, owner, without_password
 from nas.data.load import expanded
@@ -31,10 +32,14 @@ def resolve_experiment(
     Raises:
         InvalidInputError: If something in it is wrong.
     """
+    if not isinstance(experiment, Experiment | Mapping | str | Path):
+        raise InvalidInputError(f"an experiment is a YAML file, keys and values, or an Experiment; got {experiment!r:.80}")
+    if isinstance(overrides, str) or not isinstance(overrides, Sequence):
+        raise InvalidInputError(f"overrides are a list, as ['training.float_epochs=2']; got {overrides!r:.80}")
     if isinstance(experiment, str | Path):
         resolved = Experiment.from_yaml(Path(experiment), overrides)
     else:
-        content = experiment.to_dict() if isinstance(experiment, Experiment) else copy.deepcopy(dict(experiment))
+        content = experiment.to_dict() if isinstance(experiment, Experiment) else _plain(experiment)
         for change in overrides:
             override(content, change)
         resolved = Experiment.from_dict(content, "experiment")
@@ -44,6 +49,17 @@ def resolve_experiment(
         PREDICTORS.get(resolved.search.predictors)
     resolved = resolved.with_absolute_paths()
     return resolved, expanded(str(folder)) if folder else Path("runs") / resolved.name
+
+
+def _plain(value: Any) -> Any:
+    """Return plain values, as YAML holds them, of those that a notebook may give; a copy."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, Path) else value
 
 
 def create_folder(path: Path, experiment: Experiment, fingerprint: Mapping[str, Any]) -> RunFolder:

@@ -95,7 +95,9 @@ class Run:
         Raises:
             InvalidInputError: If it is no run folder.
         """
-        return cls(RunFolder.open(Path(folder)).with_search(overrides))
+        if not isinstance(folder, str | Path):
+            raise InvalidInputError(f"a run folder is a path, got {folder!r:.80}")
+        return cls(RunFolder.open(expanded(str(folder))).with_search(overrides))
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder.path)!r})"
@@ -322,8 +324,6 @@ class Run:
         write_atomically(self.folder.report, render(report_content(self)).encode())
         return self.folder.report
 
-    # ------------------------------------------------------------------ subnets
-
     def export(self, subnet_id: str, to: str | Path | None = None, **options: Any) -> Exported:
         """Export a measured network, verified.
 
@@ -336,7 +336,7 @@ class Run:
             InvalidInputError: If there is no such network, or the folder is in the way.
             VerificationError: If the file does not compute what was trained; nothing is written then.
         """
-        folder = Path(to) if to else self.folder.export_path(subnet_id)
+        folder = expanded(str(to)) if to else self.folder.export_path(subnet_id)
         return self._export(self.evaluator(), self.subnet(subnet_id), folder, **options)
 
     def finetune(
@@ -354,7 +354,7 @@ class Run:
             InvalidInputError: If there is no such network, or the folder is in the way.
             VerificationError: If the file does not compute what was trained; nothing is written then.
         """
-        folder = Path(to) if to else self.folder.finetuned_path(subnet_id)
+        folder = expanded(str(to)) if to else self.folder.finetuned_path(subnet_id)
         with self.folder.locked(), torch_threads(self.experiment.threads):
             evaluator, subnet = self.evaluator(), self.subnet(subnet_id)
             check_folder(folder)

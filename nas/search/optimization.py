@@ -1,6 +1,8 @@
 """optimize: the Pareto front of a space and evaluators of one's own, without a run folder."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from nas.search.settings import SearchSettings, StrategySettings
 from nas.search.strategies import build_strategy
 from nas.search.study import SearchResult, search
 from nas.tasks.metric import Metric, declare, forget
-from search_spaces.errors import InvalidInputError
+from search_spaces.costs import FactorTable
+from search_spaces.errors import HwnasError, InvalidInputError
 from search_spaces.space.space import Genomes, SearchSpace
 
 Bounds = float | tuple[float | None, float | None]
@@ -65,24 +68,33 @@ def optimize(
     chosen = list(evaluators) if isinstance(evaluators, Sequence) else [evaluators]
     if not chosen or not all(isinstance(each, Evaluator) for each in chosen):
         raise InvalidInputError("optimize needs evaluators: objects with `metrics` and `evaluate(subnets, split)`")
-    if bare := [type(each).__name__ for each in chosen if not each.metrics]:
-        raise InvalidInputError(f"an evaluator needs at least one metric, {bare[0]} has none")
-    if budget < 4:
-        raise InvalidInputError(f"budget must be 4 or more, got {budget}")
+    if bare := [type(each).__name__ for each in chosen if not (isinstance(each.metrics, tuple | list) and each.metrics)]:
+        raise InvalidInputError(f"an evaluator needs a tuple of at least one metric, {bare[0]} has none")
+    if not isinstance(budget, int) or budget < 4:
+        raise InvalidInputError(f"budget must be a whole number of 4 or more, got {budget!r}")
+    for what, given in (("constraints", constraints), ("exact", exact), ("noise", noise)):
+        if given is not None and not isinstance(given, Mapping):
+            raise InvalidInputError(f"{what} must be a mapping from names, got {given!r:.80}")
     metrics = [metric for each in chosen for metric in each.metrics]
+    if odd := [metric for metric in metrics if not isinstance(metric, Metric)]:
+        raise InvalidInputError(f"metrics of an evaluator are a tuple of nas.Metric, got {odd[0]!r:.80}")
     names = [metric.name for metric in metrics]
     if len(set(names)) != len(names):
         raise InvalidInputError(f"each metric needs a name of its own, got {names}")
     for metric in metrics:
         declare(metric, is_fixed=False)
-    exact = dict(exact or {})
+    exact = {name: f if isinstance(f, FactorTable) else _Exact(name, f) for name, f in (exact or {}).items()}
     for name in exact:
         forget(name)
+    if both := sorted({*names, *exact} & set(space.gene)):
+        raise InvalidInputError(f"{both} are choices of the space; give metrics and objectives other names")
+    if typos := sorted(set(noise or {}) - {*names, *exact}):
+        raise InvalidInputError(f"noise is of metrics, which are {names}; got {typos}")
     if unknown := sorted(set(constraints or {}) - set(exact)):
         raise InvalidInputError(f"constraints are on exact objectives, which are {sorted(exact)}; got {unknown}")
     archive = None
     if storage is not None:
-        url = str(storage) if "://" in str(storage) else sqlite_url(Path(storage))
+        url = str(storage) if "://" in str(storage) else sqlite_url(Path(storage).expanduser())
         archive = Archive(space, url, names[0], tuple(names), {"metrics": " ".join(names)})
     settings = SearchSettings(strategy=StrategySettings(name=strategy, options=dict(options or {})))
     return search(
@@ -124,6 +136,39 @@ class Measure:
         return values
 
 
+class _Exact:
+    """An exact objective of a user's: asked with genes of 64 bits, so that small integers do not wrap, and checked.
+
+    Args:
+        name: Of the objective.
+        function: From genomes `(n, n_genes)` to values `(n,)`.
+    """
+
+    def __init__(self, name: str, function: Objective) -> None:
+        if not callable(function):
+            raise InvalidInputError(f"the exact objective '{name}' must be a function of genomes, got {function!r:.80}")
+        self.name = name
+        self.function = function
+
+    def __call__(self, genomes: Genomes) -> NDArray[np.float64]:
+        """Return the values of genomes."""
+        try:
+            values = np.asarray(self.function(genomes.astype(np.int64)), dtype=np.float64)
+        except HwnasError:
+            raise
+        except Exception as error:  # whatever code of a user's raises
+            what = f"{type(error).__name__}: {error}"
+            raise InvalidInputError(
+                f"the exact objective '{self.name}' fails on genomes, shape (n, genes): {what}"
+            ) from error
+        if values.shape != (len(genomes),) or np.isnan(values).any():
+            raise InvalidInputError(
+                f"the exact objective '{self.name}' must give one number for each of {len(genomes)} genomes, got shape "
+                f"{values.shape}{', NaN among them' if np.isnan(values).any() else ''}"
+            )
+        return values
+
+
 def _checked(name: str, metric: Metric, found: object, n: int) -> NDArray[np.float64]:
     """Return the values of one metric, or say what is wrong with them."""
     array = found.get(metric.name) if isinstance(found, Mapping) else None
@@ -142,7 +187,12 @@ def _checked(name: str, metric: Metric, found: object, n: int) -> NDArray[np.flo
 def _bounds(exact: Mapping[str, Objective], constraints: Mapping[str, Bounds]) -> dict[str, Objective]:
     bounds: dict[str, Objective] = {}
     for name, bound in constraints.items():
-        low, high = bound if isinstance(bound, tuple) else (None, bound)
+        pair = bound if isinstance(bound, tuple) and len(bound) == 2 else (None, bound)
+        if not all(end is None or (isinstance(end, Real) and not math.isnan(end)) for end in pair):
+            raise InvalidInputError(f"a constraint is an upper bound or (lower, upper); got {bound!r:.80} for '{name}'")
+        low, high = pair
+        if low is not None and high is not None and low > high:
+            raise InvalidInputError(f"the lower bound of '{name}' must not exceed the upper one, got {bound!r}")
         if high is not None:
             bounds[f"max {name}"] = upper_bound(exact[name], high)
         if low is not None:

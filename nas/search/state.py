@@ -218,7 +218,8 @@ def _measure_one(measure: Measure, row: Genomes, index: int, name: str) -> tuple
     except HwnasError:
         raise
     except Exception as error:  # whatever an evaluator raises
-        raise MeasurementError(f"network {name} could not be measured: {type(error).__name__}: {error}") from error
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise MeasurementError(f"network {name} could not be measured: {what}") from error
     if not isinstance(values, Mapping) or not values:
         raise InvalidInputError(
             f"`measure` must return values by name, each of shape (1,) for one network; got {values!r:.80}"

@@ -40,7 +40,8 @@ def test_settings_of_the_documents_are_understood(text):
     if "backend" in content:
         Device(**content)
     else:
-        content.pop("space", None)  # the document's own one is run elsewhere
+        for own in ("space", "plugins"):  # the document's own ones are run elsewhere
+            content.pop(own, None)
         Experiment.from_dict({"name": "x", **content}, "a document")
 
 

@@ -18,6 +18,7 @@ from latency_tables.table.build import assemble
 from latency_tables.table.plan import plan_table
 from latency_tables.timing.protocol import Protocol
 from search_spaces import InvalidInputError, Stage, classes, mobilenet
+from search_spaces.errors import HwnasError, MeasurementError
 
 DEVICE = Device(label="board")
 QUICK = Protocol(rounds=2, seconds=0.001, retry_budget=0.0)
@@ -109,7 +110,7 @@ def test_results_that_do_not_fit_are_refused(plan, result, tmp_path, change, mes
     content = json.loads(result.read_text())
     change(content)
     (tmp_path / "r.json").write_text(json.dumps(content))
-    with pytest.raises(InvalidInputError, match=message):
+    with pytest.raises(HwnasError, match=message):
         read_results(tmp_path / "r.json", plan, DEVICE)
 
 
@@ -169,9 +170,7 @@ def test_what_spreadsheets_write_is_read(plan, tmp_path, name, encoding, separat
 def test_times_that_are_all_alike_make_no_table(plan, tmp_path):
     write_rows(tmp_path / "r.csv", [{"part": name, "latency_ms": 1.0} for name in plan.graphs for _ in "ab"])
     found = read_results(tmp_path / "r.csv", plan, DEVICE)
-    with pytest.raises(
-        InvalidInputError, match="all 4 held-out networks took 1 ms: times all alike cannot be of this space"
-    ):
+    with pytest.raises(MeasurementError, match="all 4 held-out networks took 1 ms: times all alike cannot be of this space"):
         assemble(plan, found.timings, DEVICE.name, found.fingerprint, found.minutes)
 
 

@@ -14,6 +14,7 @@ import yaml
 import nas
 from nas.cli import main
 from nas.events.progress import show_progress
+from nas.run import templates
 from nas.tasks.metric import METRICS
 from search_spaces import SPACES, Choice, TabularSpace, plugins
 from search_spaces.errors import HwnasError, InvalidInputError, MeasurementError, NotReadyError
@@ -232,15 +233,28 @@ def test_bad_evaluators_are_one_sentence(answer, message, registries):
 
 
 def test_bad_calls_of_optimize_are_one_sentence(registries):
+    def total(genomes):
+        return genomes.sum(axis=1) * 1.0
+
     good, nameless, taken = (Measures(lambda s: {"own_loss": np.zeros(len(s))}) for _ in range(3))
     nameless.metrics, taken.metrics = (), (nas.Metric(name="error", direction="max"),)
     for call, message in (
         (lambda: nas.optimize(SPACE, object()), "optimize needs evaluators: objects with `metrics` and `evaluate"),
         (lambda: nas.optimize(SPACE, [good, good]), "each metric needs a name of its own"),
         (lambda: nas.optimize(SPACE, good, {"macs": 3.0}), r"constraints are on exact objectives, which are \[\]"),
-        (lambda: nas.optimize(SPACE, good, budget=3), "budget must be 4 or more, got 3"),
-        (lambda: nas.optimize(SPACE, nameless), "needs at least one metric, Measures has none"),
+        (lambda: nas.optimize(SPACE, good, budget=3), "budget must be a whole number of 4 or more, got 3"),
+        (lambda: nas.optimize(SPACE, nameless), "needs a tuple of at least one metric, Measures has none"),
         (lambda: nas.optimize(SPACE, taken), "there is another metric 'error' already"),
+        (lambda: nas.optimize(SPACE, good, 5), "constraints must be a mapping from names, got 5"),
+        (lambda: nas.optimize(SPACE, good, exact={"a": len}), r"\['a'\] are choices of the space"),
+        (lambda: nas.optimize(SPACE, good, noise={"typo": 1.0}), r"noise is of metrics, .* got \['typo'\]"),
+        (lambda: nas.optimize(SPACE, good, {"c": [1, 3]}, exact={"c": total}), "upper bound or .lower, upper.; got"),
+        (lambda: nas.optimize(SPACE, good, {"c": (3, 1)}, exact={"c": total}), "lower bound of 'c' must not exceed"),
+        (lambda: nas.optimize(SPACE, good, exact={"c": lambda g: 1 / 0}), "'c' fails on genomes, .*: ZeroDivisionError"),
+        (lambda: nas.optimize(SPACE, good, exact={"c": lambda g: 3.0}), "one number for each of .* genomes, got shape"),
+        (lambda: nas.Run.create(None), "an experiment is a YAML file, keys and values, or an Experiment; got None"),
+        (lambda: nas.Run.create(SMALL, overrides="seed=1"), "overrides are a list, as"),
+        (lambda: nas.open_run(None), "a run folder is a path, got None"),
         (lambda: nas.optimize(SPACE, good, strategy="rand"), "unknown search strategy 'rand'"),
         (lambda: nas.Metric(name="x", direction="up"), "direction of metric 'x' must be min or max"),
     ):
@@ -254,6 +268,39 @@ def test_a_metric_of_a_notebook_may_be_changed_and_run_again(registries):
         again.metrics = (nas.Metric(name="own_loss", direction=direction, of_mean=lambda mean: mean),)
         (best,) = set(nas.optimize(SPACE, again, budget=9).front["own_loss"])
         assert best == {"min": 1, "max": 3}[direction]
+
+
+def test_integer_costs_do_not_wrap(registries):
+    good = Measures(lambda s: {"own_loss": np.array([1 / subnet.options["a"] for subnet in s])})
+    front = nas.optimize(SPACE, good, budget=9, exact={"cost": lambda genomes: (genomes[:, 0] + 1) * 15_000}).front
+    assert sorted(set(front["cost"])) == [15_000, 30_000, 45_000]
+
+
+@pytest.mark.parametrize("name", ["bare", *templates.names()])
+def test_the_same_experiment_opens_its_run_again(name, tmp_path, monkeypatch):
+    content = {"name": "x"} if name == "bare" else yaml.safe_load(templates.template(name))
+    if name in ("own_data", "fashion_mnist"):
+        content["data"] = {"name": "digits"}
+    content["table"] = {"n_fit": np.int64(12)} if name == "digits" else {}
+    nas.Run.create(content, tmp_path / "run")
+    assert nas.Run.create(content, tmp_path / "run").experiment.seed == 0
+
+
+def test_bounds_and_ids_are_checked(without_latency):
+    for bound in (None, float("nan"), "3"):
+        with pytest.raises(InvalidInputError, match="a bound is a number"):
+            without_latency.front(max={"macs": bound})
+    with pytest.raises(InvalidInputError, match="a network is named by its id"):
+        without_latency.subnet(without_latency.front().iloc[0])
+
+
+def test_a_changed_working_directory_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = nas.Run.create(SMALL, "run")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(NotReadyError, match="has it moved, or the working directory changed"):
+        run.train()
 
 
 def test_optimize_goes_on_from_its_storage(tmp_path, registries):

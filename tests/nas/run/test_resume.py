@@ -23,7 +23,8 @@ from nas.archive.archive import Archive
 from nas.archive.storage import open_storage
 from nas.cli.command import main
 from nas.search import search
-from search_spaces import Choice, InvalidInputError, TabularSpace
+from search_spaces import Choice, TabularSpace
+from search_spaces.errors import NotReadyError
 
 N_NETWORKS = 24
 DIGITS = str(Path(__file__).parents[3] / "experiments" / "digits.yaml")
@@ -243,7 +244,7 @@ def test_a_run_keeps_its_archive_in_postgresql(postgres, fresh, uninterrupted):
 def test_databases_that_are_not_there(tiny_space):
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     with pytest.raises(
-        InvalidInputError, match=r"'postgresql://me:\*\*\*@/no\?host=%2Fnowhere' cannot be read .*is the server there"
+        NotReadyError, match=r"'postgresql://me:\*\*\*@/no\?host=%2Fnowhere' cannot be read .*is the server there"
     ):
         Archive(tiny_space, "postgresql://me:secret@/no?host=/nowhere", "error", ("error",))
 

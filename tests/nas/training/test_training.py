@@ -20,7 +20,7 @@ from nas.training.losses import kurtosis_loss
 from nas.training.samplers.sandwich import sample_sandwich, sandwich_step
 from nas.training.trainer import init_from, load_supernet, train
 from search_spaces import SPACES, InvalidInputError, Stage, classes, graph_costs, mobilenet
-from search_spaces.errors import DamagedFileError
+from search_spaces.errors import DamagedFileError, MeasurementError
 
 
 def fresh(space, digits):
@@ -131,19 +131,20 @@ def test_stopped_training_ends_with_the_same_weights(tiny_space, digits, make_sc
         train(fresh(tiny_space, digits), task, digits, schedule, seed=3, checkpoint=tmp_path / "b", identity={"x": 2})
 
 
-def test_a_loss_that_is_not_finite_stops_and_is_not_kept(tiny_space, digits, make_schedule, tmp_path, task):
-    schedule = make_schedule(learning_rate=1e30, clip_norm=1e30, warmup_epochs=0, float_epochs=2)
-    with pytest.raises(InvalidInputError, match="collapses in epoch 1 even at 0.125 .* train anew with a lower one"):
+def test_a_loss_that_is_not_finite_stops_and_is_not_kept(tiny_space, digits, make_schedule, tmp_path, task, monkeypatch):
+    schedule = make_schedule(warmup_epochs=0, float_epochs=2)
+    monkeypatch.setattr(Classification, "loss", lambda self, output, batch, smoothing=0.0: output.sum() * torch.nan)
+    with pytest.raises(MeasurementError, match="collapses in epoch 1 even at 0.125 .* train anew with a lower one"):
         train(fresh(tiny_space, digits), task, digits, schedule, seed=0, checkpoint=tmp_path / "c", identity={})
     assert not (tmp_path / "c").exists()
     supernet = fresh(tiny_space, digits)
     spoiled = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     spoiled["shared.stem/conv/weight"][0] = torch.nan
-    with pytest.raises(InvalidInputError, match="holds weights that are not finite"):
+    with pytest.raises(DamagedFileError, match="holds weights that are not finite"):
         load_supernet(supernet, spoiled, tmp_path / "s")
 
 
-def test_a_collapsed_epoch_is_rolled_back(tiny_space, digits, make_schedule, tmp_path, capsys, task):
+def test_a_collapsed_epoch_is_rolled_back(tiny_space, digits, make_schedule, tmp_path, caplog, task):
     schedule = make_schedule(float_epochs=5, quantized_epochs=0)
     supernet = fresh(tiny_space, digits)
 
@@ -160,7 +161,7 @@ def test_a_collapsed_epoch_is_rolled_back(tiny_space, digits, make_schedule, tmp
     assert [record["rollbacks"] for record in records] == [0, 0, 0, 1, 1]
     assert records[3]["learning_rate"] == pytest.approx(schedule.learning_rate_at(3) / 2, rel=1e-4)
     assert records[4]["error_largest"] < records[2]["error_largest"] < 72
-    assert "epoch 4 collapsed" in " ".join(capsys.readouterr().err.split())
+    assert "epoch 4 collapsed" in caplog.text
 
 
 def test_distillation_and_labels(tiny_space, digits, make_schedule, rng, task):

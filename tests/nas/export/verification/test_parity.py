@@ -58,7 +58,7 @@ def test_both_steps_hold_for_every_format_and_border(evaluator, digits, rng, tas
         parity = parity_of(evaluator, genome, images)
         assert parity.reasons == ()
         assert parity.integer_mismatches == parity.float_mismatches == parity.float_conv == 0
-        assert parity.images == 10_000
+        assert parity.samples == 10_000
         assert parity.agreement >= parity.required_agreement
         assert json.dumps(parity.to_dict())
 
@@ -93,7 +93,7 @@ def damage(model, name, change):
 def test_export_writes_a_file_that_answers(evaluator, digits, tmp_path):
     space = evaluator.supernet.space
     subnet = space.subnet(baselines(space)["w8a8 largest"])
-    parity = export_bundle(evaluator, subnet, tmp_path / "out", seed=0, facts={"error_val": 1.0})
+    parity = export_bundle(evaluator, subnet, tmp_path / "out", seed=0, facts={"error_val": 1.0}).verification
     written = ["README.md", "SHA256SUMS", "model.onnx", "parity.json", "predict.py", "samples.npz", "subnet.json"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == written
     assert json.loads((tmp_path / "out" / "parity.json").read_text())["agreement"] == parity["agreement"]
