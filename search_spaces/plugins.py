@@ -15,11 +15,13 @@ from search_spaces.errors import HwnasError, InvalidInputError
 GROUP = "hwnas"
 """Entry points of this group are loaded when names are looked up: a package of yours registers its parts by one."""
 
+PREFIX = "hwnas_plugin_"  # of the names of modules that files become
+
 logger = logging.getLogger(__name__)
 
 
 def load_plugin(plugin: str) -> ModuleType:
-    """Load a Python file, once however it is named, or import a module.
+    """Load a Python file, once however it is named and again when it has changed, or import a module.
 
     Args:
         plugin: `FILE.py`, or the dotted name of a module.
@@ -32,7 +34,7 @@ def load_plugin(plugin: str) -> ModuleType:
             file = Path(plugin).expanduser().resolve()
             if not file.is_file():
                 raise InvalidInputError(f"there is no plug-in '{plugin}'")
-            return _load_file(file)
+            return _load_file(file, file.stat().st_mtime_ns)
         return importlib.import_module(plugin)
     except HwnasError:
         raise
@@ -48,9 +50,15 @@ def absolute(name: str) -> str:
     return f"{Path(f'{file}.py' if colon else name).expanduser().resolve()}{colon[3:]}{rest}"
 
 
+def of_one_plugin(known: object, entry: object) -> bool:
+    """Return whether two parts are of one file of a user's, which was mended and loaded again."""
+    modules = {getattr(part, "__module__", None) or type(part).__module__ for part in (known, entry)}
+    return len(modules) == 1 and modules.pop().startswith(PREFIX)
+
+
 @cache
-def _load_file(path: Path) -> ModuleType:
-    name = f"hwnas_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+def _load_file(path: Path, changed_at: int) -> ModuleType:  # noqa: ARG001  a key of the cache
+    name = f"{PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     main = sys.modules.get("__main__")
     if main is not None and getattr(main, "__file__", None) and Path(str(main.__file__)).resolve() == path:
         return main  # the program that runs is the plug-in: what it registers is known already

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from search_spaces.errors import InvalidInputError, did_you_mean
-from search_spaces.plugins import load_entry_points, load_plugin
+from search_spaces.plugins import load_entry_points, load_plugin, of_one_plugin
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class Registry(Generic[T]):
         """Return a decorator that enters its argument under `name` and gives it back unchanged."""
 
         def enter(entry: T) -> T:
-            if name in self._entries:
+            if name in self._entries and not of_one_plugin(self._entries[name], entry):
                 raise ValueError(f"{self.kind} '{name}' is registered twice")
             self._entries[name] = entry
             return entry

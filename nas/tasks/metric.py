@@ -84,7 +84,7 @@ def declare(metric: Metric, *, is_fixed: bool = True) -> Metric:
     known = METRICS.get(metric.name, metric)
     if metric.name in _FIXED and (known.unit, known.direction) != (metric.unit, metric.direction):
         raise InvalidInputError(f"there is another metric '{metric.name}' already; choose another name")
-    if metric.name not in _FIXED:
+    if metric.name not in _FIXED or metric.name not in METRICS:
         METRICS[metric.name] = metric
     if is_fixed:
         _FIXED.add(metric.name)

@@ -184,6 +184,17 @@ def test_a_plug_in_that_raises_is_one_sentence(tmp_path, text, message):
         nas.Run.create({**SMALL, "space": f"{tmp_path / 'bad.py'}:own"}, tmp_path / "run")
 
 
+def test_a_plug_in_that_was_mended_is_loaded_again(tmp_path, registries):
+    file = tmp_path / "mine.py"
+    file.write_text(PLUGIN + "\nraise OSError('not yet')\n")
+    with pytest.raises(InvalidInputError, match="OSError: not yet"):
+        SPACES.get(f"{file}:own")
+    file.write_text(PLUGIN)
+    assert SPACES.get(f"{file}:own")().name == "own"
+    file.write_text(PLUGIN.replace('register("own")', 'register("own2")') + "#")
+    assert SPACES.get(f"{file}:own2")
+
+
 def test_a_broken_package_is_one_warning(monkeypatch, caplog, capsys):
     def load():
         raise ImportError("no such thing")
