@@ -23,6 +23,7 @@ from nas.export.verification.parity import predictions
 from nas.supernet.deploy import DeployedLayers
 from nas.supernet.executor import execute as run_graph
 from search_spaces import SPACES, lower
+from search_spaces.errors import NotReadyError
 from search_spaces.lowering import random_weights
 from search_spaces.space.baselines import uniform_genome
 
@@ -150,7 +151,7 @@ def test_a_missing_tool_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "qonnx", None)
     monkeypatch.setitem(sys.modules, "qonnx.core.modelwrapper", None)
     network = deployed("resnet-digits", "w8a8", n=1, level="smallest")
-    with pytest.raises(ValueError, match=r"hwnas\[qonnx\]"):
+    with pytest.raises(NotReadyError, match=r"hwnas\[qonnx\]"):
         TARGETS.get("qonnx")(network, tmp_path)
 
 
