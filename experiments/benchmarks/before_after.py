@@ -38,7 +38,7 @@ PLACES = {
     "iterate_parts": ("latency_tables.table.latency_model", "latency_tables.pricing"),
     "LatencyTable": ("latency_tables.table.table", "latency_tables.table"),
     "Measurement": ("latency_tables.timing.measurement", "latency_tables.timing"),
-    "TrainingConfig": ("nas.training.schedule:Schedule", "nas.run.experiment", "nas.config"),
+    "TrainingConfig": ("nas.run.experiment", "nas.config", "nas.training.schedule:Schedule"),
     "load_dataset": ("nas.data.load", "nas.data"),
     "Supernet": ("nas.supernet.supernet", "nas.supernet"),
     "train": ("nas.training.trainer",),
