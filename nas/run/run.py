@@ -378,8 +378,7 @@ class Run:
 
     def verify(self, subnet_id: str) -> Verification:
         """Verify a network that was exported into the run folder again, see `nas.export.verification.verify`."""
-        data, plugins = self.experiment.data.path, self.experiment.plugin_files
-        return verify(self.folder.export_path(subnet_id), data, plugins)
+        return verify(self.folder.export_path(subnet_id), self.experiment.data.path, self.experiment.plugin_files)
 
     def bench(self, subnet_id: str, device: str | None = None, *, rounds: int = 20) -> Benchmark:
         """Time a network that was exported into the run folder again.

@@ -53,7 +53,8 @@ def backend(name: str, scheduler: str | None = None) -> Iterator[None]:
         scheduler: Address of the Dask scheduler, as `tcp://127.0.0.1:8786`.
 
     Raises:
-        InvalidInputError: If Dask is not installed, no scheduler is named, or it does not answer.
+        InvalidInputError: If no scheduler is named.
+        NotReadyError: If Dask is not installed, or the scheduler does not answer.
     """
     if name == "loky":
         with joblib.parallel_config(backend="loky"):
