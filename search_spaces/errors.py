@@ -5,7 +5,8 @@ kind's code; a traceback is shown only for faults of the program.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -41,6 +42,17 @@ class VerificationError(HwnasError, RuntimeError):
     """A result fails its check and was thrown away, such as a file that does not compute what was trained."""
 
     exit_code = 1
+
+
+@contextmanager
+def users_code(fault: str) -> Iterator[None]:
+    """Run code of a user's: whatever it raises becomes an `InvalidInputError` that begins with `fault`; ours pass."""
+    try:
+        yield
+    except HwnasError:
+        raise
+    except Exception as error:
+        raise InvalidInputError(f"{fault}: {type(error).__name__}: {error}") from error
 
 
 def check_range(name: str, value: float, lower: float, upper: float) -> None:

@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from search_spaces.errors import HwnasError, InvalidInputError
+from search_spaces.errors import InvalidInputError, users_code
 
 GROUP = "hwnas"
 """Entry points of this group are loaded when names are looked up: a package of yours registers its parts by one."""
@@ -29,17 +29,13 @@ def load_plugin(plugin: str) -> ModuleType:
     Raises:
         InvalidInputError: If there is no such file or module, or it raises.
     """
-    try:
+    with users_code(f"the plug-in '{plugin}' cannot be loaded"):
         if plugin.endswith(".py"):
             file = Path(plugin).expanduser().resolve()
             if not file.is_file():
                 raise InvalidInputError(f"there is no plug-in '{plugin}'")
             return _load_file(file, file.stat().st_mtime_ns)
         return importlib.import_module(plugin)
-    except HwnasError:
-        raise
-    except Exception as error:  # whatever code of a user's raises
-        raise InvalidInputError(f"the plug-in '{plugin}' cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def absolute(name: str) -> str:

@@ -19,7 +19,7 @@ from nas.search.strategies import build_strategy
 from nas.search.study import SearchResult, search
 from nas.tasks.metric import Metric, declare, forget
 from search_spaces.costs import FactorTable
-from search_spaces.errors import HwnasError, InvalidInputError
+from search_spaces.errors import InvalidInputError, users_code
 from search_spaces.space.space import Genomes, SearchSpace
 
 Bounds = float | tuple[float | None, float | None]
@@ -152,15 +152,8 @@ class _Exact:
 
     def __call__(self, genomes: Genomes) -> NDArray[np.float64]:
         """Return the values of genomes."""
-        try:
+        with users_code(f"the exact objective '{self.name}' fails on genomes, shape (n, genes)"):
             values = np.asarray(self.function(genomes.astype(np.int64)), dtype=np.float64)
-        except HwnasError:
-            raise
-        except Exception as error:  # whatever code of a user's raises
-            what = f"{type(error).__name__}: {error}"
-            raise InvalidInputError(
-                f"the exact objective '{self.name}' fails on genomes, shape (n, genes): {what}"
-            ) from error
         if values.shape != (len(genomes),) or np.isnan(values).any():
             raise InvalidInputError(
                 f"the exact objective '{self.name}' must give one number for each of {len(genomes)} genomes, got shape "

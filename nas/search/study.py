@@ -111,8 +111,9 @@ def search(
 
     Raises:
         InvalidInputError: If `n_measurements` is below 4, `batch` or `workers` below 1, strategy or predictor is unknown, an
-            objective is measured and cheap at once, `measure` gives something else than it must, most measurements fail, or
-            nothing satisfies the constraints.
+            objective is measured and cheap at once, `measure` gives something else than it must, or nothing satisfies the
+            constraints.
+        MeasurementError: If `measure` raises, or most measurements fail.
     """
     if n_measurements < 4:
         raise InvalidInputError(f"n_measurements must be 4 or more, got {n_measurements}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from nas.tasks.task import Task
 from search_spaces import SPACES, SearchSpace
-from search_spaces.errors import HwnasError, InvalidInputError
+from search_spaces.errors import InvalidInputError, users_code
 
 logger = logging.getLogger(__name__)
 
@@ -30,13 +30,8 @@ def build_space(name: str, task: Task, formats: Sequence[str] = ()) -> SearchSpa
         settings["n_classes"] = settings.pop("outputs").shape[0]
     if formats:
         settings["formats"] = tuple(formats)
-    try:
+    with users_code(f"the space '{name}' cannot be built with {', '.join(settings)}"):
         space = build(**settings)
-    except HwnasError:
-        raise
-    except Exception as error:  # whatever code of a user's raises
-        what = f"{type(error).__name__}: {error}"
-        raise InvalidInputError(f"the space '{name}' cannot be built with {', '.join(settings)}: {what}") from error
     if not isinstance(space, SearchSpace):
         raise InvalidInputError(f"the space '{name}' must give a SearchSpace, got {type(space).__name__}")
     return space
