@@ -69,7 +69,7 @@ def test_what_a_kit_measures_becomes_a_table(plan, result):
     assert table.fingerprint["backend"] == "onnxruntime"
     assert set(table.measurements) == set(plan.parts)
     assert (table.report.n_fit, table.report.n_held_out) == (6, 4)
-    assert (table.predict_ms(plan.space, plan.space.sample(5, np.random.default_rng(0))) > 0).all()
+    assert np.isfinite(table.predict_ms(plan.space, plan.space.sample(5, np.random.default_rng(0)))).all()
 
 
 @pytest.mark.serial

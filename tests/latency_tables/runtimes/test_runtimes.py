@@ -41,7 +41,7 @@ def test_a_table_can_be_built(name, tiny_space):
     )
     plan = plan_table(space, n_fit=2, n_held_out=2, rng=np.random.default_rng(0))
     table = build_table(plan, Device(backend=name), Protocol(rounds=2, seconds=1e-3, retry_budget=0))
-    assert (table.predict_ms(space, space.sample(5, np.random.default_rng(0))) > 0).all()
+    assert np.isfinite(table.predict_ms(space, space.sample(5, np.random.default_rng(0)))).all()
     assert table.fingerprint["backend"] == name
 
 

@@ -48,7 +48,7 @@ def test_a_real_table_goes_on_from_its_journal(tiny_space, tmp_path):
         assert table.measurements[name].rounds[0] == pytest.approx(units * table.reference_ms)
     assert set(table.measurements) == {name for name, _ in iterate_parts(tiny_space)}
     assert (table.report.n_fit, table.report.n_held_out) == (12, 10)
-    assert (table.predict_ms(tiny_space, tiny_space.sample(50, np.random.default_rng(1))) > 0).all()
+    assert np.isfinite(table.predict_ms(tiny_space, tiny_space.sample(50, np.random.default_rng(1)))).all()
     assert table.fingerprint["threads"] == 1
 
 
