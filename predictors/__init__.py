@@ -1,6 +1,8 @@
 """Predictors of accuracy from encoded genomes; they see matrices, never a network."""
 
+from predictors.build import build_predictor
 from predictors.features.encoding import column_groups, encode
+from predictors.features.features import Features, Signal
 from predictors.metrics import RankingMetrics, cross_validate, ranking_metrics
 from predictors.models.bagging import BaggedPredictor
 from predictors.models.ensemble import EnsemblePredictor
@@ -8,7 +10,7 @@ from predictors.models.gaussian_process import GaussianProcessPredictor
 from predictors.models.linear_table import linear_table
 from predictors.models.residual import ResidualPredictor, with_prior
 from predictors.models.ridge import RidgePredictor
-from predictors.predictor import PREDICTORS, Predictor, build_predictor
+from predictors.predictor import PREDICTORS, Predictor
 from predictors.selection import Assessment, LearningCurve, assess, choose_predictor, learning_curve
 from predictors.tuning import tune_predictor
 
@@ -17,12 +19,14 @@ __all__ = [
     "Assessment",
     "BaggedPredictor",
     "EnsemblePredictor",
+    "Features",
     "GaussianProcessPredictor",
     "LearningCurve",
     "Predictor",
     "RankingMetrics",
     "ResidualPredictor",
     "RidgePredictor",
+    "Signal",
     "assess",
     "build_predictor",
     "choose_predictor",

@@ -43,7 +43,7 @@ def cross_validate(build: Callable[[], Predictor], X: Floats, y: Floats, *, fold
 
     Args:
         build: Makes a predictor.
-        X: Encoded genomes, shape `(n, f)`, n >= `folds`.
+        X: Features, shape `(n, f)`, n >= `folds`.
         y: Truth, shape `(n,)`.
         folds: Number of parts.
     """

@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_array, check_is_fitted, check_X_y
 
+from predictors.features.features import Features
 from search_spaces.registry import Registry
-from search_spaces.space.space import SearchSpace
 
 Floats = NDArray[np.float64]
 
 
 class Predictor(Protocol):
-    """Learns a number of networks from their encoded genomes. Constructors only store; `fit` validates."""
+    """Learns a number of networks from their features. Constructors only store; `fit` validates."""
 
     def fit(self, X: Floats, y: Floats) -> Self:  # noqa: N803
-        """Learn from encoded genomes of shape `(n, f)` and values of shape `(n,)`."""
+        """Learn from features of shape `(n, f)` and values of shape `(n,)`."""
 
     @overload
     def predict(self, X: Floats, return_std: Literal[False] = False) -> Floats: ...  # noqa: N803
@@ -55,27 +55,33 @@ class CheckedPredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self._answer(check_array(X, dtype=np.float64), return_std)
 
+    def refit(self, X: Floats, y: Floats) -> Self:  # noqa: N803
+        """Learn from a few networks more than before; what hardly changes with them may be kept. Otherwise as `fit`."""
+        check_is_fitted(self)
+        X, y = check_X_y(X, y, dtype=np.float64)  # noqa: N806
+        self._relearn(X, y)
+        return self
+
     def _learn(self, X: Floats, y: Floats) -> None:  # noqa: N803
         """Learn from checked input; `fit` calls it once."""
         raise NotImplementedError
+
+    def _relearn(self, X: Floats, y: Floats) -> None:  # noqa: N803
+        """Learn again; `refit` calls it with checked input."""
+        self._learn(X, y)
 
     def _answer(self, X: Floats, return_std: bool) -> Floats | tuple[Floats, Floats]:  # noqa: N803
         """Return values, and their standard deviation if asked; `predict` calls it with checked input."""
         raise NotImplementedError
 
 
-PREDICTORS: Registry[Callable[[SearchSpace | None], Predictor]] = Registry("predictor")
-"""From the space whose genomes were encoded, or None for any other features, to a new predictor."""
+def relearn(predictor: Predictor, X: Floats, y: Floats) -> None:  # noqa: N803
+    """Let a fitted predictor learn from a few networks more, quickly where it can; see `CheckedPredictor.refit`."""
+    if isinstance(predictor, CheckedPredictor):
+        predictor.refit(X, y)
+    else:
+        predictor.fit(X, y)
 
 
-def build_predictor(name: str, space: SearchSpace | None = None) -> Predictor:
-    """Return a new predictor of a registered kind.
-
-    Args:
-        name: Its name.
-        space: The space whose encoded genomes it will see; None: the features are something else.
-
-    Raises:
-        InvalidInputError: If there is no such predictor.
-    """
-    return PREDICTORS.get(name)(space)
+PREDICTORS: Registry[Callable[[Features | None], Predictor]] = Registry("predictor")
+"""From the features that it will see, without their signals, or None for any others, to a new predictor."""

@@ -6,10 +6,11 @@ from functools import partial
 
 import numpy as np
 
-from predictors.features.encoding import encode
+from predictors.build import build_predictor
+from predictors.features.features import Features
 from predictors.metrics import RankingMetrics, cross_validate, ranking_metrics
-from predictors.predictor import Floats, Predictor, build_predictor
-from search_spaces.space.space import Genomes, SearchSpace
+from predictors.predictor import Floats, Predictor
+from search_spaces.space.space import Genomes
 
 CANDIDATES = ("gaussian_process", "ridge", "trees", "ensemble")
 ENOUGH = 20  # networks below which nothing can be compared
@@ -18,7 +19,7 @@ CLEAR = 0.05  # of the mean of both taus: cross-validation of a few dozen networ
 
 
 def choose_predictor(
-    space: SearchSpace,
+    features: Features,
     X: Floats,  # noqa: N803
     y: Floats,
     names: Sequence[str] = CANDIDATES,
@@ -26,8 +27,8 @@ def choose_predictor(
     """Choose the predictor that ranks unseen networks clearly best, those of the best tenth above all; otherwise the first.
 
     Args:
-        space: The space.
-        X: Encoded genomes, shape `(n, f)`.
+        features: What predictors see.
+        X: The features of some networks, shape `(n, f)`.
         y: Truth, shape `(n,)`.
         names: Registered predictors to choose from.
 
@@ -36,7 +37,7 @@ def choose_predictor(
     """
     if len(y) < ENOUGH:
         return names[0], {}
-    all_metrics = {name: cross_validate(partial(build_predictor, name, space), X, y) for name in names}
+    all_metrics = {name: cross_validate(partial(build_predictor, name, features), X, y) for name in names}
     best = max(names, key=lambda name: score(all_metrics[name]))
     return (best if score(all_metrics[best]) > score(all_metrics[names[0]]) + CLEAR else names[0]), all_metrics
 
@@ -91,7 +92,7 @@ def learning_curve(
 
     Args:
         build: Makes a predictor.
-        X: Encoded genomes, shape `(n, f)`, n >= 10.
+        X: Features, shape `(n, f)`, n >= 10.
         y: Truth, shape `(n,)`.
         rng: Draws the parts.
         n_repeats: Draws of each size.
@@ -125,20 +126,20 @@ class Assessment:
     curve: LearningCurve
 
 
-def assess(space: SearchSpace, genomes: Genomes, y: Floats, name: str | None = None) -> Assessment | None:
+def assess(features: Features, genomes: Genomes, y: Floats, name: str | None = None) -> Assessment | None:
     """Judge a predictor on measured networks; None below 20 of them.
 
     Args:
-        space: The space.
+        features: What the predictor sees.
         genomes: Shape `(n, n_genes)`.
         y: What was measured, shape `(n,)`.
         name: The predictor; None: the one that ranks best.
     """
     if len(y) < ENOUGH:
         return None
-    features = encode(space, genomes)
-    name = name or choose_predictor(space, features, y)[0]
-    build = partial(build_predictor, name, space)
+    seen = features(genomes)
+    name = name or choose_predictor(features, seen, y)[0]
+    build = partial(build_predictor, name, features)
     return Assessment(
-        name, cross_validate(build, features, y), learning_curve(build, features, y, np.random.default_rng(0), n_repeats=3)
+        name, cross_validate(build, seen, y), learning_curve(build, seen, y, np.random.default_rng(0), n_repeats=3)
     )

@@ -8,10 +8,11 @@ import numpy as np
 import optuna
 from sklearn.base import clone
 
+from predictors.build import build_predictor
+from predictors.features.features import Features
 from predictors.metrics import cross_validate
-from predictors.predictor import Floats, Predictor, build_predictor
+from predictors.predictor import Floats, Predictor
 from predictors.selection import score
-from search_spaces.space.space import SearchSpace
 
 SEARCHED: Mapping[str, Mapping[str, Callable[[optuna.Trial, str], Any]]] = {
     "trees": {
@@ -36,7 +37,7 @@ SEARCHED: Mapping[str, Mapping[str, Callable[[optuna.Trial, str], Any]]] = {
 
 def tune_predictor(
     name: str,
-    space: SearchSpace | None,
+    features: Features | None,
     X: Floats,  # noqa: N803
     y: Floats,
     *,
@@ -48,8 +49,8 @@ def tune_predictor(
     Args:
         name: A registered predictor. A Gaussian process finds its own parameters, and an ensemble has those of its members:
             they are returned as they are.
-        space: The space whose encoded genomes it sees.
-        X: Encoded genomes, shape `(n, f)`, n >= 10.
+        features: What it sees.
+        X: Features of some networks, shape `(n, f)`, n >= 10.
         y: Truth, shape `(n,)`.
         n_trials: Settings to try, the default ones first, so that tuning never ranks worse than no tuning.
         rng: Source of everything random.
@@ -57,7 +58,7 @@ def tune_predictor(
     Source:
         Tree-structured Parzen estimators, Bergstra et al. 2011, as in Optuna.
     """
-    base = build_predictor(name, space)
+    base = build_predictor(name, features)
     searched = SEARCHED.get(name)
     if not searched or n_trials < 1:
         return base

@@ -14,6 +14,7 @@ from search_spaces.graph.graph import Graph
 from search_spaces.graph.signature import signature
 from search_spaces.lowering import lower
 from search_spaces.precision.formats import NumberFormat, Precision
+from search_spaces.space.cell import Cell
 from search_spaces.space.choice import ActiveWhen, Choice
 from search_spaces.space.space import SPACES, SearchSpace, Slot, TabularSpace
 from search_spaces.space.subnet import Subnet
@@ -21,6 +22,7 @@ from search_spaces.space.subnet import Subnet
 __all__ = [
     "SPACES",
     "ActiveWhen",
+    "Cell",
     "Choice",
     "FactorTable",
     "Graph",

@@ -148,5 +148,5 @@ def test_a_strategy_in_one_file(rng):
 
 def test_a_predictor_in_one_file(rng):
     run("predictor")
-    result = search(SPACE, measure, n_measurements=40, predictors="neighbours", rng=rng)
+    result = search(SPACE, measure, n_measurements=40, options={"predictors": "neighbours"}, rng=rng)
     assert set(result.predictors.values()) == {"neighbours"}

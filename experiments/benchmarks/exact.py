@@ -21,7 +21,7 @@ from pymoo.optimize import minimize
 
 from nas.objectives.table_files import read_table
 from nas.search import best_within, evolve, exact_front, hypervolume
-from predictors import PREDICTORS, RidgePredictor, build_predictor, encode, linear_table
+from predictors import PREDICTORS, Features, RidgePredictor, build_predictor, linear_table
 from search_spaces import SPACES, Choice, TabularSpace, cost_table
 from search_spaces.costs import FactorTable
 from search_spaces.space.factor import Factor
@@ -134,9 +134,10 @@ def print_space(path: str, seeds: list[int]) -> None:
     for seed in seeds:
         rng = np.random.default_rng(seed)
         genomes = space.sample(200, rng)
-        features = encode(space, genomes)
-        ridge = RidgePredictor().fit(features, features @ rng.normal(size=features.shape[1]))
-        error = linear_table(space, ridge)
+        features = Features(space)
+        seen = features(genomes)
+        ridge = RidgePredictor().fit(seen, seen @ rng.normal(size=seen.shape[1]))
+        error = linear_table(features, ridge)
         for name, cost in (("latency_ms", table.factor_table(space)), ("size_bytes", cost_table(space, "size_bytes"))):
             tables = {"error": error, name: cost}
             started = time.perf_counter()
@@ -186,11 +187,12 @@ def print_fit() -> None:
     print("\n| predictor | fit on 300, s | predict 20,000, s |\n|---|---|---|")
     space = SPACES.get("mobilenet-28")()
     rng = np.random.default_rng(0)
-    features = encode(space, space.sample(20_300, rng))
+    seen = Features(space)
+    features = seen(space.sample(20_300, rng))
     y = np.exp(features @ rng.normal(0, 0.1, features.shape[1]) + rng.normal(0, 0.02, len(features)))
     for name in PREDICTORS:
         started = time.perf_counter()
-        model = build_predictor(name, space).fit(features[:300], y[:300])
+        model = build_predictor(name, seen).fit(features[:300], y[:300])
         middle = time.perf_counter()
         model.predict(features[300:], return_std=True)
         print(f"| {name} | {middle - started:.2f} | {time.perf_counter() - middle:.2f} |", flush=True)

@@ -14,7 +14,7 @@ import numpy as np
 from rich.progress import track
 
 from nas.run.run import Run
-from predictors import ResidualPredictor, build_predictor, encode, ranking_metrics, with_prior
+from predictors import Features, ResidualPredictor, build_predictor, ranking_metrics, with_prior
 from search_spaces.space.baselines import format_genes
 
 
@@ -29,6 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     run = Run.open(options.run)
     space, evaluator, rng = run.space, run.evaluator(), np.random.default_rng(options.seed)
+    features = Features(space)
     genes = format_genes(space)
 
     def as_float(genomes: np.ndarray) -> np.ndarray:
@@ -41,12 +42,12 @@ def main() -> None:
     quantized = np.unique(space.sample(options.n_quantized, rng), axis=0)
     float_errors = np.concatenate([evaluator.measure(row[None])["error"] for row in track(floats, "float networks")])
     errors = np.concatenate([evaluator.measure(row[None])["error"] for row in track(quantized, "quantized networks")])
-    prior = build_predictor("gaussian_process", space).fit(encode(space, floats), float_errors)
+    prior = build_predictor("gaussian_process", features).fit(features(floats), float_errors)
     alone, both = (
-        encode(space, quantized),
-        with_prior(encode(space, quantized), prior.predict(encode(space, as_float(quantized)))),
+        features(quantized),
+        with_prior(features(quantized), prior.predict(features(as_float(quantized)))),
     )
-    build = partial(build_predictor, "gaussian_process", space)
+    build = partial(build_predictor, "gaussian_process", features)
     print(f"{len(floats)} float networks, {len(quantized)} quantized; tau of the float prediction by itself: ", end="")
     print(f"{ranking_metrics(both[:, -1], errors).tau:.3f}\n")
     print("| quantized networks learned from | alone | residual |\n|---|---|---|")

@@ -21,12 +21,14 @@ import optuna
 import pandas as pd
 
 from nas.search import hypervolume, search
-from search_spaces import Choice, TabularSpace
+from search_spaces import Cell, Choice, TabularSpace
 
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 OPERATORS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 MARKS = (50, 100, 150, 300)
 SAMPLERS = {"gp": optuna.samplers.GPSampler, "tpe": optuna.samplers.TPESampler}
 KEYS = ["strategy", "free_latency", "seed", "device"]
+PLAIN = ":plain"  # behind a strategy: without the topology of the cell
 
 
 def main() -> None:
@@ -39,7 +41,7 @@ def main() -> None:
         "--strategies",
         nargs="+",
         default=["predictor:gaussian_process"],
-        help="NAME, predictor:NAME, or bare:gp and bare:tpe: Optuna's samplers by themselves",
+        help="NAME, predictor:NAME, :plain behind: without the cell's topology; bare:gp, bare:tpe: Optuna's by themselves",
     )
     parser.add_argument("--n", type=int, default=300, help="measurements of a search")
     parser.add_argument("--free-latency", action="store_true", help="latency is a table: it costs nothing")
@@ -61,7 +63,10 @@ def main() -> None:
 
 def run(table: pd.DataFrame, strategy: str, free_latency: bool, seed: int, device: str, n: int) -> dict[str, object]:
     """Search once; return the share of the true front's hypervolume after each mark."""
-    space = TabularSpace([Choice(f"edge{i}", OPERATORS) for i in range(6)])
+    name, _, predictor = strategy.removesuffix(PLAIN).partition(":")
+    topology = not strategy.endswith(PLAIN)
+    cell = Cell({f"edge{i}": ends for i, ends in enumerate(EDGES)}) if topology else None
+    space = TabularSpace([Choice(f"edge{i}", OPERATORS) for i in range(6)], cell=cell)
     operators = table["arch"].str.findall(r"(\w+)~")
     values = np.column_stack([100 - table["cifar100-test"], np.maximum(table[device], 1e-3)])
     rows = {tuple(OPERATORS.index(o) for o in names): value for names, value in zip(operators, values, strict=True)}
@@ -73,7 +78,6 @@ def run(table: pd.DataFrame, strategy: str, free_latency: bool, seed: int, devic
         error, latency = look_up(genomes).T
         return {"error": error} if free_latency else {"error": error, "latency_ms": latency}
 
-    name, _, predictor = strategy.partition(":")
     started = time.perf_counter()
     if name == "bare":
         found = ask_bare(predictor, look_up, seed, n)
@@ -84,7 +88,7 @@ def run(table: pd.DataFrame, strategy: str, free_latency: bool, seed: int, devic
             cheap={"latency_ms": lambda genomes: look_up(genomes)[:, 1]} if free_latency else {},
             n_measurements=n,
             strategy=name,
-            predictors=predictor or "auto",
+            options={"predictors": predictor} if predictor else {},
             rng=np.random.default_rng(seed),
         )
         found = result.archive[["error", "latency_ms"]].to_numpy(float)

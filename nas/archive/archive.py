@@ -25,6 +25,7 @@ class Archive:
         study: Name of the study: what is measured, such as `error`.
         names: The measured values; the first is the study's objective, the others are kept as attributes.
         identity: What else a study must agree with, such as which weights were measured.
+        later: Those of the names that a study of an earlier version may lack; then they are none of `names`.
 
     Raises:
         DamagedFileError: If the database is damaged.
@@ -39,9 +40,11 @@ class Archive:
         study: str,
         names: tuple[str, ...],
         identity: Mapping[str, str] | None = None,
+        later: tuple[str, ...] = (),
     ) -> None:
         self.space = space
         self.names = names
+        self._later = later
         mine = {"space": space.name, "n_genes": str(len(space.choices)), "formats": " ".join(formats(space))}
         mine |= {"digest": space.digest, **(identity or {})}
         self._shown = without_password(storage)
@@ -76,7 +79,7 @@ class Archive:
         Raises:
             InvalidInputError: If other values are given than the archive keeps, or the database cannot be written.
         """
-        if set(values) != set(self.names):
+        if set(values) - set(self._later) != set(self.names) - set(self._later):
             raise InvalidInputError(
                 f"the archive '{self._shown}' keeps {list(self.names)} of each network, got {list(values)}"
             )
@@ -127,6 +130,9 @@ class Archive:
     def _read(self) -> None:
         """Take in the trials added since the last time; where two searches measured a network, the first counts."""
         trials = self._study.get_trials(deepcopy=False)
+        if trials and not self._n_read:
+            lacking = {name for name in self._later if name not in trials[0].user_attrs}
+            self.names = tuple(name for name in self.names if name not in lacking)
         for trial in trials[self._n_read :]:
             self._known.setdefault(self._key(trial), trial)
         self._n_read = len(trials)

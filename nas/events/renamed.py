@@ -45,9 +45,28 @@ def renamed_experiment(content: Any, origin: str) -> Any:
         for key in ("max", "min"):
             if isinstance(search.get(key), Mapping):
                 found["search"][key] = _renamed(search[key], COLUMNS, origin, f"search.{key}.")
+        _move_to_strategy(found["search"], origin)
         if isinstance(names := search.get("objectives"), list):
             found["search"]["objectives"] = renamed_columns(names, f"'{origin}': search.objectives: ")
     return found
+
+
+def _move_to_strategy(search: dict[str, Any], origin: str) -> None:
+    """Move what were keys of a search and are options of its strategy now; defaults of then are dropped."""
+    for key, default in (("predictors", "auto"), ("tuning_trials", 0)):
+        if key not in search or (value := search.pop(key)) == default:
+            continue
+        logger.warning(
+            "'%s': search.%s is an option of the strategy now, search.strategy.options.%s; the old name is read for one "
+            "release",
+            origin,
+            key,
+            key,
+        )
+        strategy = search.get("strategy", "predictor")
+        strategy = {"name": strategy} if isinstance(strategy, str) else dict(strategy or {})
+        if strategy.get("name", "predictor") == "predictor":
+            search["strategy"] = {**strategy, "options": {key: value, **(strategy.get("options") or {})}}
 
 
 def _named_devices(content: dict[str, Any], origin: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 from nas.objectives.columns import Column, minimized
 from nas.search import evolve, exact_front, hypervolume
 from nas.search.study import SearchResult
-from predictors import RidgePredictor, assess, encode, linear_table
+from predictors import Features, RidgePredictor, assess, linear_table
 from search_spaces.costs import cost_table
 from search_spaces.space.space import SearchSpace
 
@@ -26,7 +26,7 @@ def print_search(space: SearchSpace, result: SearchResult, metric: str, run: Pat
     print(f"the search {ending}; {len(values)} networks measured")
     if result.failed:
         print(f"{len(result.failed)} more could not be measured: {', '.join(result.failed[:5])}")
-    found = assess(space, result.genomes, values, result.predictors.get(metric))
+    found = assess(Features(space), result.genomes, values, result.predictors.get(metric))
     if found is None:
         return
     print(f"predictor of the {metric} ({found.name}): {found.metrics.words} (cross-validated); {found.curve.advice}")
@@ -42,10 +42,10 @@ def evolved_share(space: SearchSpace, result: SearchResult, metric: str) -> floa
     The objectives are a line fitted to the measured metric, and the packed bytes: both are sums of tables, so their exact
     front is known, and what evolution misses of it is its own fault, not the predictor's.
     """
-    ridge = RidgePredictor().fit(
-        encode(space, result.genomes), minimized(Column.of_objective(metric), result.archive[metric].to_numpy(float))
-    )
-    tables = {"fitted": linear_table(space, ridge), "size_bytes": cost_table(space, "size_bytes")}
+    features = Features(space)
+    values = minimized(Column.of_objective(metric), result.archive[metric].to_numpy(float))
+    ridge = RidgePredictor().fit(features(result.genomes), values)
+    tables = {"fitted": linear_table(features, ridge), "size_bytes": cost_table(space, "size_bytes")}
     exact = exact_front(space, tables).values
     found = evolve(space, tables, population=100, generations=60, rng=np.random.default_rng(0)).values
     width = np.ptp(exact, axis=0)

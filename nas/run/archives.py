@@ -1,5 +1,6 @@
 """What a run has measured of its networks: its studies in the archive, and one table made of them."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
@@ -14,10 +15,14 @@ from nas.objectives.objective import Objective
 from nas.run.folder import RunFolder
 from nas.run.latencies import Latencies
 from nas.search.measurements import Measurements
+from nas.search.order import Order, order_of
+from nas.tasks.metric import METRICS
 from nas.tasks.task import Task
 from search_spaces.errors import InvalidInputError, NotReadyError
 from search_spaces.space.space import Genomes, SearchSpace
 from search_spaces.space.subnet import Subnet
+
+logger = logging.getLogger(__name__)
 
 
 class Archives:
@@ -50,17 +55,31 @@ class Archives:
     def validation(self) -> Archive:
         """The metrics on the validation split."""
         names = tuple(metric.name for metric in self.task.metrics)
-        return self.open(names[0], names, self.weights)
+        return self.open(names[0], names, self.weights, (self.task.metric.loss,))
 
     @cached_property
     def test(self) -> Archive:
         """The metrics on the test split."""
         names = tuple(f"{metric.name}_test" for metric in self.task.metrics)
-        return self.open(names[0], names, self.weights)
+        return self.open(names[0], names, self.weights, (f"{self.task.metric.loss}_test",))
 
-    def open(self, study: str, names: tuple[str, ...], identity: Mapping[str, str]) -> Archive:
+    @cached_property
+    def order(self) -> Order | None:
+        """By what networks are ranked instead of the metric; None: by the metric."""
+        metric, names = self.task.metric, self.validation.names
+        if metric.loss and metric.loss not in names:
+            logger.warning(
+                "the archive of '%s' is of a version that kept no %s: networks are ranked by %s alone",
+                self.folder.path,
+                METRICS[metric.loss].title,
+                metric.title,
+            )
+        n, rule = self.folder.experiment.data.n_val, self.folder.experiment.search.order
+        return order_of(metric, names, n, self.task.chance / 10, rule)
+
+    def open(self, study: str, names: tuple[str, ...], identity: Mapping[str, str], later: tuple[str, ...] = ()) -> Archive:
         """Return a study; in a database that runs share, they are told apart by the run's name."""
-        return Archive(self.space, self.storage, self._named(study), names, identity)
+        return Archive(self.space, self.storage, self._named(study), names, identity, later)
 
     def forget_latencies(self, device: str) -> None:
         """Drop what was timed on a device."""
@@ -120,10 +139,14 @@ class Archives:
         frame, tested = self.validation.frame(), self.test.lookup(genomes)
         values: dict[Column, np.ndarray] = {}
         for name in self.validation.names:
-            test = [np.nan if found is None else found[f"{name}_test"] for found in tested]
+            test = [np.nan if found is None else found.get(f"{name}_test", np.nan) for found in tested]
             values |= {Column(name, "val"): frame[name].to_numpy(), Column(name, "test"): np.array(test)}
         for each in latencies:
             values |= each.known(genomes)
         values |= {each.column.predicted: each.predicted()(genomes) for each in latencies}
         values |= {Column.from_name(name): cost(genomes) for name, cost in costs.items()}
-        return Measurements(self.space, genomes, values)
+        orders: dict[Column, np.ndarray] = {}
+        if self.order:
+            known = {name: frame[name].to_numpy() for name in self.validation.names}
+            orders[Column(self.task.metric.name, "val")] = self.order(known)
+        return Measurements(self.space, genomes, values, orders)

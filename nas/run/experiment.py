@@ -103,7 +103,8 @@ class Experiment:
     @property
     def plugin_files(self) -> list[str]:
         """Everything of a user's own that was loaded: plug-ins, and files that hold space, task or data."""
-        names = (self.space, self.task, self.data.name, self.search.strategy.name, self.search.predictors)
+        options = [str(option) for option in self.search.strategy.options.values()]
+        names = (self.space, self.task, self.data.name, self.search.strategy.name, *options)
         return list(dict.fromkeys([*self.plugins, *(f"{n.partition('.py:')[0]}.py" for n in names if ".py:" in n)]))
 
     def with_absolute_paths(self) -> "Experiment":
@@ -115,11 +116,7 @@ class Experiment:
             space=absolute(self.space),
             task=absolute(self.task),
             data=replace(self.data, name=absolute(self.data.name)),
-            search=replace(
-                search,
-                strategy=replace(search.strategy, name=absolute(search.strategy.name)),
-                predictors=absolute(search.predictors),
-            ),
+            search=replace(search, strategy=search.strategy.with_names(absolute)),
         )
 
     def latency_of(self, i: int) -> Column:

@@ -55,7 +55,8 @@ def rescored(run: RunFolder, measured: Measurements, metric: Column, exact: Coll
     """
     kept = [column for column in measured.values if column.name in exact]
     values = {metric: measured[metric], LATENCY.predicted: table.factor_table(measured.space)(measured.genomes)}
-    scored = Measurements(measured.space, measured.genomes, values | {column: measured[column] for column in kept})
+    values |= {column: measured[column] for column in kept}
+    scored = Measurements(measured.space, measured.genomes, values, measured.orders)
     objectives = [metric, LATENCY.predicted]
     objectives += [column for column in kept if column.name in run.experiment.search.objectives]
     rows, _ = scored.front(objectives)

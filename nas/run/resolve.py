@@ -15,7 +15,6 @@ from nas.run.folder import RunFolder
 from nas.run.yaml import override
 from nas.search.strategies import build_strategy
 from nas.tasks import TASKS
-from predictors import PREDICTORS
 from search_spaces import SPACES, InvalidInputError
 
 
@@ -44,9 +43,7 @@ def resolve_experiment(
             override(content, change)
         resolved = Experiment.from_dict(content, "experiment")
     SPACES.get(resolved.space)
-    build_strategy(resolved.search)
-    if resolved.search.predictors != "auto":
-        PREDICTORS.get(resolved.search.predictors)
+    build_strategy(resolved.search.strategy.name, resolved.search.strategy.options)
     resolved = resolved.with_absolute_paths()
     return resolved, expanded(str(folder)) if folder else Path("runs") / resolved.name
 

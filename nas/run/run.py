@@ -265,7 +265,10 @@ class Run:
                 measure = evaluator.measure
             rng = np.random.default_rng(self.experiment.seed)
             archive = self.archives.validation
-            result = search_space(self.space, settings, metric, costs, measure, archive, workers=workers, rng=rng)
+            order = self.archives.order
+            result = search_space(
+                self.space, settings, metric, costs, measure, archive, order=order, workers=workers, rng=rng
+            )
             write_front(
                 self.folder,
                 self.measurements(),

@@ -44,7 +44,7 @@ def measure_front(
     """
     feasible = known.satisfying(_predicted(known, upper), _predicted(known, lower))
     near = np.flatnonzero(feasible)
-    values = known.minimized(list(_predicted(known, dict.fromkeys(objectives, 0.0))))[near]
+    values = known.ranked(list(_predicted(known, dict.fromkeys(objectives, 0.0))))[near]
     timed = np.unique([*near[layers(values, N_LAYERS)], *known.baselines().values()]).astype(np.intp)
     found = known.take(timed)
     found = found.including(measure_latency(found.genomes))

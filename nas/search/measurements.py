@@ -23,12 +23,20 @@ class Measurements:
         space: The space.
         genomes: Canonical and distinct, shape `(n, n_genes)`.
         values: By column, each `(n,)`.
+        orders: By column, what fronts rank subnets by instead of its values, `(n,)`; see `nas.search.order`.
     """
 
-    def __init__(self, space: SearchSpace, genomes: Genomes, values: Mapping[Column, Floats]) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        genomes: Genomes,
+        values: Mapping[Column, Floats],
+        orders: Mapping[Column, Floats] | None = None,
+    ) -> None:
         self.space = space
         self.genomes = genomes
         self.values = {column: np.asarray(array, dtype=np.float64) for column, array in values.items()}
+        self.orders = dict(orders or {})
 
     def __len__(self) -> int:
         return len(self.genomes)
@@ -46,11 +54,12 @@ class Measurements:
 
     def take(self, rows: NDArray[np.intp]) -> "Measurements":
         """Return some rows, in the order given."""
-        return Measurements(self.space, self.genomes[rows], {column: array[rows] for column, array in self.values.items()})
+        values, orders = ({column: array[rows] for column, array in arrays.items()} for arrays in (self.values, self.orders))
+        return Measurements(self.space, self.genomes[rows], values, orders)
 
     def including(self, values: Mapping[Column, Floats]) -> "Measurements":
         """Return the same subnets with further columns behind."""
-        return Measurements(self.space, self.genomes, {**self.values, **values})
+        return Measurements(self.space, self.genomes, {**self.values, **values}, self.orders)
 
     def satisfying(self, upper: Mapping[Column, float], lower: Mapping[Column, float]) -> NDArray[np.bool_]:
         """Return which subnets satisfy upper and lower bounds, shape `(n,)`."""
@@ -65,6 +74,10 @@ class Measurements:
         """Return values of columns as a search minimises them, shape `(n, m)`."""
         return np.column_stack([minimized(column, self[column]) for column in objectives])
 
+    def ranked(self, objectives: Sequence[Column]) -> Floats:
+        """Return what fronts rank subnets by, shape `(n, m)`: minimised values, or what stands for them."""
+        return np.column_stack([self.orders.get(column, minimized(column, self[column])) for column in objectives])
+
     def front(
         self,
         objectives: Sequence[Column],
@@ -72,7 +85,7 @@ class Measurements:
         among: NDArray[np.bool_] | None = None,
         tolerance: Mapping[Column, float] | None = None,
     ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Return the Pareto front: the subnets that no other one dominates by these columns.
+        """Return the Pareto front: the subnets that no other one dominates by these columns, as `ranked` has them.
 
         The order is total and knows no ties: a subnet on the front is marked as tied if another one would dominate it, were
         values smaller by how far they may be off; it stays on the front.
@@ -87,7 +100,7 @@ class Measurements:
         """
         usable = np.arange(len(self)) if among is None else np.flatnonzero(among)
         values = self.minimized(objectives)[usable]
-        best = np.flatnonzero(non_dominated(values))
+        best = np.flatnonzero(non_dominated(self.ranked(objectives)[usable]))
         ids = [self.subnets[row].id for row in usable[best]]
         best = best[np.lexsort((ids, *values[best].T[::-1]))]
         margins = np.column_stack([self._margin(column, tolerance or {})[usable] for column in objectives])

@@ -14,8 +14,6 @@ from nas.archive.storage import sqlite_url
 from nas.objectives.evaluator import Evaluator
 from nas.objectives.objective import Objective
 from nas.search.evolution.evolve import lower_bound, upper_bound
-from nas.search.settings import SearchSettings, StrategySettings
-from nas.search.strategies import build_strategy
 from nas.search.study import SearchResult, search
 from nas.tasks.metric import Metric, declare, forget
 from search_spaces.costs import FactorTable
@@ -96,7 +94,6 @@ def optimize(
     if storage is not None:
         url = str(storage) if "://" in str(storage) else sqlite_url(Path(storage).expanduser())
         archive = Archive(space, url, names[0], tuple(names), {"metrics": " ".join(names)})
-    settings = SearchSettings(strategy=StrategySettings(name=strategy, options=dict(options or {})))
     return search(
         space,
         Measure(space, tuple(chosen)),
@@ -104,7 +101,8 @@ def optimize(
         cheap=exact,
         constraints=_bounds(exact, constraints or {}),
         n_measurements=budget,
-        strategy=build_strategy(settings),
+        strategy=strategy,
+        options=options,
         noise=noise,
         workers=workers,
         rng=np.random.default_rng(seed),

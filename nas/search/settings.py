@@ -1,8 +1,9 @@
 """Settings of a search: what is minimised, how many networks are measured, who chooses them, and constraints."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
 
 from search_spaces.errors import InvalidInputError, check_range
 
@@ -16,7 +17,12 @@ class StrategySettings:
     name: str = "predictor"
     """Chooses what is measured: predictor, exact, nsga2, local, random, or Optuna's tpe, gp and optuna_nsga2."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Its own settings by name, as `{population: 40}` of nsga2."""
+    """Its own settings by name, as `{population: 40}` of nsga2 or `{predictors: ridge}` of predictor."""
+
+    def with_names(self, renamed: Callable[[str], str]) -> "StrategySettings":
+        """Return the same with another name of everything that is named: the strategy, and options that are texts."""
+        options = {key: renamed(value) if isinstance(value, str) else value for key, value in self.options.items()}
+        return replace(self, name=renamed(self.name), options=options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +36,9 @@ class SearchSettings:
     """Networks that are measured."""
     strategy: StrategySettings = field(default_factory=StrategySettings)
     """Name of a strategy, or its name and options."""
-    predictors: str = "auto"
-    """Predictor of the metric, for the strategy `predictor`; auto: the one that ranks unseen networks best."""
-    tuning_trials: int = 0
-    """Trials of Optuna that tune the predictor each time it is chosen; 0: as it is."""
+    order: Literal["auto", "loss", "metric"] = "auto"
+    """By what networks are ranked where the task has a loss beside its metric: loss; metric, in steps of its standard error,
+    then the loss; auto: loss, unless there are so many validation samples that the standard error is below `noise`."""
     batch: int = 0
     """Networks to measure before the strategy is asked again; 0: a share of what is left."""
     noise: float = -1
@@ -54,7 +59,6 @@ class SearchSettings:
                 raise InvalidInputError(f"{key} must be above 0 and finite, got {bad}")
         if crossed := [name for name in self.max if self.min.get(name, 0) > self.max[name]]:
             raise InvalidInputError(f"min must not exceed search.max, but does for {crossed}")
-        check_range("tuning_trials", self.tuning_trials, 0, 10_000)
         check_range("batch", self.batch, 0, 100_000)
         if self.noise != -1:
             check_range("noise", self.noise, 0, 100)

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from nas.objectives.columns import Column, minimized, minimized_objective
 from nas.objectives.objective import Objective
+from nas.search.order import ByLoss, Order
 from nas.search.pareto import columns, non_dominated
+from nas.tasks.metric import METRICS
+from predictors import Signal
 from search_spaces.errors import HwnasError, InvalidInputError, MeasurementError
 from search_spaces.space.space import Genomes, SearchSpace
 
@@ -45,10 +48,12 @@ class SearchState:
         workers: Networks to measure at once, by joblib's backend in force.
         progress: Called with measurements done, in all, and the best value of the first objective as a text.
         objectives: Those of the measured values that are objectives; None: all of them.
+        orders: By objective, what it is searched by instead of its own values, see `nas.search.order`.
+        signals: By objective, what predictors may see of networks besides.
 
     Attributes:
         genomes: Shape `(n, n_genes)`.
-        expensive: Measured objectives by name as they are minimised, each `(n,)`.
+        expensive: Measured objectives by name as they are minimised, or what they are searched by; each `(n,)`.
         cheap: Exact objectives by name as they are minimised.
         recorded: Everything that was measured by name, in its own unit, each `(n,)`.
         failed: Networks whose measurement failed, shape `(k, n_genes)`; they are spent, and not asked for again.
@@ -66,6 +71,8 @@ class SearchState:
         workers: int,
         progress: Callable[[int, int, str], None],
         objectives: Sequence[str] | None = None,
+        orders: Mapping[str, Order] | None = None,
+        signals: Mapping[str, Sequence[Signal]] | None = None,
     ) -> None:
         self.space = space
         self.cheap = {name: minimized_objective(name, function) for name, function in cheap.items()}
@@ -76,7 +83,9 @@ class SearchState:
         self._names: set[str] = set()
         self.expensive: dict[str, Floats] = {}
         self.recorded: dict[str, Floats] = {}
+        self.signals = signals or {}
         self._objectives = objectives
+        self.orders = orders or {}
         self._measure = measure
         self._store = store
         self.workers = workers
@@ -84,6 +93,11 @@ class SearchState:
 
     def __len__(self) -> int:
         return len(self.genomes)
+
+    @property
+    def expensive_names(self) -> tuple[str, ...]:
+        """Names of the measured objectives; before anything is measured, those that are known."""
+        return tuple(self.expensive or self._objectives or self.signals)
 
     @property
     def left(self) -> int:
@@ -120,7 +134,9 @@ class SearchState:
             new = np.array([values[name] for values in rows])
             self.recorded[name] = np.concatenate([self.recorded.get(name, np.empty(0)), new])
         for name in (name for name in self._objectives or self.recorded if name in self.recorded):
-            self.expensive[name] = minimized(Column.of_objective(name), self.recorded[name])
+            order = self.orders.get(name)
+            values = minimized(Column.of_objective(name), self.recorded[name])
+            self.expensive[name] = order(self.recorded) if order else values
 
     def _measure_each(self, due: Genomes, missing: list[int]):  # type: ignore[no-untyped-def]
         """Yield index and values of each missing genome, in the order in which they are done."""
@@ -183,6 +199,15 @@ class SearchState:
     def values(self) -> Floats:
         """Return all objectives of what was measured, expensive ones first, shape `(n, m)`."""
         return columns({**self.expensive, **{name: function(self.genomes) for name, function in self.cheap.items()}})
+
+    def margins(self, noise: Mapping[str, float]) -> Floats:
+        """Return which differences of the objectives, in the order of `values`, mean nothing; shape `(m,)`.
+
+        Args:
+            noise: By name; one that is searched by its loss has the loss's own.
+        """
+        losses = {name: METRICS[order.loss].noise for name, order in self.orders.items() if isinstance(order, ByLoss)}
+        return np.array([losses.get(name, noise.get(name, 0.0)) for name in [*self.expensive, *self.cheap]])
 
     def _best(self, found: list[dict[str, float] | None]) -> str:
         """Return in words the best of the first objective so far, among what is known and what was just found."""

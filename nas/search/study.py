@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from nas.objectives.columns import Column, minimized
 from nas.objectives.objective import Objective
 from nas.search.measurements import Measurements
+from nas.search.order import Order
 from nas.search.state import Measure, MeasurementStore, SearchState
-from nas.search.strategies import STRATEGIES, Strategy
-from nas.search.strategies.predictor import PredictorStrategy
+from nas.search.strategies import Strategy, build_strategy
+from predictors import Signal
 from search_spaces.errors import InvalidInputError, MeasurementError
 from search_spaces.space.space import Genomes, SearchSpace
 from search_spaces.space.subnet import Subnet
@@ -72,9 +74,10 @@ def search(
     cheap: Mapping[str, Objective] | None = None,
     constraints: Mapping[str, Objective] | None = None,
     n_measurements: int,
+    orders: Mapping[str, Order] | None = None,
+    signals: Mapping[str, Sequence[Signal]] | None = None,
     strategy: str | Strategy = "predictor",
-    predictors: str = "auto",
-    tuning_trials: int = 0,
+    options: Mapping[str, Any] | None = None,
     batch: int | None = None,
     noise: Mapping[str, float] | None = None,
     workers: int = 1,
@@ -96,10 +99,11 @@ def search(
         cheap: Objectives that are exact and free, such as those of a table.
         constraints: By name: genomes to values that must be 0 or less, see `upper_bound`; cheap.
         n_measurements: Distinct networks to measure, at least 4; fewer if the space is smaller.
+        orders: By expensive objective, what it is searched by instead of its own values, see `nas.search.order`; the front
+            is that of this order.
+        signals: By expensive objective, what says something of it and costs less; only predictors see it.
         strategy: Name of a registered strategy, or one that was made.
-        predictors: For the strategy `predictor`: name of a registered predictor, or `auto`, which chooses the one that
-            ranks unseen networks best.
-        tuning_trials: For the strategy `predictor`: trials of Optuna that tune the predictor each time it is chosen.
+        options: Of a strategy that is named, by name, as `{"predictors": "ridge"}`.
         batch: Networks to measure before the strategy is asked again; None: one in a small space, otherwise a share of
             what is left after the start.
         noise: By expensive objective: a difference that means nothing. The search ends early when 30 networks in a row
@@ -120,11 +124,19 @@ def search(
     for name, value in (("batch", batch), ("workers", workers)):
         if value is not None and value < 1:
             raise InvalidInputError(f"{name} must be 1 or more, got {value}")
-    if strategy == "predictor":
-        strategy = PredictorStrategy(predictors, tuning_trials)
-    chooser = STRATEGIES.get(strategy)() if isinstance(strategy, str) else strategy
+    chooser = build_strategy(strategy, options) if isinstance(strategy, str) else strategy
     state = SearchState(
-        space, measure, cheap or {}, constraints or {}, archive, n_measurements, workers, progress, objectives
+        space,
+        measure,
+        cheap or {},
+        constraints or {},
+        archive,
+        n_measurements,
+        workers,
+        progress,
+        objectives,
+        orders,
+        signals,
     )
     state.measure(chooser.propose(state, batch or workers, rng))
     if not len(state):
@@ -140,9 +152,9 @@ def search(
         if not len(chosen):
             break
         state.measure(chosen)
-        idle = 0 if gained(before, state.usable_values(), _margins(state, noise)) else idle + len(chosen)
-    names = chooser.names if isinstance(chooser, PredictorStrategy) else {}
-    return _result(state, names, noise, stopped_early=idle >= PATIENCE and noise is not None)
+        idle = 0 if gained(before, state.usable_values(), state.margins(noise or {})) else idle + len(chosen)
+    report = getattr(chooser, "report", dict)
+    return _result(state, report(), noise, stopped_early=idle >= PATIENCE and noise is not None)
 
 
 def gained(before: Floats, after: Floats, margins: Floats) -> bool:
@@ -152,10 +164,6 @@ def gained(before: Floats, after: Floats, margins: Floats) -> bool:
     return not bool(np.all(beaten))
 
 
-def _margins(state: SearchState, noise: Mapping[str, float] | None) -> Floats:
-    return np.array([(noise or {}).get(name, 0.0) for name in [*state.expensive, *state.cheap]])
-
-
 def _result(
     state: SearchState, predictors: Mapping[str, str], noise: Mapping[str, float] | None, *, stopped_early: bool
 ) -> SearchResult:
@@ -163,7 +171,8 @@ def _result(
     values = {Column.from_name(name): array for name, array in state.recorded.items()}
     for name, function in state.cheap.items():
         values[Column.from_name(name)] = minimized(Column.from_name(name), function(state.genomes))
-    measured = Measurements(state.space, state.genomes, values)
+    orders = {Column.from_name(name): state.expensive[name] for name in state.orders if name in state.expensive}
+    measured = Measurements(state.space, state.genomes, values, orders)
     tolerance = {Column.from_name(name): margin for name, margin in (noise or {}).items()}
     rows, is_tied = measured.front(objectives, among=state.feasible(state.genomes), tolerance=tolerance)
     front = _table(measured.take(rows))

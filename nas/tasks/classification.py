@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from nas.tasks.metric import Metric, declare
 from nas.tasks.task import TASKS, Arrays, Samples
@@ -33,14 +34,17 @@ ERROR = declare(
         interval=wilson,
         noise=0.1,
         tolerance=0.5,
+        loss="loss",
     )
 )
+
+LOSS = declare(Metric(name="loss", title="cross-entropy", unit="nats", of_data=True, noise=0.002, tolerance=0.02))
 
 
 @TASKS.register("classification")
 @dataclass(frozen=True, kw_only=True)
 class Classification:
-    """One class for each image; the first metric is the top-1 error in percent.
+    """One class for each image; metrics are the top-1 error in percent and the cross-entropy.
 
     Attributes:
         shape: Channels, height and width of an image.
@@ -69,7 +73,7 @@ class Classification:
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """See `Task`."""
-        return (ERROR,)
+        return (ERROR, LOSS)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -105,8 +109,10 @@ class Classification:
         return {**batch, "images": shift(batch["images"], amount, generator)}
 
     def scores(self, output: NDArray[Any], samples: Arrays) -> dict[str, NDArray[Any]]:
-        """Return which answers are wrong, see `Task`."""
-        return {"error": output.argmax(axis=1) != samples["labels"]}
+        """Return which answers are wrong and what each loses, see `Task`."""
+        labels, output = samples["labels"], output.astype(np.float64)
+        loss = logsumexp(output, axis=1) - output[np.arange(len(labels)), labels]
+        return {"error": output.argmax(axis=1) != labels, "loss": loss}
 
     def agreement(self, found: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.bool_]:
         """Return where both name the same class, see `Task`."""

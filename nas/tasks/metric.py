@@ -24,6 +24,7 @@ class Metric:
         interval: From a value and the number of samples to the ends of its 95 % interval; None: nothing is known of it.
         noise: A difference that means nothing, in its unit: nearer networks are tied.
         tolerance: By how much it may differ where it is measured again, by another runtime.
+        loss: Name of the loss of the same answers, which ranks networks where the metric is coarse; empty: it needs none.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Metric:
     interval: Callable[[float, int], tuple[float, float]] | None = None
     noise: float = 0.0
     tolerance: float = 0.0
+    loss: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", self.title or self.name)

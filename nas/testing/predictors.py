@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.base import clone
 
-from predictors import Predictor, encode, ranking_metrics
+from predictors import Features, Predictor, ranking_metrics
 from search_spaces.space.space import SearchSpace
 
 
@@ -17,7 +17,7 @@ def check_predictor(build: Callable[[], Predictor], space: SearchSpace) -> None:
         space: Its networks are predicted.
     """
     rng = np.random.default_rng(0)
-    x = encode(space, space.sample(300, rng))
+    x = Features(space)(space.sample(300, rng))
     y = x @ np.random.default_rng(7).normal(size=x.shape[1])
     predictor = build().fit(x[:200], y[:200])
     mean, std = predictor.predict(x[200:], return_std=True)

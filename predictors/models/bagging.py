@@ -13,8 +13,8 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from predictors.features.features import Features
 from predictors.predictor import PREDICTORS, CheckedPredictor, Floats
-from search_spaces.space.space import SearchSpace
 
 
 class BaggedPredictor(CheckedPredictor):
@@ -46,13 +46,13 @@ class BaggedPredictor(CheckedPredictor):
 
 
 @PREDICTORS.register("trees")
-def trees_predictor(space: SearchSpace | None = None) -> BaggedPredictor:
+def trees_predictor(features: Features | None = None) -> BaggedPredictor:
     """Return gradient-boosted trees, bagged for their standard deviation."""
     return BaggedPredictor(GradientBoostingRegressor(n_estimators=100, max_depth=3, random_state=0))
 
 
 @PREDICTORS.register("mlp")
-def mlp_predictor(space: SearchSpace | None = None) -> BaggedPredictor:
+def mlp_predictor(features: Features | None = None) -> BaggedPredictor:
     """Return small multi-layer perceptrons, bagged; input and target are standardised."""
     network = MLPRegressor(hidden_layer_sizes=(64, 64), solver="lbfgs", alpha=1.0, max_iter=200, random_state=0)
     standardised = TransformedTargetRegressor(make_pipeline(StandardScaler(), network), transformer=StandardScaler())

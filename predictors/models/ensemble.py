@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.base import clone
 
-from predictors.features.encoding import column_groups
+from predictors.features.features import Features
 from predictors.models.bagging import trees_predictor
 from predictors.models.gaussian_process import WEIGHT_OF_CHOICE, GaussianProcessPredictor
 from predictors.models.ridge import RidgePredictor
-from predictors.predictor import PREDICTORS, CheckedPredictor, Floats, Predictor
-from search_spaces.space.space import SearchSpace
+from predictors.predictor import PREDICTORS, CheckedPredictor, Floats, Predictor, relearn
 
 
 class EnsemblePredictor(CheckedPredictor):
@@ -29,6 +28,10 @@ class EnsemblePredictor(CheckedPredictor):
     def _learn(self, X: Floats, y: Floats) -> None:  # noqa: N803
         self.members_ = [clone(member).fit(X, y) for member in self.members]
 
+    def _relearn(self, X: Floats, y: Floats) -> None:  # noqa: N803
+        for member in self.members_:
+            relearn(member, X, y)
+
     def _answer(self, X: Floats, return_std: bool) -> Floats | tuple[Floats, Floats]:  # noqa: N803
         answers = [member.predict(X, return_std=True) for member in self.members_]
         means, deviations = (np.array(column) for column in zip(*answers, strict=True))
@@ -37,22 +40,33 @@ class EnsemblePredictor(CheckedPredictor):
 
 
 @PREDICTORS.register("gaussian_process")
-def gaussian_process_predictor(space: SearchSpace | None = None) -> EnsemblePredictor:
+def gaussian_process_predictor(features: Features | None = None) -> EnsemblePredictor:
     """Return two Gaussian processes: lengths by choice, held tight, for few measurements; lengths by feature for many.
 
+    Where the features say what stands next to what, two more see that too.
+
     Measured on NAS-Bench-201 (experiments/results/search.md): the first alone learns faster, the second ends better, and
-    their mean does both.
+    their mean does both; with the cell's labels both get better (experiments/results/signals.md).
     """
-    if space is None:
+    if features is None:
         return EnsemblePredictor([GaussianProcessPredictor(weight=WEIGHT_OF_CHOICE), GaussianProcessPredictor()])
-    groups = column_groups(space)
-    n_counts = int((groups >= len(space.choices)).sum())
-    lines = n_counts or None
-    by_choice = GaussianProcessPredictor(groups, lines, WEIGHT_OF_CHOICE)
-    return EnsemblePredictor([by_choice, GaussianProcessPredictor(n_lines=lines)])
+    n, groups = features.n_encoded, features.groups
+    counts = features.n_counts
+    members = [
+        GaussianProcessPredictor(groups[:n], counts or None, WEIGHT_OF_CHOICE, n_columns=n),
+        GaussianProcessPredictor(np.arange(n), counts or None, n_columns=n),
+    ]
+    if features.n_topology:
+        lines = counts + features.n_topology
+        by_feature = np.concatenate([np.arange(n), n + groups[n:]])  # labels of a round share a length
+        members += [
+            GaussianProcessPredictor(groups, lines, WEIGHT_OF_CHOICE),
+            GaussianProcessPredictor(by_feature, lines),
+        ]
+    return EnsemblePredictor(members)
 
 
 @PREDICTORS.register("ensemble")
-def ensemble_predictor(space: SearchSpace | None = None) -> EnsemblePredictor:
+def ensemble_predictor(features: Features | None = None) -> EnsemblePredictor:
     """Return a line, Gaussian processes and trees together."""
-    return EnsemblePredictor([RidgePredictor(), gaussian_process_predictor(space), trees_predictor(space)])
+    return EnsemblePredictor([RidgePredictor(), gaussian_process_predictor(features), trees_predictor(features)])

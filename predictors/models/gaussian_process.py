@@ -10,6 +10,7 @@ from predictors.predictor import CheckedPredictor, Floats
 JITTER = 1e-8
 MAX_ITERATIONS = 60
 FARTHEST = 8  # standard deviations of its prior that a parameter may lie away; keeps the line search from overflow
+MANY, GROWTH = 30, 1.05  # networks below which parameters are always fitted anew, and by how many more they are above
 CACHED = 100_000  # elements of the kernel between candidates and measured networks that are computed at once
 
 
@@ -29,6 +30,7 @@ class GaussianProcessPredictor(CheckedPredictor):
         groups: The group of each feature; features of a group share a length. None: each has its own.
         n_lines: The line is over the last so many features; None: over all.
         weight: Mean and standard deviation of the prior of the logarithm of a group's inverse squared length.
+        n_columns: It sees the first so many columns only; None: all.
 
     Source:
         Rasmussen and Williams 2006, chapters 4 and 5. Differs: priors on the logarithms of all parameters.
@@ -39,12 +41,15 @@ class GaussianProcessPredictor(CheckedPredictor):
         groups: NDArray[np.int64] | None = None,
         n_lines: int | None = None,
         weight: tuple[float, float] = WEIGHT_OF_FEATURE,
+        n_columns: int | None = None,
     ) -> None:
         self.groups = groups
         self.n_lines = n_lines
         self.weight = weight
+        self.n_columns = n_columns
 
     def _learn(self, X: Floats, y: Floats) -> None:  # noqa: N803
+        X = X[:, : self.n_columns]  # noqa: N806
         groups = np.arange(X.shape[1]) if self.groups is None else self.groups
         if len(groups) != X.shape[1]:
             raise ValueError(f"groups must name one group for each of {X.shape[1]} features, got {len(groups)}")
@@ -63,7 +68,18 @@ class GaussianProcessPredictor(CheckedPredictor):
         bounds = np.column_stack([center - FARTHEST * width, center + FARTHEST * width])
         settings = {"method": "L-BFGS-B", "bounds": bounds, "options": {"maxiter": MAX_ITERATIONS}}
         found = minimize(objective, center, jac=True, **settings)
-        self.theta_ = found.x
+        self.theta_, self.n_tuned_ = found.x, len(X)
+        self._condition(X, z)
+
+    def _relearn(self, X: Floats, y: Floats) -> None:  # noqa: N803
+        if len(X) < MANY or len(X) >= GROWTH * self.n_tuned_:
+            self._learn(X, y)
+            return
+        self.mean_, self.spread_ = float(y.mean()), float(y.std()) or 1.0
+        self._condition(X[:, : self.n_columns], (y - self.mean_) / self.spread_)
+
+    def _condition(self, X: Floats, z: Floats) -> None:  # noqa: N803
+        """Condition the process on standardised targets by the parameters that are there."""
         self.X_ = X
         kernel = self._kernel(X, X)
         kernel[np.diag_indices(len(X))] += np.exp(self.theta_[-1]) + JITTER
@@ -71,6 +87,7 @@ class GaussianProcessPredictor(CheckedPredictor):
         self.alpha_ = cho_solve((self.factor_, True), z)
 
     def _answer(self, X: Floats, return_std: bool) -> Floats | tuple[Floats, Floats]:  # noqa: N803
+        X = X[:, : self.n_columns]  # noqa: N806
         _, bend, line, _ = self._parameters(self.theta_)
         means, variances = np.empty(len(X)), bend + line * (X[:, self.line_] ** 2).sum(axis=1)
         step = max(1, CACHED // len(self.X_))

@@ -3,12 +3,12 @@
 import numpy as np
 from sklearn.linear_model import BayesianRidge
 
+from predictors.features.features import Features
 from predictors.predictor import PREDICTORS, CheckedPredictor, Floats
-from search_spaces.space.space import SearchSpace
 
 
 class RidgePredictor(CheckedPredictor):
-    """A line over the encoded genome.
+    """A line over the features.
 
     Args:
         alpha_2: Rate of the prior of the noise's precision.
@@ -37,6 +37,6 @@ class RidgePredictor(CheckedPredictor):
 
 
 @PREDICTORS.register("ridge")
-def ridge_predictor(space: SearchSpace | None = None) -> RidgePredictor:
+def ridge_predictor(features: Features | None = None) -> RidgePredictor:
     """Return a ridge regression."""
     return RidgePredictor()

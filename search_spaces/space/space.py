@@ -21,6 +21,7 @@ from search_spaces.graph.signature import describe
 from search_spaces.precision.formats import FLOAT32, NumberFormat
 from search_spaces.precision.placement import place_quantizers
 from search_spaces.registry import Registry
+from search_spaces.space.cell import Cell
 from search_spaces.space.choice import ActiveWhen, Choice, Option
 from search_spaces.space.factor import Factor, combine
 from search_spaces.space.subnet import Subnet, read_subnet_json
@@ -60,6 +61,8 @@ class SearchSpace:
     Raises:
         InvalidInputError: If a name stands twice, or a slot or condition names a choice that does not exist.
     """
+
+    cell: Cell | None = None
 
     def __init__(
         self,
@@ -276,10 +279,22 @@ class SearchSpace:
 
 
 class TabularSpace(SearchSpace):
-    """A space of choices without networks behind it: for benchmarks and for evaluators of one's own."""
+    """A space of choices without networks behind it: for benchmarks and for evaluators of one's own.
 
-    def __init__(self, choices: Sequence[Choice], name: str = "tabular") -> None:
+    Args:
+        choices: The decisions.
+        name: Of the space.
+        cell: How the choices are joined, where they are operators on the edges of a graph: predictors learn from it.
+
+    Raises:
+        InvalidInputError: If the cell names a choice that does not exist.
+    """
+
+    def __init__(self, choices: Sequence[Choice], name: str = "tabular", cell: Cell | None = None) -> None:
         super().__init__(name, choices)
+        self.cell = cell
+        if cell and (unknown := sorted(set(cell.edges) - set(self.gene))):
+            raise InvalidInputError(f"the cell has edges {unknown} that are no choices; those are {list(self.gene)}")
 
 
 def connect(blocks: Sequence[Block]) -> Graph:

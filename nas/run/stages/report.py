@@ -18,7 +18,7 @@ from nas.report.table import gains, validation_summary
 from nas.search.measurements import Measurements
 from nas.search.pareto import hypervolume
 from nas.training.checkpoint import load_tensors
-from predictors import assess
+from predictors import Features, assess
 from search_spaces import SearchSpace
 from search_spaces.graph.graph import Graph
 from search_spaces.operators.conv import Conv
@@ -137,7 +137,7 @@ def _latencies(run: "Run") -> list[dict[str, Any]]:
 
 
 def _predictor(space: SearchSpace, genomes: Genomes, values: np.ndarray, title: str) -> dict[str, Any]:
-    found = assess(space, genomes, values)
+    found = assess(Features(space), genomes, values)
     if found is None:
         return {"words": f"Too few networks were measured to judge a predictor of the {title}.", "sizes": [], "taus": []}
     advice = found.curve.advice

@@ -1,8 +1,10 @@
 """The search of a run: networks are measured where it counts, and kept in its archive."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.archive.archive import Archive
 from nas.events.progress import progress_bar
@@ -10,9 +12,9 @@ from nas.objectives.columns import minimized_objective
 from nas.objectives.objective import Objective
 from nas.search.evolution.evolve import evolve, lower_bound, upper_bound
 from nas.search.feasibility import check_feasible
+from nas.search.order import Order
 from nas.search.settings import SearchSettings
 from nas.search.state import Measure
-from nas.search.strategies import build_strategy
 from nas.search.study import SearchResult, search
 from search_spaces.costs import FactorTable
 from search_spaces.space.baselines import baselines
@@ -27,6 +29,7 @@ def search_space(
     measure: Measure,
     archive: Archive,
     *,
+    order: Order | None = None,
     workers: int,
     rng: np.random.Generator,
 ) -> SearchResult | None:
@@ -39,6 +42,7 @@ def search_space(
         exact: Costs that need no measurement, latencies as predicted.
         measure: Measures it, picklable if there are several workers.
         archive: Keeps what was measured.
+        order: By what networks are ranked instead of the metric.
         workers: Networks to measure at once, by joblib's backend in force.
         rng: Source of everything random.
 
@@ -60,12 +64,14 @@ def search_space(
             return None
         return search(
             space,
-            measure,
+            Kept(measure, archive.names),
             objectives=(metric,),
             cheap=cheap,
             constraints=constraints,
+            orders={metric: order} if order else {},
             n_measurements=config.n_measurements,
-            strategy=build_strategy(config),
+            strategy=config.strategy.name,
+            options=config.strategy.options,
             batch=config.batch or None,
             noise={metric: config.noise} if config.noise else None,
             workers=workers,
@@ -73,6 +79,24 @@ def search_space(
             archive=archive,
             progress=update,
         )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Measures what an archive keeps, and leaves out the rest; picklable if `measure` is.
+
+    Attributes:
+        measure: Measures it.
+        names: Of what is kept.
+    """
+
+    measure: Measure
+    names: tuple[str, ...]
+
+    def __call__(self, genomes: Genomes) -> Mapping[str, NDArray[np.float64]]:
+        """Return the values of genomes of shape `(n, n_genes)` by name, each `(n,)`."""
+        values = self.measure(genomes)
+        return {name: values[name] for name in self.names} if set(self.names) <= set(values) else values
 
 
 def search_cheap(

@@ -1,27 +1,24 @@
-"""A strategy of settings."""
+"""A strategy by its name and options."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
-from nas.search.settings import SearchSettings
 from nas.search.strategies.strategy import STRATEGIES, Strategy
 from search_spaces.errors import InvalidInputError, did_you_mean
 
 
-def build_strategy(settings: SearchSettings) -> Strategy:
-    """Return the strategy that settings name, with its options.
+def build_strategy(name: str, options: Mapping[str, Any] | None = None) -> Strategy:
+    """Return a new strategy of a name, with its options.
 
     Raises:
         InvalidInputError: If the strategy or one of its options is unknown, or an option is refused.
     """
-    name, given = settings.strategy.name, settings.strategy.options
-    build = STRATEGIES.get(name)
+    build, options = STRATEGIES.get(name), dict(options or {})
     known = inspect.signature(build).parameters
-    if unknown := sorted(set(given) - set(known)):
+    if unknown := sorted(set(options) - set(known)):
         hint = did_you_mean(unknown[0], known)
         raise InvalidInputError(f"strategy '{name}' has no option '{unknown[0]}'{hint}; it has {', '.join(known) or 'none'}")
-    general = {"predictors": settings.predictors, "tuning_trials": settings.tuning_trials}
-    options: dict[str, Any] = {key: value for key, value in general.items() if key in known} | given
     try:
         return build(**options)
     except TypeError as error:

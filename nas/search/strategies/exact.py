@@ -1,6 +1,7 @@
 """Linear predictions and their exact front: no evolution stands between a prediction and what is measured."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from nas.search.exact import exact_front
 from nas.search.state import SearchState
 from nas.search.strategies.predictor import Surrogate, initial_design, most_promising
 from nas.search.strategies.strategy import STRATEGIES, random_networks
-from predictors import RidgePredictor, encode, linear_table
+from predictors import Features, RidgePredictor, linear_table
+from predictors.features.topology import LABELS
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInputError
 from search_spaces.space.space import Genomes
@@ -20,8 +22,19 @@ TOLERANCE = 0.02  # of each objective's range, with three objectives and more
 
 
 @STRATEGIES.register("exact")
+@dataclass
 class ExactStrategy:
-    """Ridge regressions of the measured objectives, and the exact front of these and the cheap ones."""
+    """Ridge regressions of the measured objectives, and the exact front of these and the cheap ones.
+
+    Attributes:
+        labels: Labels of blocks whose pairs the ridges see, see `predictors.features.topology.LABELS`.
+    """
+
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for label in self.labels:
+            LABELS.get(label)
 
     def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
         """See `Strategy`.
@@ -32,12 +45,12 @@ class ExactStrategy:
         tables = additive(state.cheap, state.constraints)
         if not len(state):
             return initial_design(state, n, rng)
-        features = encode(state.space, state.genomes)
+        features = Features(state.space, tuple(self.labels))
         surrogates = {}
         for name, y in state.expensive.items():
             ridge = RidgePredictor()
-            surrogates[name] = Surrogate(state.space, ridge, features, y)
-            tables = {name: linear_table(state.space, ridge), **tables}
+            surrogates[name] = Surrogate(features, ridge, state.genomes, y)
+            tables = {name: linear_table(features, ridge), **tables}
         front = exact_front(state.space, tables, tolerance=TOLERANCE if len(tables) > 2 else 0.0)
         near = state.space.canonicalize(reset_genes(state.space, front.genomes, rng))
         candidates = state.open(np.concatenate([front.genomes, near]))

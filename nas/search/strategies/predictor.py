@@ -1,6 +1,8 @@
 """The default strategy: learn to predict, and measure where the hypervolume is expected to grow most."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +12,15 @@ from nas.search.acquisition import Scale, choose_by_expected_gain
 from nas.search.evolution.evolve import evolve
 from nas.search.evolution.variation import balanced_sample, reset_genes
 from nas.search.pareto import columns
+from nas.search.screening import Screen
 from nas.search.state import SearchState
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
-from predictors import PREDICTORS, Predictor, choose_predictor, encode, tune_predictor
-from search_spaces.space.space import Genomes, SearchSpace
+from nas.tasks.metric import METRICS
+from predictors import PREDICTORS, Features, Predictor, Signal, choose_predictor, tune_predictor
+from predictors.features.topology import LABELS
+from predictors.predictor import relearn
+from search_spaces.errors import check_range
+from search_spaces.space.space import Genomes
 
 Floats = NDArray[np.float64]
 
@@ -22,71 +29,180 @@ GENERATIONS = 60
 N_NEIGHBOURS = 3  # changed copies of each promising network
 START_SHARE = 0.35  # of the measurements, at most
 START_PER_GENE = 2  # networks at the start for each gene, at most
+INFORMED_START = 6  # networks at the start where signals tell good ones already
+SHORTLISTED = 4  # networks of which costly signals are asked for each that is measured
 
 
 @STRATEGIES.register("predictor")
+@dataclass
 class PredictorStrategy:
     """Baselines and a balanced sample first; then what promises most by the predictors, learned anew each time.
 
-    Args:
+    Where there are signals, predictors learn what these leave, and the start is what they promise. One that costs is asked
+    for of some random networks first, and predicted for the others; each time the networks that promise most by that are
+    asked for, and what they answer decides among them.
+
+    Attributes:
         predictors: Name of a registered predictor; `auto` chooses for each objective the one that ranks unseen networks
             best, and again whenever the measurements have doubled.
         tuning_trials: Trials of Optuna that tune it each time it is chosen.
+        labels: Labels of blocks whose pairs predictors see, see `predictors.features.topology.LABELS`.
+        screened: Random networks of which a costly signal is asked for, for each that may be measured; at most 400 in all.
     """
 
-    def __init__(self, predictors: str = "auto", tuning_trials: int = 0) -> None:
-        if predictors != "auto":
-            PREDICTORS.get(predictors)
-        self.predictors = predictors
-        self.tuning_trials = tuning_trials
-        self.names: dict[str, str] = {}
-        self._models: dict[str, Predictor] = {}
-        self._chosen_at = 0
+    predictors: str = "auto"
+    tuning_trials: int = 0
+    labels: tuple[str, ...] = ()
+    screened: float = 5.0
+    names: dict[str, str] = field(default_factory=dict, init=False)
+    _models: dict[str, Predictor] = field(default_factory=dict, init=False)
+    _surrogates: dict[str, "Surrogate"] = field(default_factory=dict, init=False)
+    _coarse: dict[str, "Surrogate"] = field(default_factory=dict, init=False)
+    _screens: dict[str, tuple[Screen, ...]] = field(default_factory=dict, init=False)
+    _features: Features | None = field(default=None, init=False)
+    _chosen_at: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if self.predictors != "auto":
+            PREDICTORS.get(self.predictors)
+        self.labels = tuple(self.labels)
+        for label in self.labels:
+            LABELS.get(label)
+        check_range("screened", self.screened, 0, 1_000)
+
+    def report(self) -> Mapping[str, str]:
+        """See `Strategy`."""
+        return self.names
 
     def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
         """See `Strategy`."""
+        if self._features is None:
+            self._features = Features(state.space, self.labels)
+            self._screens = screen(state, self._features, self.screened, rng)
         if not len(state):
-            return initial_design(state, n, rng)
+            return self._start(state, n, rng)
         surrogates = self.learn(state, rng)
-        candidates = _candidates(state, surrogates, rng)
-        return candidates[most_promising(state, surrogates, candidates, n)]
+        if not any(self._screens.values()):
+            candidates = _candidates(state, surrogates, rng)
+            return candidates[most_promising(state, surrogates, candidates, n)]
+        candidates = _candidates(state, self._coarse, rng)
+        shortlist = candidates[most_promising(state, self._coarse, candidates, SHORTLISTED * n)]
+        return shortlist[most_promising(state, surrogates, shortlist, n)]
 
     def learn(self, state: SearchState, rng: np.random.Generator) -> dict[str, "Surrogate"]:
         """Return every expensive objective as learned from what was measured."""
-        features = encode(state.space, state.genomes)
         if len(state) >= 2 * self._chosen_at:
-            for name, y in state.expensive.items():
-                auto = self.predictors == "auto"
-                self.names[name] = choose_predictor(state.space, features, y)[0] if auto else self.predictors
-                self._models[name] = tune_predictor(
-                    self.names[name], state.space, features, y, n_trials=self.tuning_trials, rng=rng
-                )
-            self._chosen_at = len(state)
-        return {name: Surrogate(state.space, clone(self._models[name]), features, y) for name, y in state.expensive.items()}
+            self._choose(state, rng)
+        for name, y in state.expensive.items():
+            self._learn_one(self._surrogates, name, self._seen(state, name), state.genomes, y)
+            for each in self._screens.get(name, ()):
+                each.learn()
+            if self._screens:
+                self._learn_one(self._coarse, name, self._seen(state, name, by="predicted"), state.genomes, y)
+        return self._surrogates
+
+    def _learn_one(
+        self, surrogates: dict[str, "Surrogate"], name: str, features: Features, genomes: Genomes, y: Floats
+    ) -> None:
+        if name in surrogates:
+            surrogates[name].learn(genomes, y)
+        else:
+            surrogates[name] = Surrogate(features, clone(self._models[name]), genomes, y)
+
+    def _choose(self, state: SearchState, rng: np.random.Generator) -> None:
+        """Choose a predictor for each objective, and tune it."""
+        for name, y in state.expensive.items():
+            features = self._seen(state, name)
+            seen, is_auto = features(state.genomes), self.predictors == "auto"
+            self.names[name] = choose_predictor(features, seen, y)[0] if is_auto else self.predictors
+            self._models[name] = tune_predictor(self.names[name], features, seen, y, n_trials=self.tuning_trials, rng=rng)
+        self._surrogates, self._coarse = {}, {}
+        self._chosen_at = len(state)
+
+    @property
+    def _plain(self) -> Features:
+        assert self._features is not None
+        return self._features
+
+    @property
+    def _costs(self) -> Features:
+        return replace(self._plain, sees_cell=False)
+
+    def _seen(self, state: SearchState, name: str, by: Literal["asked", "predicted"] = "asked") -> Features:
+        """Return what the predictor of an objective sees; costly signals are asked for, or predicted."""
+        plain = self._plain if name not in METRICS or METRICS[name].of_data else self._costs
+        return plain.with_signals(self._signals(state, name, by))
+
+    def _signals(self, state: SearchState, name: str, by: Literal["asked", "predicted"]) -> tuple[Signal, ...]:
+        free = tuple(signal for signal in state.signals.get(name, ()) if signal.is_free)
+        return free + tuple(getattr(each, by) for each in self._screens.get(name, ()))
+
+    def _start(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
+        """Return what to measure first: by chance, or where every expensive objective has an estimate, by these."""
+        estimates = {}
+        for name in state.expensive_names:
+            for each in self._screens.get(name, ()):
+                each.learn()
+            if signals := [signal for signal in self._signals(state, name, "predicted") if signal.slope == 1]:
+                estimates[name] = signals[0].values
+        if not estimates or set(estimates) != set(state.expensive_names):
+            return initial_design(state, n, rng)
+        first = seeds(state)
+        front = evolve(
+            state.space,
+            {**estimates, **state.cheap},
+            state.constraints,
+            population=POPULATION,
+            generations=GENERATIONS,
+            rng=rng,
+        ).genomes
+        spread = front[np.linspace(0, len(front) - 1, min(len(front), max(n, INFORMED_START))).round().astype(int)]
+        return state.unmeasured(np.concatenate([first, spread]))
 
 
 class Surrogate:
     """An expensive objective as a predictor knows it; called, it predicts on the logarithmic scale.
 
     Args:
-        space: The space.
+        features: What the predictor sees.
         model: Fitted here.
-        features: Encoded genomes that were measured.
+        genomes: That were measured, shape `(n, n_genes)`.
         y: Their values.
     """
 
-    def __init__(self, space: SearchSpace, model: Predictor, features: Floats, y: Floats) -> None:
-        self.space = space
+    def __init__(self, features: Features, model: Predictor, genomes: Genomes, y: Floats) -> None:
+        self.features = features
         self.scale = Scale.of(y)
-        self.model = model.fit(features, self.scale.forward(y))
+        self.model = model.fit(features(genomes), self.scale.forward(y))
+
+    def learn(self, genomes: Genomes, y: Floats) -> None:
+        """Learn from all that is measured by now."""
+        self.scale = Scale.of(y)
+        relearn(self.model, self.features(genomes), self.scale.forward(y))
 
     def __call__(self, genomes: Genomes) -> Floats:
         """Return predictions for genomes of shape `(n, n_genes)`; smaller is better."""
-        return self.model.predict(encode(self.space, genomes))
+        return self.model.predict(self.features(genomes))
 
     def both(self, genomes: Genomes) -> tuple[Floats, Floats]:
         """Return predictions and their standard deviations."""
-        return self.model.predict(encode(self.space, genomes), return_std=True)
+        return self.model.predict(self.features(genomes), return_std=True)
+
+
+def screen(state: SearchState, features: Features, share: float, rng: np.random.Generator) -> dict[str, tuple[Screen, ...]]:
+    """Ask for every costly signal of random networks that satisfy the constraints; return the screens by objective."""
+    costly = {name: [s for s in signals if not s.is_free] for name, signals in state.signals.items()}
+    if not any(costly.values()):
+        return {}
+    drawn = random_networks(state, int(min(MOST_SCREENED, max(share * state.budget, LEAST_SCREENED))), rng)
+    found = {name: tuple(Screen(signal, features) for signal in signals) for name, signals in costly.items()}
+    for screens in found.values():
+        for each in screens:
+            each.ask(drawn)
+    return found
+
+
+MOST_SCREENED, LEAST_SCREENED = 400, 20
 
 
 def most_promising(state: SearchState, surrogates: Mapping[str, Surrogate], candidates: Genomes, n: int) -> list[int]:

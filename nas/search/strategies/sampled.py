@@ -1,5 +1,7 @@
 """Strategies that learn no model: what others are measured against, and a start where nothing can be learned."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem
@@ -8,6 +10,7 @@ from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from nas.search.evolution.variation import balanced_sample, draw_children
 from nas.search.state import SearchState
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
+from search_spaces.errors import check_range
 from search_spaces.space.space import Genomes
 
 N_ATTEMPTS = 8
@@ -39,18 +42,21 @@ class LocalStrategy:
 
 
 @STRATEGIES.register("nsga2")
+@dataclass
 class Nsga2Strategy:
     """NSGA-II on true measurements: nothing is predicted.
 
-    Args:
+    Attributes:
         population: Networks that have children.
 
     Source:
         Deb et al. 2002, survival as in pymoo; children as in `operators.py`.
     """
 
-    def __init__(self, population: int = 20) -> None:
-        self.population = population
+    population: int = 20
+
+    def __post_init__(self) -> None:
+        check_range("population", self.population, 2, 100_000)
 
     def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
         """See `Strategy`."""

@@ -16,6 +16,8 @@ class Strategy(Protocol):
 
     `nas.search.search` asks it again and again until the budget is spent, each time after it has measured the answer. A
     search that was stopped is told the same answers again, so a strategy must draw everything random from `rng`.
+
+    One that learns may have a method `report() -> Mapping[str, str]`: by expensive objective, the name of its predictor.
     """
 
     def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:

@@ -167,7 +167,8 @@ class MeasurementStore:
 
 def run(measure, seed=1, n=60, archive=None, **settings):
     rng = np.random.default_rng(seed)
-    settings = {"predictors": "gaussian_process", **settings}
+    if settings.get("strategy", "predictor") == "predictor":
+        settings = {"options": {"predictors": "gaussian_process"}, **settings}
     return search(SPACE, measure, cheap={"cost": cost}, n_measurements=n, rng=rng, archive=archive, **settings)
 
 
@@ -178,7 +179,7 @@ def test_search_beats_random_and_measures_what_it_returns():
         calls.extend(genome.tobytes() for genome in genomes)
         return {"error": error(genomes)}
 
-    result = run(measure, predictors="auto")
+    result = run(measure, options={})
     assert len(calls) == len(set(calls)) == len(result.archive) == 60
     measured = {tuple(row) for row in result.archive[["error", "cost"]].to_numpy()}
     assert {tuple(row) for row in result.front[["error", "cost"]].to_numpy()} <= measured
@@ -246,7 +247,7 @@ def test_bad_measurements_are_named():
     with pytest.raises(InvalidInputError, match="n_measurements must be 4 or more, got 3"):
         run(lambda genomes: {"error": error(genomes)}, n=3)
     with pytest.raises(InvalidInputError, match="unknown predictor 'rigde' .did you mean 'ridge'"):
-        run(lambda genomes: {"error": error(genomes)}, predictors="rigde")
+        run(lambda genomes: {"error": error(genomes)}, options={"predictors": "rigde"})
     with pytest.raises(MeasurementError, match="10 of 10 measurements failed: they gave no finite numbers"):
         run(lambda genomes: {"error": np.full(len(genomes), np.nan)})
     with pytest.raises(InvalidInputError, match=r"the objectives \['cost'\] are both measured and given as cheap"):
@@ -267,7 +268,7 @@ class TestStrategies:
             lambda g: {"error": error(g)},
             n_measurements=n,
             strategy=strategy,
-            predictors="ridge",
+            options={"predictors": "ridge"} if strategy == "predictor" else {},
             rng=rng,
             **settings,
         )
