@@ -18,4 +18,4 @@ def build_predictor(name: str, features: Features | None = None) -> Predictor:
     predictor = PREDICTORS.get(name)(features)
     if features is None or not features.signals:
         return predictor
-    return ResidualPredictor(predictor, tuple(signal.slope for signal in features.signals))
+    return ResidualPredictor(predictor, tuple(s.slope for s in features.signals for _ in range(s.n_columns)))

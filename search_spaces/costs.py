@@ -44,6 +44,34 @@ class FactorTable:
                 total += factor(genomes)
         return total + self.constant
 
+    def expected(self, shares: Sequence[NDArray[np.float64]]) -> float:
+        """Return the exact expectation where genes are independent.
+
+        Args:
+            shares: For each gene the probability of each option.
+
+        Raises:
+            InvalidInputError: If it is a maximum.
+        """
+        self._check_sum("the expectation")
+        return self.constant + sum(float(_contracted(factor, shares)) for factor in self.factors)
+
+    def gradient(self, shares: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+        """Return the gradient of `expected` by each probability, in the shapes of `shares`.
+
+        For an option it is the expectation of the tables that read its gene, given that option.
+        """
+        self._check_sum("the gradient")
+        found = [np.zeros(len(share)) for share in shares]
+        for factor in self.factors:
+            for gene in factor.genes:
+                found[gene] += _contracted(factor, shares, kept=gene)
+        return found
+
+    def _check_sum(self, what: str) -> None:
+        if self.takes_max:
+            raise InvalidInputError(f"{what} of a cost that is a maximum is not known; use sums")
+
     def __neg__(self) -> "FactorTable":
         """Return the cost with its sign turned.
 
@@ -53,6 +81,15 @@ class FactorTable:
         if self.takes_max:
             raise InvalidInputError("a cost that is a maximum cannot be turned; use sums")
         return FactorTable(tuple(Factor(factor.genes, -factor.values) for factor in self.factors), -self.constant)
+
+
+def _contracted(factor: Factor, shares: Sequence[NDArray[np.float64]], kept: int | None = None) -> NDArray[np.float64]:
+    """Return the mean of a factor's values over all genes but `kept`."""
+    values = factor.values.astype(np.float64)
+    for axis in reversed(range(len(factor.genes))):
+        if factor.genes[axis] != kept:
+            values = np.tensordot(values, shares[factor.genes[axis]], axes=(axis, 0))
+    return np.asarray(values)
 
 
 def macs(nodes: Sequence[Node]) -> float:

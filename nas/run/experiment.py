@@ -116,7 +116,12 @@ class Experiment:
             space=absolute(self.space),
             task=absolute(self.task),
             data=replace(self.data, name=absolute(self.data.name)),
-            search=replace(search, strategy=search.strategy.with_names(absolute)),
+            search=replace(
+                search,
+                strategy=search.strategy.with_names(absolute),
+                signals=tuple(map(absolute, search.signals)),
+                prior=search.prior and str(Path(search.prior).expanduser().resolve()),
+            ),
         )
 
     def latency_of(self, i: int) -> Column:
@@ -126,7 +131,8 @@ class Experiment:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, as YAML and JSON hold them."""
         content = asdict(self)
-        content["search"]["objectives"] = list(self.search.objectives)
+        for key in ("objectives", "signals"):
+            content["search"][key] = list(content["search"][key])
         content["formats"], content["plugins"] = list(self.formats), list(self.plugins)
         for device in content["devices"].values():
             del device["label"]  # its key

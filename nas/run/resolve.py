@@ -10,6 +10,7 @@ import numpy as np
 from nas.archive.storage import has_study, owner, without_password
 from nas.data.load import expanded
 from nas.events import distributed
+from nas.objectives.signals import SIGNALS
 from nas.run.experiment import Experiment
 from nas.run.folder import RunFolder
 from nas.run.yaml import override
@@ -44,6 +45,8 @@ def resolve_experiment(
         resolved = Experiment.from_dict(content, "experiment")
     SPACES.get(resolved.space)
     build_strategy(resolved.search.strategy.name, resolved.search.strategy.options)
+    for name in resolved.search.signals:
+        SIGNALS.get(name)
     resolved = resolved.with_absolute_paths()
     return resolved, expanded(str(folder)) if folder else Path("runs") / resolved.name
 

@@ -5,7 +5,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from latency_tables.analytical import Accelerator
@@ -30,7 +29,7 @@ from nas.run.stages.export import export_subnet
 from nas.run.stages.finetune import FineTuned, finetune
 from nas.run.stages.front import write_front
 from nas.run.stages.report import report_content
-from nas.run.stages.search import search_space
+from nas.run.stages.search import search_run
 from nas.run.stages.train import train_supernet
 from nas.run.tables import DeviceTable, named_device
 from nas.run.trained import new_supernet, torch_threads, trained_supernet, training_identity, weights_identity
@@ -253,27 +252,17 @@ class Run:
         """
         if workers < 1:
             raise InvalidInputError(f"workers must be 1 or more, got {workers}")
-        settings, metric = self.experiment.search, self.task.metric.name
         with self.folder.locked(), torch_threads(self.experiment.threads), backend(using, scheduler):
             evaluator = self.evaluator()
-            costs: dict[str, Objective] = {each.name: each.predicted() for each in self.latencies}
-            costs |= self.static_costs()
             if workers > 1 and measure is None:
                 threads = max(1, self.experiment.threads // workers)
                 measure = RunMeasure(str(self.folder.path.resolve()), threads, str(self.archives.weights))
-            if measure is None or metric not in settings.objectives:
-                measure = evaluator.measure
-            rng = np.random.default_rng(self.experiment.seed)
-            archive = self.archives.validation
-            order = self.archives.order
-            result = search_space(
-                self.space, settings, metric, costs, measure, archive, order=order, workers=workers, rng=rng
-            )
+            result = search_run(self, evaluator, measure or evaluator.measure, workers=workers)
             write_front(
                 self.folder,
                 self.measurements(),
                 self.latencies,
-                metric=metric,
+                metric=self.task.metric.name,
                 heading={"supernet": self.archives.weights["supernet"]},
                 measure_test=lambda genomes: self.archives.measure_test(genomes, evaluator),
             )

@@ -1,15 +1,25 @@
 """Screening: a signal that costs is asked for of some hundred networks, each once, and predicted for all others."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.search.state import SearchState
+from nas.search.strategies.strategy import random_networks
 from predictors import Features, Predictor, Signal, build_predictor
 from predictors.predictor import relearn
 from search_spaces.space.space import Genomes
 
 Floats = NDArray[np.float64]
+
+
+MOST, LEAST = 400, 20  # networks that are screened
+
+
+def draw_screened(state: SearchState, share: float, rng: np.random.Generator) -> Genomes:
+    """Return random networks that satisfy the constraints: `share` for each that may be measured, 20 to 400."""
+    return random_networks(state, int(min(MOST, max(share * state.budget, LEAST))), rng)
 
 
 @dataclass(eq=False)
@@ -19,14 +29,12 @@ class Screen:
     Attributes:
         signal: Costs a tenth of a measurement or so.
         features: What its predictor sees.
-        predictor: Name of the predictor.
     """
 
     signal: Signal
     features: Features
-    predictor: str = "gaussian_process"
-    _known: dict[bytes, float] = field(default_factory=dict)
-    _model: Predictor | None = None
+    _known: dict[bytes, Floats] = field(default_factory=dict)
+    _models: list[Predictor] = field(default_factory=list)
     _n_learned: int = 0
 
     def ask(self, genomes: Genomes) -> None:
@@ -34,39 +42,44 @@ class Screen:
         due = [row for row in {row.tobytes(): row for row in genomes}.values() if row.tobytes() not in self._known]
         if due:
             values = self.signal.values(np.array(due, np.int16))
-            self._known.update({row.tobytes(): float(value) for row, value in zip(due, values, strict=True)})
+            self._known |= {row.tobytes(): value for row, value in zip(due, values.reshape(len(due), -1), strict=True)}
+
+    @property
+    def known(self) -> tuple[Genomes, Floats]:
+        """The networks that it was asked for, shape `(n, n_genes)`, and what it said, `(n, n_columns)`."""
+        genomes = np.array([np.frombuffer(key, np.int16) for key in self._known])
+        return genomes, self._asked(genomes)
 
     def learn(self) -> None:
         """Let the predictor learn from everything that is known."""
         if len(self._known) == self._n_learned:
             return
-        genomes = np.array([np.frombuffer(key, np.int16) for key in self._known])
-        y = np.array(list(self._known.values()))
-        fits = np.isfinite(y)
-        seen = self.features(genomes[fits])
-        if self._model is None:
-            self._model = build_predictor(self.predictor, self.features).fit(seen, y[fits])
+        genomes, values = self.known
+        seen = self.features(genomes)
+        if not self._models:
+            name = "gaussian_process" if self.signal.n_columns == 1 else "ridge"  # of many columns lines will do
+            self._models = [build_predictor(name, self.features).fit(seen, y) for y in values.T]
         else:
-            relearn(self._model, seen, y[fits])
+            for model, y in zip(self._models, values.T, strict=True):
+                relearn(model, seen, y)
         self._n_learned = len(self._known)
 
     @property
     def asked(self) -> Signal:
         """The signal itself: networks of which it is not known are asked for."""
-        return Signal(self.signal.name, self._asked, self.signal.slope)
+        return replace(self.signal, values=self._asked, is_free=True)
 
     @property
     def predicted(self) -> Signal:
         """The signal as predicted, also of networks of which it is known: what is learned with it holds for all."""
-        return Signal(self.signal.name, self._predicted, self.signal.slope)
+        return replace(self.signal, values=self._predicted, is_free=True)
 
     def _asked(self, genomes: Genomes) -> Floats:
         self.ask(genomes)
-        found = np.array([self._known[row.tobytes()] for row in genomes])
-        odd = ~np.isfinite(found)  # a network that gives no number is as bad as any
-        found[odd] = max((value for value in self._known.values() if np.isfinite(value)), default=0.0)
-        return found
+        found: Floats = np.array([self._known[row.tobytes()] for row in genomes])
+        worst = np.nan_to_num(np.array(list(self._known.values())), nan=-np.inf, posinf=-np.inf).max(axis=0)
+        return np.where(np.isfinite(found), found, worst)  # a network that gives no number is as bad as any
 
     def _predicted(self, genomes: Genomes) -> Floats:
-        assert self._model is not None
-        return self._model.predict(self.features(genomes))
+        seen = self.features(genomes)
+        return np.column_stack([model.predict(seen) for model in self._models])

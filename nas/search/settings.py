@@ -39,6 +39,11 @@ class SearchSettings:
     order: Literal["auto", "loss", "metric"] = "auto"
     """By what networks are ranked where the task has a loss beside its metric: loss; metric, in steps of its standard error,
     then the loss; auto: loss, unless there are so many validation samples that the standard error is below `noise`."""
+    signals: tuple[str, ...] = ()
+    """What predictors see besides, each a tenth of a measurement or less: loss (of one batch, nothing calibrated),
+    gradient_norm, synflow, node_saliency."""
+    prior: str = ""
+    """Folder of another run of the same choices, whose measurements are what predictors begin with."""
     batch: int = 0
     """Networks to measure before the strategy is asked again; 0: a share of what is left."""
     noise: float = -1

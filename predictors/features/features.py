@@ -25,16 +25,18 @@ class Signal:
 
     Attributes:
         name: For people.
-        values: From canonical genomes `(n, n_genes)` to values `(n,)`.
+        values: From canonical genomes `(n, n_genes)` to values `(n,)`, or `(n, n_columns)`.
         slope: By how much the prediction is expected to grow with it: 1 for an estimate of the very quantity on the
             predictor's scale, 0 where nothing is known.
         is_free: True if it costs no more than a prediction; otherwise it is asked for of few networks.
+        n_columns: Numbers that it gives of a network.
     """
 
     name: str
     values: Callable[[Genomes], Floats]
     slope: float = 0.0
     is_free: bool = True
+    n_columns: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,9 @@ class Features:
         blocks += [self._cell(genomes)] if self._cell else []
         blocks += [pairs(genomes) for pairs in self.pairs]
         return np.column_stack([*blocks, *(signal.values(genomes) for signal in self.signals)])
+
+    def __len__(self) -> int:
+        return self.n_encoded + self.n_topology + sum(signal.n_columns for signal in self.signals)
 
     def with_signals(self, signals: tuple[Signal, ...]) -> "Features":
         """Return the same with other signals."""
@@ -112,11 +117,9 @@ class Features:
         """
         if self._cell is not None:
             raise InvalidInputError(f"what is counted in the cell of space '{self.space.name}' is no sum of small tables")
-        n = self.n_encoded + self.n_topology
-        if len(coefficients) != n + len(self.signals):
+        if len(coefficients) != len(self):
             raise InvalidInputError(
-                f"{n + len(self.signals)} features of space '{self.space.name}' need as many coefficients, got "
-                f"{len(coefficients)}"
+                f"{len(self)} features of space '{self.space.name}' need as many coefficients, got {len(coefficients)}"
             )
         encoded = option_features(self.space) @ coefficients[: self.n_encoded]
         values = np.split(encoded, np.cumsum(self.space.cardinalities)[:-1])
@@ -125,8 +128,8 @@ class Features:
         for pairs in self.pairs:
             factors += pairs.factors(coefficients[start : start + len(pairs.kinds)])
             start += len(pairs.kinds)
-        for signal, coefficient in zip(self.signals, coefficients[start:], strict=True):
-            if not isinstance(signal.values, FactorTable) or signal.values.takes_max:
+        for signal, coefficient in zip(self.signals, coefficients[start:], strict=False):
+            if not isinstance(signal.values, FactorTable) or signal.values.takes_max or signal.n_columns > 1:
                 raise InvalidInputError(f"the signal '{signal.name}' is no sum of small tables")
             factors += [Factor(factor.genes, coefficient * factor.values) for factor in signal.values.factors]
             constant += coefficient * signal.values.constant

@@ -55,7 +55,7 @@ def cell_labels(cell: Cell, options: Mapping[str, Option]) -> Counter[tuple[int,
 
 
 class CellCounts:
-    """Counts of the labels of a cell, each over the root of the number of edges.
+    """Counts of the labels of a cell.
 
     Args:
         space: With a cell.
@@ -93,9 +93,7 @@ class CellCounts:
             for label, n in self._labels(genome.astype(np.int16).tobytes()).items():
                 if label in place:
                     row[place[label]] = n
-        assert self.space.cell is not None
-        scaled: Floats = counts / np.sqrt(len(self.space.cell.edges))
-        return scaled
+        return counts
 
     def _labels_of(self, genome: bytes) -> Counter[tuple[int, str]]:
         genes = np.frombuffer(genome, np.int16)

@@ -2,49 +2,36 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.archive.archive import Archive
 from nas.events.progress import progress_bar
 from nas.objectives.columns import minimized_objective
 from nas.objectives.objective import Objective
+from nas.objectives.supernet_evaluator import SupernetEvaluator
+from nas.run.signals import signals_of
 from nas.search.evolution.evolve import evolve, lower_bound, upper_bound
 from nas.search.feasibility import check_feasible
-from nas.search.order import Order
-from nas.search.settings import SearchSettings
 from nas.search.state import Measure
 from nas.search.study import SearchResult, search
 from search_spaces.costs import FactorTable
 from search_spaces.space.baselines import baselines
 from search_spaces.space.space import Genomes, SearchSpace
 
+if TYPE_CHECKING:
+    from nas.run.run import Run
 
-def search_space(
-    space: SearchSpace,
-    config: SearchSettings,
-    metric: str,
-    exact: Mapping[str, Objective],
-    measure: Measure,
-    archive: Archive,
-    *,
-    order: Order | None = None,
-    workers: int,
-    rng: np.random.Generator,
-) -> SearchResult | None:
-    """Search a space; what the archive holds is not measured again.
+
+def search_run(run: "Run", evaluator: SupernetEvaluator, measure: Measure, *, workers: int) -> SearchResult | None:
+    """Search the space of a run; what its archive holds is not measured again.
 
     Args:
-        space: The space.
-        config: Objectives, constraints, budget and strategy.
-        metric: What is measured to steer the search.
-        exact: Costs that need no measurement, latencies as predicted.
-        measure: Measures it, picklable if there are several workers.
-        archive: Keeps what was measured.
-        order: By what networks are ranked instead of the metric.
+        run: Its settings say what is minimised, limited and learned from.
+        evaluator: Measures networks, and gives signals.
+        measure: What measures them for the search, picklable if there are several workers.
         workers: Networks to measure at once, by joblib's backend in force.
-        rng: Source of everything random.
 
     Returns:
         None where the metric is no objective, so that nothing had to be searched for by measuring.
@@ -52,6 +39,10 @@ def search_space(
     Raises:
         InvalidInputError: If no network satisfies the constraints.
     """
+    space, config, metric, archive = run.space, run.experiment.search, run.task.metric.name, run.archives.validation
+    rng, order = np.random.default_rng(run.experiment.seed), run.archives.order
+    exact: dict[str, Objective] = {each.name: each.predicted() for each in run.latencies}
+    exact |= run.static_costs()
     tables = {name: cost for name, cost in exact.items() if isinstance(cost, FactorTable) and not cost.takes_max}
     check_feasible(space, tables, config.max, config.min)
     cheap = {name: exact[name] for name in config.objectives if name != metric}
@@ -60,7 +51,7 @@ def search_space(
     with progress_bar("searching") as update:
         if metric not in config.objectives:
             genomes = search_cheap(space, cheap, constraints, config.n_measurements, rng)
-            archive.measure_missing(genomes, measure, update)
+            archive.measure_missing(genomes, evaluator.measure, update)
             return None
         return search(
             space,
@@ -69,6 +60,7 @@ def search_space(
             cheap=cheap,
             constraints=constraints,
             orders={metric: order} if order else {},
+            signals=signals_of(run, evaluator),
             n_measurements=config.n_measurements,
             strategy=config.strategy.name,
             options=config.strategy.options,

@@ -1,6 +1,6 @@
 """The default strategy: learn to predict, and measure where the hypervolume is expected to grow most."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -12,7 +12,7 @@ from nas.search.acquisition import Scale, choose_by_expected_gain
 from nas.search.evolution.evolve import evolve
 from nas.search.evolution.variation import balanced_sample, reset_genes
 from nas.search.pareto import columns
-from nas.search.screening import Screen
+from nas.search.screening import Screen, draw_screened
 from nas.search.state import SearchState
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
 from nas.tasks.metric import METRICS
@@ -144,7 +144,7 @@ class PredictorStrategy:
             for each in self._screens.get(name, ()):
                 each.learn()
             if signals := [signal for signal in self._signals(state, name, "predicted") if signal.slope == 1]:
-                estimates[name] = signals[0].values
+                estimates[name] = _one_column(signals[0])
         if not estimates or set(estimates) != set(state.expensive_names):
             return initial_design(state, n, rng)
         first = seeds(state)
@@ -189,20 +189,21 @@ class Surrogate:
         return self.model.predict(self.features(genomes), return_std=True)
 
 
+def _one_column(signal: Signal) -> Callable[[Genomes], Floats]:
+    return lambda genomes: signal.values(genomes).reshape(len(genomes))
+
+
 def screen(state: SearchState, features: Features, share: float, rng: np.random.Generator) -> dict[str, tuple[Screen, ...]]:
     """Ask for every costly signal of random networks that satisfy the constraints; return the screens by objective."""
     costly = {name: [s for s in signals if not s.is_free] for name, signals in state.signals.items()}
     if not any(costly.values()):
         return {}
-    drawn = random_networks(state, int(min(MOST_SCREENED, max(share * state.budget, LEAST_SCREENED))), rng)
+    drawn = draw_screened(state, share, rng)
     found = {name: tuple(Screen(signal, features) for signal in signals) for name, signals in costly.items()}
     for screens in found.values():
         for each in screens:
             each.ask(drawn)
     return found
-
-
-MOST_SCREENED, LEAST_SCREENED = 400, 20
 
 
 def most_promising(state: SearchState, surrogates: Mapping[str, Surrogate], candidates: Genomes, n: int) -> list[int]:
