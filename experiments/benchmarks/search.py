@@ -21,11 +21,16 @@ import optuna
 import pandas as pd
 
 from nas.search import hypervolume, search
+from nas.search.acquisition import Scale
+from predictors import Features, Signal, build_predictor
 from search_spaces import Cell, Choice, TabularSpace
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 OPERATORS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 MARKS = (50, 100, 150, 300)
+PRIOR = ":prior"  # behind a strategy: begun with what 100 measurements say of CIFAR-10
+N_PRIOR = 100
+PRIOR_MARKS = (6, 10, 20, 30)
 SAMPLERS = {"gp": optuna.samplers.GPSampler, "tpe": optuna.samplers.TPESampler}
 KEYS = ["strategy", "free_latency", "seed", "device"]
 PLAIN = ":plain"  # behind a strategy: without the topology of the cell
@@ -41,7 +46,7 @@ def main() -> None:
         "--strategies",
         nargs="+",
         default=["predictor:gaussian_process"],
-        help="NAME, predictor:NAME, :plain behind: without the cell's topology; bare:gp, bare:tpe: Optuna's by themselves",
+        help="NAME, predictor:NAME, :plain or :prior behind; bare:gp, bare:tpe: Optuna's by themselves; bare:botorch",
     )
     parser.add_argument("--n", type=int, default=300, help="measurements of a search")
     parser.add_argument("--free-latency", action="store_true", help="latency is a table: it costs nothing")
@@ -63,12 +68,14 @@ def main() -> None:
 
 def run(table: pd.DataFrame, strategy: str, free_latency: bool, seed: int, device: str, n: int) -> dict[str, object]:
     """Search once; return the share of the true front's hypervolume after each mark."""
-    name, _, predictor = strategy.removesuffix(PLAIN).partition(":")
+    name, _, predictor = strategy.removesuffix(PLAIN).removesuffix(PRIOR).partition(":")
     topology = not strategy.endswith(PLAIN)
+    data = "cifar10-test" if device.endswith(PRIOR) else "cifar100-test"
+    column = device.removesuffix(PRIOR)
     cell = Cell({f"edge{i}": ends for i, ends in enumerate(EDGES)}) if topology else None
     space = TabularSpace([Choice(f"edge{i}", OPERATORS) for i in range(6)], cell=cell)
     operators = table["arch"].str.findall(r"(\w+)~")
-    values = np.column_stack([100 - table["cifar100-test"], np.maximum(table[device], 1e-3)])
+    values = np.column_stack([100 - table[data], np.maximum(table[column], 1e-3)])
     rows = {tuple(OPERATORS.index(o) for o in names): value for names, value in zip(operators, values, strict=True)}
 
     def look_up(genomes: np.ndarray) -> np.ndarray:
@@ -78,8 +85,13 @@ def run(table: pd.DataFrame, strategy: str, free_latency: bool, seed: int, devic
         error, latency = look_up(genomes).T
         return {"error": error} if free_latency else {"error": error, "latency_ms": latency}
 
+    signals = priors(table, strategy, seed, device, space) if strategy.endswith(PRIOR) else {}
     started = time.perf_counter()
-    if name == "bare":
+    if predictor == "botorch":
+        from botorch_search import ask_botorch  # in an environment of its own
+
+        found = ask_botorch(np.array(list(rows)), look_up, seed, n)
+    elif name == "bare":
         found = ask_bare(predictor, look_up, seed, n)
     else:
         result = search(
@@ -87,15 +99,19 @@ def run(table: pd.DataFrame, strategy: str, free_latency: bool, seed: int, devic
             measure,
             cheap={"latency_ms": lambda genomes: look_up(genomes)[:, 1]} if free_latency else {},
             n_measurements=n,
+            signals=signals,
             strategy=name,
             options={"predictors": predictor} if predictor else {},
             rng=np.random.default_rng(seed),
         )
         found = result.archive[["error", "latency_ms"]].to_numpy(float)
+        if device.endswith(PRIOR):
+            return {"genomes": result.genomes, "values": found}
     seconds = time.perf_counter() - started
     reference = np.array([np.quantile(values[:, 0], 0.9), np.quantile(values[:, 1], 0.99)])
     whole = hypervolume(values, reference)
-    shares = {str(mark): hypervolume(found[:mark], reference) / whole if mark <= n else np.nan for mark in MARKS}
+    marks = [*PRIOR_MARKS, *MARKS]
+    shares = {str(mark): hypervolume(found[:mark], reference) / whole if mark <= n else np.nan for mark in marks}
     return {
         "strategy": strategy,
         "free_latency": free_latency,
@@ -105,6 +121,17 @@ def run(table: pd.DataFrame, strategy: str, free_latency: bool, seed: int, devic
         **shares,
         "s": seconds,
     }
+
+
+def priors(table: pd.DataFrame, strategy: str, seed: int, device: str, space: TabularSpace) -> dict[str, list[Signal]]:
+    """Return what a search on CIFAR-10, same device and seed, predicts of both objectives."""
+    earlier = run(table, strategy.removesuffix(PRIOR), False, seed, device + PRIOR, N_PRIOR)
+    found = {}
+    for name, y in zip(("error", "latency_ms"), np.transpose(earlier["values"]), strict=True):
+        features = Features(space, sees_cell=name == "error")
+        model = build_predictor("gaussian_process", features).fit(features(earlier["genomes"]), Scale.of(y).forward(y))
+        found[name] = [Signal("CIFAR-10", lambda genomes, f=features, m=model: m.predict(f(genomes)), slope=1.0)]
+    return found
 
 
 def ask_bare(sampler: str, look_up: Callable[[np.ndarray], np.ndarray], seed: int, n: int) -> np.ndarray:
@@ -134,7 +161,7 @@ def ask_bare(sampler: str, look_up: Callable[[np.ndarray], np.ndarray], seed: in
 
 def show(raw: pd.DataFrame, options: argparse.Namespace) -> None:
     """Print mean and spread of the searches that were asked for."""
-    marks = [str(mark) for mark in MARKS if mark <= options.n]
+    marks = [str(mark) for mark in (*PRIOR_MARKS, *MARKS) if mark <= options.n]
     print(f"| strategy | {' | '.join(marks)} | sd over seeds | s a measurement |")
     print("|---" * (len(marks) + 3) + "|")
     for strategy in options.strategies:

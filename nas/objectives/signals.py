@@ -102,6 +102,12 @@ def node_saliency(evaluator: SupernetEvaluator) -> Signal:
     return Signal("saliency of nodes", _each(evaluator, of), is_free=False, n_columns=len(names))
 
 
+class TrainingLayers(CalibratingLayers):
+    """Shared layers through whose batch norms gradients pass; new activation scales are not stored."""
+
+    batch_norm = SharedLayers.batch_norm
+
+
 class AbsoluteLayers(SharedLayers):
     """Shared layers with absolute weights in double precision, without batch norms, biases and quantizers."""
 
@@ -140,7 +146,7 @@ def _gradients(evaluator: SupernetEvaluator, graph: Graph) -> dict[str, tuple[Te
     batch = _first(evaluator, "train", N_GRADIENT_SAMPLES)
     parameters = dict(supernet.shared.items())
     with torch.enable_grad():
-        loss = evaluator.task.loss(execute(graph, batch[evaluator.data.inputs], CalibratingLayers(supernet)), batch)
+        loss = evaluator.task.loss(execute(graph, batch[evaluator.data.inputs], TrainingLayers(supernet)), batch)
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
     pairs = zip(parameters.items(), found, strict=True)
     return {name: (weight.detach(), gradient) for (name, weight), gradient in pairs if gradient is not None}

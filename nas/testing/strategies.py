@@ -7,6 +7,7 @@ import numpy as np
 from nas.search.evolution.evolve import upper_bound
 from nas.search.strategies.strategy import Strategy
 from nas.search.study import search
+from predictors import Signal
 from search_spaces.costs import FactorTable
 from search_spaces.space.choice import Choice
 from search_spaces.space.factor import Factor
@@ -15,6 +16,8 @@ from search_spaces.space.space import Genomes, TabularSpace
 
 def check_strategy(build: Callable[[], Strategy], budget: int = 30) -> None:
     """Check a strategy: it spends its budget, repeats itself with the same seed, and keeps to constraints on its front.
+
+    There is a signal, which it need not use.
 
     Args:
         build: Gives a new one.
@@ -26,11 +29,18 @@ def check_strategy(build: Callable[[], Strategy], budget: int = 30) -> None:
     def measure(genomes: Genomes) -> dict[str, np.ndarray]:
         return {"loss": ((genomes - 1.0) ** 2).sum(axis=1) + 0.1}
 
+    def estimate(genomes: Genomes) -> np.ndarray:
+        values: np.ndarray = np.log(measure(genomes)["loss"]) + 0.1 * np.sin(genomes.sum(axis=1))
+        return values
+
+    signals = {"loss": [Signal("an estimate of the logarithm", estimate, slope=1.0, is_free=False)]}
+
     def found(**settings: object) -> Genomes:
         result = search(
             space,
             measure,
             cheap={"cost": cost},
+            signals=signals,
             n_measurements=budget,
             strategy=build(),
             rng=np.random.default_rng(0),

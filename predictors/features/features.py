@@ -44,16 +44,16 @@ class Features:
     """Genomes to what predictors see of them: the options, their counts, what stands next to what, and signals.
 
     Attributes:
-        space: The space; of one with a cell the labels of the cell are counted.
-        labels: Names of registered labels, see `predictors.features.topology.LABELS`: pairs of neighbouring blocks that
+        space: The space; of one with a cell what stands next to what in it is counted.
+        traits: Names of registered traits, see `predictors.features.topology.TRAITS`: pairs of neighbouring blocks that
             differ in them are counted.
         signals: The last columns.
-        sees_cell: Whether the labels of a cell are counted: they say what a network learns, but hardly what it costs, which
-            is a sum over its operators.
+        sees_cell: Whether a cell is looked at: what stands next to what says what a network learns, but hardly what it
+            costs, which is a sum over its operators.
     """
 
     space: SearchSpace
-    labels: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()
     signals: tuple[Signal, ...] = ()
     sees_cell: bool = True
 
@@ -79,8 +79,8 @@ class Features:
 
     @cached_property
     def pairs(self) -> tuple[PairCounts, ...]:
-        """The counts of pairs, one for each label."""
-        return tuple(PairCounts(self.space, label) for label in self.labels)
+        """The counts of pairs, one for each trait."""
+        return tuple(PairCounts(self.space, trait) for trait in self.traits)
 
     @property
     def n_encoded(self) -> int:
@@ -99,7 +99,7 @@ class Features:
 
     @property
     def groups(self) -> NDArray[np.int64]:
-        """For each column but the signals which it belongs with: a choice, itself, a round, or a label of pairs."""
+        """For each column but the signals which it belongs with: a choice, itself, a round, or a trait of pairs."""
         groups = column_groups(self.space)
         topology = [] if self._cell is None else [self._cell.rounds]
         topology += [np.full(len(pairs.kinds), 2 + i) for i, pairs in enumerate(self.pairs)]

@@ -29,18 +29,18 @@ ENUMERABLE = (
 )
 N_DRAWN = 5_000
 
-LABELS: Registry[Callable[[Block], Hashable]] = Registry("label of a block")
-"""What is told apart of two neighbouring blocks: rich labels make many features and large tables."""
+TRAITS: Registry[Callable[[Block], Hashable]] = Registry("trait of a block")
+"""What is told apart of two neighbouring blocks: rich traits make many features and large tables."""
 
 
-@LABELS.register("format")
-def format_label(block: Block) -> str:
+@TRAITS.register("format")
+def format_trait(block: Block) -> str:
     """Return the number format of a block."""
     return block[0].precision.name
 
 
-@LABELS.register("kernel")
-def kernel_label(block: Block) -> tuple[int, ...]:
+@TRAITS.register("kernel")
+def kernel_trait(block: Block) -> tuple[int, ...]:
     """Return the sizes of the kernels of a block."""
     return tuple(node.kernel for node in block if hasattr(node, "kernel"))
 
@@ -104,20 +104,20 @@ class CellCounts:
 
 @dataclass(frozen=True, eq=False)
 class PairCounts:
-    """Counts of pairs of neighbouring blocks by their labels, each over the root of the number of slots.
+    """Counts of pairs of neighbouring blocks by a trait, each over the root of the number of slots.
 
     Attributes:
         space: With slots.
-        label: Name of a registered label.
+        trait: Name of a registered one.
     """
 
     space: SearchSpace
-    label: str
+    trait: str
 
     @cached_property
     def _pairs(self) -> tuple[Factor, ...]:
-        label = LABELS.get(self.label)
-        return self.space.transitions(label, label)
+        trait = TRAITS.get(self.trait)
+        return self.space.transitions(trait, trait)
 
     @cached_property
     def kinds(self) -> tuple[tuple[Hashable, Hashable], ...]:
@@ -127,7 +127,7 @@ class PairCounts:
     @property
     def names(self) -> tuple[str, ...]:
         """The pairs in words."""
-        return tuple(f"{self.label} {before} then {behind}" for before, behind in self.kinds)
+        return tuple(f"{self.trait} {before} then {behind}" for before, behind in self.kinds)
 
     @cached_property
     def _places(self) -> tuple[Factor, ...]:

@@ -46,7 +46,7 @@ def gaussian_process_predictor(features: Features | None = None) -> EnsemblePred
     Where the features say what stands next to what, two more see that too.
 
     Measured on NAS-Bench-201 (experiments/results/search.md): the first alone learns faster, the second ends better, and
-    their mean does both; with the cell's labels both get better (experiments/results/signals.md).
+    their mean does both; with the cell both get better (experiments/results/signals.md).
     """
     if features is None:
         return EnsemblePredictor([GaussianProcessPredictor(weight=WEIGHT_OF_CHOICE), GaussianProcessPredictor()])
@@ -58,7 +58,7 @@ def gaussian_process_predictor(features: Features | None = None) -> EnsemblePred
     ]
     if features.n_topology:
         lines = counts + features.n_topology
-        by_feature = np.concatenate([np.arange(n), n + groups[n:]])  # labels of a round share a length
+        by_feature = np.concatenate([np.arange(n), n + groups[n:]])  # what is told after one round shares a length
         members += [
             GaussianProcessPredictor(groups, lines, WEIGHT_OF_CHOICE),
             GaussianProcessPredictor(by_feature, lines),

@@ -1,52 +1,59 @@
 """Effects of single choices: a line over hundreds of cheap losses, its exact front under limits, and that is measured."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.search.evolution.variation import reset_genes
 from nas.search.exact import exact_front
 from nas.search.screening import Screen, draw_screened
 from nas.search.state import SearchState
 from nas.search.strategies.exact import TOLERANCE, additive
-from nas.search.strategies.predictor import Surrogate, most_promising
+from nas.search.strategies.predictor import Surrogate, initial_design, most_promising
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
 from predictors import Features, ResidualPredictor, RidgePredictor, Signal, build_predictor, linear_table
-from predictors.features.topology import LABELS
+from predictors.features.topology import TRAITS
 from search_spaces.costs import FactorTable
-from search_spaces.errors import InvalidInputError, check_range
+from search_spaces.errors import check_range
 from search_spaces.space.space import Genomes
+
+Floats = NDArray[np.float64]
 
 START = 6  # networks of the first front that are measured
 
 
 @dataclass
 class Effects:
-    """One measured objective: its cheap signal, and what that says of single choices.
+    """What single choices do to one measured objective.
 
     Attributes:
-        screen: What the signal has said.
         features: What the lines see; no signals.
+        screen: What a signal has said that estimates it; None where there is none.
     """
 
-    screen: Screen
     features: Features
+    screen: Screen | None
 
-    def table(self) -> FactorTable:
+    def promised(self) -> FactorTable:
         """Return the line over what the signal has said, as a table."""
+        assert self.screen is not None
         genomes, values = self.screen.known
         return linear_table(self.features, RidgePredictor().fit(self.features(genomes), values[:, 0]))
 
-    def corrected(self, state: SearchState, name: str, table: FactorTable) -> FactorTable:
-        """Return the line, corrected by what was measured."""
-        features = self.features.with_signals((Signal("effects", table, slope=1.0),))
-        surrogate = Surrogate(features, ResidualPredictor(RidgePredictor()), state.genomes, state.expensive[name])
-        return linear_table(features, surrogate.model)  # type: ignore[arg-type]  # the very one that was given
+    def corrected(self, genomes: Genomes, y: Floats) -> FactorTable:
+        """Return the line as measurements, `(n, n_genes)` and `(n,)`, correct it; without a signal, the line over these."""
+        features, model = self.features, RidgePredictor()
+        if self.screen:
+            features = features.with_signals((Signal("effects", self.promised(), slope=1.0),))
+            model = ResidualPredictor(model)
+        Surrogate(features, model, genomes, y)
+        return linear_table(features, model)
 
-    def surrogate(self, state: SearchState, name: str) -> Surrogate:
-        """Return what the signal itself, corrected by a Gaussian process, predicts."""
-        features = self.features.with_signals((self.screen.asked,))
-        return Surrogate(features, build_predictor("gaussian_process", features), state.genomes, state.expensive[name])
+    def surrogate(self, genomes: Genomes, y: Floats) -> Surrogate:
+        """Return what the signal itself predicts, corrected by a Gaussian process."""
+        features = self.features.with_signals((self.screen.asked,)) if self.screen else self.features
+        return Surrogate(features, build_predictor("gaussian_process", features), genomes, y)
 
 
 @STRATEGIES.register("effects")
@@ -54,8 +61,10 @@ class Effects:
 class EffectsStrategy:
     """A line over cheap losses of random networks and its exact front; what is measured of that corrects the line.
 
+    Without a signal that estimates what is measured it is `exact`.
+
     Attributes:
-        labels: Labels of blocks whose pairs the line sees, see `predictors.features.topology.LABELS`.
+        traits: Traits of blocks whose pairs the line sees, see `predictors.features.topology.TRAITS`.
         screened: Random networks of which the signal is asked for, for each that may be measured; at most 400 in all.
 
     Source:
@@ -63,29 +72,30 @@ class EffectsStrategy:
         solver. Differs: the estimator learns signals, then what measurements leave, and the solver gives the exact front.
     """
 
-    labels: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()
     screened: float = 5.0
     _effects: dict[str, Effects] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self.labels = tuple(self.labels)
-        for label in self.labels:
-            LABELS.get(label)
+        self.traits = tuple(self.traits)
+        for trait in self.traits:
+            TRAITS.get(trait)
         check_range("screened", self.screened, 0, 1_000)
 
     def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
         """See `Strategy`.
 
         Raises:
-            InvalidInputError: If an objective has no signal that estimates it, a cheap objective is no sum of tables, or a
-                constraint is no upper limit on one.
+            InvalidInputError: If a cheap objective is no sum of tables, or a constraint is no upper limit on one.
         """
         cheap = additive(state.cheap, state.constraints)
-        if not self._effects:
-            self._begin(state, rng)
-        tables = {name: each.table() for name, each in self._effects.items()}
+        self._ask(state, rng)
         if len(state):
-            tables = {name: each.corrected(state, name, tables[name]) for name, each in self._effects.items()}
+            tables = {name: self._effects[name].corrected(state.genomes, y) for name, y in state.expensive.items()}
+        elif self._effects and all(each.screen for each in self._effects.values()):
+            tables = {name: each.promised() for name, each in self._effects.items()}
+        else:
+            return initial_design(state, n, rng)
         tables |= cheap
         front = exact_front(state.space, tables, tolerance=TOLERANCE if len(tables) > 2 else 0.0).genomes
         if not len(state):
@@ -95,18 +105,16 @@ class EffectsStrategy:
         candidates = state.open(np.concatenate([front, state.space.canonicalize(reset_genes(state.space, front, rng))]))
         if not len(candidates):
             return random_networks(state, n, rng)
-        surrogates = {name: each.surrogate(state, name) for name, each in self._effects.items()}
+        surrogates = {name: self._effects[name].surrogate(state.genomes, y) for name, y in state.expensive.items()}
         return candidates[most_promising(state, surrogates, candidates, n)]
 
-    def _begin(self, state: SearchState, rng: np.random.Generator) -> None:
-        features = replace(Features(state.space, self.labels), sees_cell=False)
-        drawn = draw_screened(state, self.screened, rng)
-        for name in state.expensive_names:
-            estimates = [s for s in state.signals.get(name, ()) if s.slope == 1]
-            if not estimates:
-                raise InvalidInputError(
-                    f"strategy 'effects' needs a signal that estimates '{name}', as search.signals: [loss] of a run"
-                )
-            screen = Screen(estimates[0], features)
-            screen.ask(drawn)
-            self._effects[name] = Effects(screen, features)
+    def _ask(self, state: SearchState, rng: np.random.Generator) -> None:
+        """Ask for the signals of all objectives that were not known before."""
+        new = [name for name in state.expensive_names if name not in self._effects]
+        features = Features(state.space, self.traits, sees_cell=False)
+        drawn = draw_screened(state, self.screened, rng) if new else state.genomes
+        for name in new:
+            estimate = next((signal for signal in state.signals.get(name, ()) if signal.slope == 1), None)
+            self._effects[name] = Effects(features, Screen(estimate, features) if estimate else None)
+            if screen := self._effects[name].screen:
+                screen.ask(drawn)

@@ -13,7 +13,7 @@ from nas.search.state import SearchState
 from nas.search.strategies.predictor import Surrogate, initial_design, most_promising
 from nas.search.strategies.strategy import STRATEGIES, random_networks
 from predictors import Features, RidgePredictor, linear_table
-from predictors.features.topology import LABELS
+from predictors.features.topology import TRAITS
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInputError
 from search_spaces.space.space import Genomes
@@ -27,14 +27,14 @@ class ExactStrategy:
     """Ridge regressions of the measured objectives, and the exact front of these and the cheap ones.
 
     Attributes:
-        labels: Labels of blocks whose pairs the ridges see, see `predictors.features.topology.LABELS`.
+        traits: Traits of blocks whose pairs the ridges see, see `predictors.features.topology.TRAITS`.
     """
 
-    labels: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for label in self.labels:
-            LABELS.get(label)
+        for trait in self.traits:
+            TRAITS.get(trait)
 
     def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
         """See `Strategy`.
@@ -45,7 +45,7 @@ class ExactStrategy:
         tables = additive(state.cheap, state.constraints)
         if not len(state):
             return initial_design(state, n, rng)
-        features = Features(state.space, tuple(self.labels))
+        features = Features(state.space, tuple(self.traits))
         surrogates = {}
         for name, y in state.expensive.items():
             ridge = RidgePredictor()
@@ -70,11 +70,11 @@ def additive(cheap: Mapping[str, Objective], constraints: Mapping[str, Objective
     tables: dict[str, FactorTable] = {}
     for name, objective in cheap.items():
         if not isinstance(objective, FactorTable) or objective.takes_max:
-            raise InvalidInputError(f"strategy 'exact' needs cheap objectives that are sums of tables; '{name}' is none")
+            raise InvalidInputError(f"this strategy needs cheap objectives that are sums of tables; '{name}' is none")
         tables[name] = objective
     for name, bound in constraints.items():
         if not isinstance(bound, Bound) or bound.sign < 0 or not isinstance(bound.function, FactorTable):
-            raise InvalidInputError(f"strategy 'exact' takes upper bounds on sums of tables only; '{name}' is none")
+            raise InvalidInputError(f"this strategy takes upper bounds on sums of tables only; '{name}' is none")
         if not any(bound.function is table for table in tables.values()):
             tables[f"limit of {name}"] = bound.function
     return tables

@@ -17,7 +17,7 @@ from nas.search.state import SearchState
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
 from nas.tasks.metric import METRICS
 from predictors import PREDICTORS, Features, Predictor, Signal, choose_predictor, tune_predictor
-from predictors.features.topology import LABELS
+from predictors.features.topology import TRAITS
 from predictors.predictor import relearn
 from search_spaces.errors import check_range
 from search_spaces.space.space import Genomes
@@ -46,13 +46,13 @@ class PredictorStrategy:
         predictors: Name of a registered predictor; `auto` chooses for each objective the one that ranks unseen networks
             best, and again whenever the measurements have doubled.
         tuning_trials: Trials of Optuna that tune it each time it is chosen.
-        labels: Labels of blocks whose pairs predictors see, see `predictors.features.topology.LABELS`.
+        traits: Traits of blocks whose pairs predictors see, see `predictors.features.topology.TRAITS`.
         screened: Random networks of which a costly signal is asked for, for each that may be measured; at most 400 in all.
     """
 
     predictors: str = "auto"
     tuning_trials: int = 0
-    labels: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()
     screened: float = 5.0
     names: dict[str, str] = field(default_factory=dict, init=False)
     _models: dict[str, Predictor] = field(default_factory=dict, init=False)
@@ -65,9 +65,9 @@ class PredictorStrategy:
     def __post_init__(self) -> None:
         if self.predictors != "auto":
             PREDICTORS.get(self.predictors)
-        self.labels = tuple(self.labels)
-        for label in self.labels:
-            LABELS.get(label)
+        self.traits = tuple(self.traits)
+        for trait in self.traits:
+            TRAITS.get(trait)
         check_range("screened", self.screened, 0, 1_000)
 
     def report(self) -> Mapping[str, str]:
@@ -77,7 +77,7 @@ class PredictorStrategy:
     def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
         """See `Strategy`."""
         if self._features is None:
-            self._features = Features(state.space, self.labels)
+            self._features = Features(state.space, self.traits)
             self._screens = screen(state, self._features, self.screened, rng)
         if not len(state):
             return self._start(state, n, rng)
