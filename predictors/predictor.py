@@ -55,6 +55,14 @@ class CheckedPredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self._answer(check_array(X, dtype=np.float64), return_std)
 
+    def mixture(self, X: Floats) -> tuple[Floats, Floats]:  # noqa: N803
+        """Return means and standard deviations of the normals whose mixture the prediction is, both of shape `(k, n)`.
+
+        One of a single normal is what `predict` returns; an ensemble has a normal for each member.
+        """
+        check_is_fitted(self)
+        return self._mixture(check_array(X, dtype=np.float64))
+
     def refit(self, X: Floats, y: Floats) -> Self:  # noqa: N803
         """Learn from a few networks more than before; what hardly changes with them may be kept. Otherwise as `fit`."""
         check_is_fitted(self)
@@ -70,6 +78,11 @@ class CheckedPredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Learn again; `refit` calls it with checked input."""
         self._learn(X, y)
 
+    def _mixture(self, X: Floats) -> tuple[Floats, Floats]:  # noqa: N803
+        """Return the mixture; `mixture` calls it with checked input."""
+        mean, deviation = self.predict(X, return_std=True)
+        return mean[None], deviation[None]
+
     def _answer(self, X: Floats, return_std: bool) -> Floats | tuple[Floats, Floats]:  # noqa: N803
         """Return values, and their standard deviation if asked; `predict` calls it with checked input."""
         raise NotImplementedError
@@ -81,6 +94,14 @@ def relearn(predictor: Predictor, X: Floats, y: Floats) -> None:  # noqa: N803
         predictor.refit(X, y)
     else:
         predictor.fit(X, y)
+
+
+def mixture_of(predictor: Predictor, X: Floats) -> tuple[Floats, Floats]:  # noqa: N803
+    """Return the mixture of normals that any predictor gives, see `CheckedPredictor.mixture`."""
+    if isinstance(predictor, CheckedPredictor):
+        return predictor.mixture(X)
+    mean, deviation = predictor.predict(X, return_std=True)
+    return mean[None], deviation[None]
 
 
 PREDICTORS: Registry[Callable[[Features | None], Predictor]] = Registry("predictor")

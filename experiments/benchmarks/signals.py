@@ -3,7 +3,8 @@
     python experiments/benchmarks/signals.py digits --seed 0 --part train tau search --runs runs/signals
 
 `train`: the supernet, of the experiment's schedule, or 10 + 4 epochs on 10,000 images of Fashion-MNIST.
-`tau`: predictors that learned from 80 measured networks, with the validation loss of 220 others; mean over eight draws.
+`tau`: predictors that learned from 80 measured networks, with the validation loss of the others; mean over eight
+draws.
 `search`: networks that are measured in searches, after 20, 40 and 80 of them the front that the validation split says, and
 of it the hypervolume by test loss and packed bytes, over that of the best front of everything that was ever measured. With
 `--before` under an earlier version, in its environment: by validation error, without signals.
@@ -33,7 +34,7 @@ from nas.training.schedule import Schedule
 from search_spaces import cost_table
 
 MARKS = (20, 40, 80)
-N_RANDOM = 300
+N_RANDOM = {"digits": 300, "fashion": 160}
 N_DRAWS = 8
 
 
@@ -49,7 +50,7 @@ class Truth:
 
     def __init__(self, what: str, seed: int, folder: Path, n_eval: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.name, self.folder, self.seed = f"{what}{seed}", folder, seed
+        self.name, self.what, self.folder, self.seed = f"{what}{seed}", what, folder, seed
         self.data = load_dataset("digits", n_val=360) if what == "digits" else load_dataset("fashion_mnist", n_val=10_000)
         self.schedule = Schedule(compile=False)
         if what == "fashion":
@@ -105,8 +106,9 @@ class Truth:
 
     def random(self) -> np.ndarray:
         """Return distinct random networks, the same ones each time."""
-        drawn = np.unique(self.space.sample(2 * N_RANDOM, np.random.default_rng(1000 + self.seed)), axis=0)
-        return np.random.default_rng(0).permutation(drawn)[:N_RANDOM]
+        n = N_RANDOM[self.what]
+        drawn = np.unique(self.space.sample(2 * n, np.random.default_rng(1000 + self.seed)), axis=0)
+        return np.random.default_rng(0).permutation(drawn)[:n]
 
 
 def main() -> None:

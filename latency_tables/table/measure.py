@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from latency_tables.device import Device
 from latency_tables.runtimes import RUNTIMES, Runner
 from latency_tables.table.latency_model import empty_graph
+from latency_tables.timing.energy import EnergyMeter
 from latency_tables.timing.interference import monitoring
 from latency_tables.timing.journal import Journal
 from latency_tables.timing.measurement import Measurement
@@ -87,6 +88,13 @@ def run_times(model: bytes, device: Device, seconds: float) -> NDArray[np.float6
     first = float(np.median(runner(10)))
     found: NDArray[np.float64] = runner(max(20, int(seconds / first)))
     return found
+
+
+def run_energy(model: bytes, device: Device, seconds: float, meter: EnergyMeter) -> float:
+    """Return the millijoules of the whole processor for one run of an ONNX file; arguments as for `run_times`."""
+    runner = _build(_with_fixed_shapes(model, device.batch), device)
+    n = max(20, int(seconds / float(np.median(runner(10)))))
+    return meter.millijoules(lambda: runner(n)) / n
 
 
 def seconds_per_model(reference: Graph, device: Device, protocol: Protocol) -> float:

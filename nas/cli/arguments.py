@@ -83,6 +83,8 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="only the row at the bend of the front: behind it, gaining in one objective costs most in others",
     )
+    text = "only the row that weights of objectives name, as error=3,latency_ms=1, with the weights for which it stays"
+    one.add_argument("--prefer", default="", metavar="NAME=WEIGHT,...", help=text)
     text = "columns to print, separated by commas, such as id,error_val,latency_ms"
     front.add_argument("--columns", default="", metavar="NAMES", help=text)
     front.add_argument("--against", default="", metavar="RUN", help="another run: say which front beats which networks")
@@ -120,6 +122,8 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--device", help=text)
     text = "samples to take at once; may be repeated; needs a model exported with --dynamic-batch (default 1)"
     bench.add_argument("--batch", type=int, action="append", metavar="N", help=text)
+    text = "measure the processor's energy too, where its counters can be read (Linux, /sys/class/powercap)"
+    bench.add_argument("--energy", action="store_true", help=text)
     bench.add_argument("--rounds", type=int, default=20, help="sessions that are opened and timed (default 20)")
     bench.set_defaults(verb="bench")
 

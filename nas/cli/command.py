@@ -171,6 +171,7 @@ def _front(options: argparse.Namespace) -> int:
         sort=options.sort,
         best=options.best,
         knee=options.knee,
+        prefer=options.prefer,
         columns=[name.strip() for name in options.columns.split(",")] if options.columns else (),
         against=options.against,
         baselines=options.baselines,
@@ -220,11 +221,13 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
+    from latency_tables.timing.energy import EnergyMeter
     from nas.export.bench import bench
     from nas.report.results import benchmark_lines
     from nas.run.tables import named_device
 
-    found = bench(Path(options.folder), named_device(options.device), options.rounds, options.batch or (1,))
+    meter = EnergyMeter() if options.energy else None
+    found = bench(Path(options.folder), named_device(options.device), options.rounds, options.batch or (1,), meter)
     print(*benchmark_lines(found), sep="\n")
     return 0
 

@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 
 from latency_tables.device import Device
-from latency_tables.table.measure import measure_model, run_times
+from latency_tables.table.measure import measure_model, run_energy, run_times
+from latency_tables.timing.energy import EnergyMeter
 from latency_tables.timing.protocol import Protocol
 from nas.export.verification.verify import changed_files, read_subnet
 from search_spaces.errors import DamagedFileError, HwnasError, InvalidInputError
@@ -27,6 +28,7 @@ class BatchTime:
         spread: Relative spread of its rounds.
         median_ms: Median of single runs.
         p95_ms: Their 95th percentile.
+        energy_mj: Millijoules of the whole processor for one run; None where it was not asked for.
     """
 
     batch: int
@@ -34,6 +36,7 @@ class BatchTime:
     spread: float
     median_ms: float
     p95_ms: float
+    energy_mj: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ class Benchmark:
     recorded_ms: float | None
 
 
-def bench(folder: Path, device: Device, rounds: int, batches: Sequence[int] = (1,)) -> Benchmark:
+def bench(
+    folder: Path, device: Device, rounds: int, batches: Sequence[int] = (1,), meter: EnergyMeter | None = None
+) -> Benchmark:
     """Time `model.onnx` on a device.
 
     Args:
@@ -63,6 +68,7 @@ def bench(folder: Path, device: Device, rounds: int, batches: Sequence[int] = (1
         device: On this machine.
         rounds: Sessions that are opened and timed.
         batches: Samples to take at once; more than one needs a model that was exported with `--dynamic-batch`.
+        meter: Measures energy besides.
 
     Raises:
         InvalidInputError: If a file is missing or damaged, the model does not take such batches, or its runtime refuses it.
@@ -83,21 +89,22 @@ def bench(folder: Path, device: Device, rounds: int, batches: Sequence[int] = (1
     if "model.onnx" in changed_files(folder):
         raise DamagedFileError(f"'{folder / 'model.onnx'}' is not the file that was exported; export the subnet again")
     fingerprint, protocol = device.fingerprint(), Protocol(rounds=rounds)
-    times = tuple(_timed(folder, model, replace(device, batch=batch), protocol) for batch in batches)
+    times = tuple(_timed(folder, model, replace(device, batch=batch), protocol, meter) for batch in batches)
     return Benchmark(folder, device.name, str(fingerprint["cpu"]), times, _recorded(recorded, fingerprint))
 
 
-def _timed(folder: Path, model: bytes, device: Device, protocol: Protocol) -> BatchTime:
+def _timed(folder: Path, model: bytes, device: Device, protocol: Protocol, meter: EnergyMeter | None) -> BatchTime:
     if device.batch > 1 and not _is_dynamic(model):
         raise InvalidInputError(f"'{folder}' takes one sample a call; export it with --dynamic-batch to time batches")
     try:
         found = measure_model(model, device, protocol)
         runs = 1000 * run_times(model, device, SECONDS)
+        energy = run_energy(model, device, SECONDS, meter) if meter else None
     except HwnasError:
         raise
     except Exception as error:  # every runtime has its own kinds
         raise InvalidInputError(f"{device.backend} cannot run '{folder / 'model.onnx'}': {_first_line(error)}") from error
-    return BatchTime(device.batch, found.ms, found.spread, float(np.median(runs)), float(np.percentile(runs, 95)))
+    return BatchTime(device.batch, found.ms, found.spread, float(np.median(runs)), float(np.percentile(runs, 95)), energy)
 
 
 def _is_dynamic(model: bytes) -> bool:

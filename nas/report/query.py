@@ -11,6 +11,7 @@ from latency_tables.table.table import LatencyTable
 from nas.events.renamed import renamed_columns
 from nas.objectives.columns import Column, minimized, numbers, select
 from nas.report.console import terminal
+from nas.report.recommended import parsed_weights, recommendation_lines, recommended
 from nas.report.table import describe, print_front, print_validation, to_text
 from nas.search.pareto import knee, non_dominated
 from search_spaces.errors import InvalidInputError, NothingFoundError, did_you_mean
@@ -26,6 +27,7 @@ class Query:
         sort: Column to sort by, from the best value; empty: as the front is.
         best: Column of which only the row with the best value is kept; ties go to the first row. Empty: all rows.
         knee: Keep only the row behind which every objective costs most of the others.
+        prefer: `NAME=WEIGHT,...`: keep only the row that these weights of objectives name; empty: all rows.
         columns: Names of columns to give, in this order; none: all.
         against: Another run, empty for none: its front is told beside, and which rows it beats, in column `beaten`.
         baselines: Give the uniform networks too, after the rows, named in column `baseline`; a table has them below.
@@ -36,6 +38,7 @@ class Query:
     sort: str = ""
     best: str = ""
     knee: bool = False
+    prefer: str = ""
     columns: Sequence[str] = ()
     against: str = ""
     baselines: bool = False
@@ -51,6 +54,7 @@ class Scores:
         objectives: Columns that the front minimises.
         table: The latency table behind it; None where there is none.
         data: What the metrics were measured on.
+        ranked: Columns that say which network beats which, where these are others; empty: the objectives.
     """
 
     front: pd.DataFrame
@@ -58,6 +62,11 @@ class Scores:
     objectives: Sequence[str]
     table: LatencyTable | None
     data: Mapping[str, object]
+    ranked: Sequence[str] = ()
+
+    def compared_by(self, other: "Scores") -> Sequence[str]:
+        """Return the columns by which networks of two fronts are compared."""
+        return self.ranked if self.ranked and all(name in other.front for name in self.ranked) else self.objectives
 
 
 def print_query(name: str, scores: Scores, query: Query, form: str, other: Scores | None = None) -> None:
@@ -77,7 +86,7 @@ def print_query(name: str, scores: Scores, query: Query, form: str, other: Score
     rows, tables = _rows(scores, query), [scores.table]
     if other is not None:
         _check_comparable(scores, other, query.against)
-        rows["beaten"] = _beaten(rows, other.front, scores.objectives)
+        rows["beaten"] = _beaten(rows, other.front, scores.compared_by(other))
         terminal(stderr=True).print(_comparison(name, scores, query.against, other, rows))
         tables.append(other.table)
     if form == "table" and not query.columns:
@@ -105,6 +114,11 @@ def _rows(scores: Scores, query: Query) -> pd.DataFrame:
         front = front.loc[[int(np.argmin(_minimized(front, [best])[:, 0]))]].reset_index(drop=True)
     if query.knee:
         front = front.loc[[knee(_minimized(front, scores.objectives))]].reset_index(drop=True)
+    if query.prefer:
+        found = recommended(front, scores.objectives, parsed_weights(query.prefer))
+        for line in recommendation_lines(front, scores.objectives, found):
+            terminal(stderr=True).print(line)
+        front = front.loc[[found.row]].reset_index(drop=True)
     return front
 
 
@@ -132,9 +146,10 @@ def _beaten(front: pd.DataFrame, other: pd.DataFrame, objectives: Sequence[str])
 
 
 def _comparison(name: str, scores: Scores, other_name: str, other: Scores, front: pd.DataFrame) -> str:
-    beaten = _beaten(other.front, scores.front, scores.objectives)
+    names = scores.compared_by(other)
+    beaten = _beaten(other.front, scores.front, names)
     return (
-        f"by {', '.join(scores.objectives)}: '{other_name}' beats {int(front['beaten'].sum())} of these {len(front)} "
+        f"by {', '.join(names)}: '{other_name}' beats {int(front['beaten'].sum())} of these {len(front)} "
         f"networks, '{name}' beats {int(beaten.sum())} of its {len(other.front)}"
     )
 

@@ -46,6 +46,8 @@ def benchmark_lines(found: Benchmark) -> Sequence[str]:
             f"{found.folder}:{batch} {each.ms:.4f} ms, spread {100 * each.spread:.1f} %, median {each.median_ms:.4f} ms, "
             f"95th percentile {each.p95_ms:.4f} ms, on {found.device}, {found.cpu}"
         )
+        if each.energy_mj is not None:
+            line += f", {each.energy_mj:.4g} mJ a run of the whole processor"
         if each.batch == 1 and found.recorded_ms is not None:
             change = 100 * (each.ms / found.recorded_ms - 1)
             line += f"; its export recorded {found.recorded_ms:.4f} ms, {change:+.1f} %"

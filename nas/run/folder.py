@@ -9,7 +9,7 @@ import numbers as numbers_abc
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +217,16 @@ class RunFolder:
         """
         path = self.table_path(next(iter(self.experiment.devices), ""))
         table = read_table(path) if path.exists() else None
-        return Scores(self.front(), self.baselines(), self.objectives, table, asdict(self.experiment.data))
+        front = self.front()
+        return Scores(front, self.baselines(), self.objectives, table, asdict(self.experiment.data), self.ranked(front))
+
+    def ranked(self, front: pd.DataFrame) -> list[str]:
+        """Return the columns by which networks of a front are told apart: a loss beside a metric stands for it."""
+        found = []
+        for column in (Column.from_name(name) for name in self.objectives):
+            loss = replace(column, metric=column.quantity.loss or column.metric)
+            found.append(loss.name if loss.name in front and self.experiment.search.order != "metric" else column.name)
+        return found
 
     def best_id(self) -> str:
         """Return the id of the front's network with the best metric; of equals the fastest."""

@@ -20,6 +20,7 @@ from nas.objectives.objective import OBJECTIVES, SHIPPED, Objective
 from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.report.page import render
 from nas.report.plots import Plot, front_plot
+from nas.report.recommended import recommended
 from nas.run.archives import Archives
 from nas.run.experiment import Experiment
 from nas.run.folder import RunFolder
@@ -36,6 +37,7 @@ from nas.run.trained import new_supernet, torch_threads, trained_supernet, train
 from nas.run.workers import RunMeasure, backend
 from nas.search.feasibility import check_feasible
 from nas.search.measurements import Measurements
+from nas.search.recommendation import Recommendation
 from nas.search.state import Measure
 from nas.search.study import SearchResult
 from nas.tasks import TASKS, Task
@@ -282,6 +284,10 @@ class Run:
             InvalidInputError: If a column does not exist or holds no numbers.
         """
         return self.folder.front(max, min)
+
+    def recommend(self, weights: Mapping[str, float]) -> Recommendation:
+        """Return the row of the front that weights of its objectives name, see `nas.search.recommendation.recommend`."""
+        return recommended(self.front(), self.folder.objectives, weights)
 
     def baselines(self) -> pd.DataFrame:
         """Return the measured uniform networks, with their names in column `baseline`."""

@@ -56,7 +56,7 @@ class Scale:
         """Return the expectation of `max(bound - y, 0)` where y on the scale is normal, so that y is log-normal."""
         bound = bound + self.shift
         if bound <= 0:
-            return np.zeros(len(mean))
+            return np.zeros(mean.shape)
         z = (np.log(bound) - mean) / deviation
         expected: Floats = bound * ndtr(z) - np.exp(mean + deviation**2 / 2) * ndtr(z - deviation)
         return expected
@@ -85,36 +85,72 @@ def reference_point(measured: Floats, scales: Sequence[Scale | None]) -> Floats:
     return reference
 
 
-def choose_by_expected_gain(
-    mean: Floats, deviation: Floats, measured: Floats, scales: Sequence[Scale | None], n: int
-) -> list[int]:
+@dataclass(frozen=True)
+class Prediction:
+    """An objective of some candidates: of each a mixture of normals, all members of equal weight.
+
+    Attributes:
+        means: Shape `(members, k)`; on the scale where there is one.
+        deviations: Standard deviations, the same shape; 0 where the objective is known.
+        scale: None: normal as it is.
+    """
+
+    means: Floats
+    deviations: Floats
+    scale: Scale | None = None
+
+    @classmethod
+    def known(cls, values: Floats) -> "Prediction":
+        """Return the prediction of what is known, shape `(k,)`."""
+        return cls(values[None], np.zeros((1, len(values))))
+
+    @property
+    def mean(self) -> Floats:
+        """Mean of the mixture, shape `(k,)`."""
+        mean: Floats = self.means.mean(axis=0)
+        return mean
+
+    @property
+    def deviation(self) -> Floats:
+        """Standard deviation of the mixture, shape `(k,)`."""
+        deviation: Floats = np.sqrt((self.deviations**2).mean(axis=0) + self.means.var(axis=0))
+        return deviation
+
+    @property
+    def believed(self) -> Floats:
+        """The means as values of the objective, shape `(k,)`."""
+        return self.scale.inverse(self.mean) if self.scale else self.mean
+
+    def improvement(self, bound: float) -> Floats:
+        """Return the expectation of `max(bound - y, 0)`, shape `(k,)`: the mean over the members."""
+        improve = self.scale.improvement if self.scale else _normal_improvement
+        found: Floats = improve(bound, self.means, np.maximum(self.deviations, 1e-12)).mean(axis=0)
+        return found
+
+
+def choose_by_expected_gain(objectives: Sequence[Prediction], measured: Floats, n: int) -> list[int]:
     """Choose candidates one after another, each as if the ones before had turned out as predicted.
 
     Args:
-        mean: Predictions, shape `(k, m)`; minimised; on its scale where a column has one.
-        deviation: Their standard deviations, shape `(k, m)`; 0 where an objective is known.
+        objectives: Predictions of the same candidates; minimised.
         measured: Objectives of what is there, shape `(n, m)`.
-        scales: For each column its scale, or None: normal as it is.
         n: How many to choose.
 
     Returns:
-        Rows of `mean`, distinct.
+        Which candidates, distinct.
 
     Source:
         The "kriging believer" of Ginsbourger et al. 2010.
     """
-    deviation = np.maximum(deviation, 1e-12)
-    believed = np.column_stack(
-        [scale.inverse(column) if scale else column for scale, column in zip(scales, mean.T, strict=True)]
-    )
-    reference = reference_point(measured, scales)
-    free = np.ones(len(mean), dtype=bool)
+    believed = np.column_stack([objective.believed for objective in objectives])
+    reference = reference_point(measured, [objective.scale for objective in objectives])
+    free = np.ones(len(believed), dtype=bool)
     chosen: list[int] = []
-    for _ in range(min(n, len(mean))):
-        if mean.shape[1] == 2:
-            gain = expected_gain(mean, deviation, measured, reference, scales)
+    for _ in range(min(n, len(believed))):
+        if len(objectives) == 2:
+            gain = expected_gain(objectives, measured, reference)
         else:
-            gain = sampled_gain(mean, deviation, np.where(free[:, None], believed, np.inf), measured, reference, scales)
+            gain = sampled_gain(objectives, np.where(free[:, None], believed, np.inf), measured, reference)
         pick = int(np.argmax(np.where(free, gain, -np.inf)))
         free[pick] = False
         chosen.append(pick)
@@ -122,17 +158,13 @@ def choose_by_expected_gain(
     return chosen
 
 
-def expected_gain(
-    mean: Floats, deviation: Floats, measured: Floats, reference: Floats, scales: Sequence[Scale | None] = (None, None)
-) -> Floats:
-    """Return the expected gain in hypervolume of candidates with two independent objectives, normal on their scales.
+def expected_gain(objectives: Sequence[Prediction], measured: Floats, reference: Floats) -> Floats:
+    """Return the expected gain in hypervolume of candidates with two independent objectives.
 
     Args:
-        mean: As for `choose_by_expected_gain`, two columns.
-        deviation: Above 0.
+        objectives: Two.
         measured: Objectives of what is there, shape `(n, 2)`.
         reference: The volume's upper corner, shape `(2,)`.
-        scales: As for `choose_by_expected_gain`.
 
     Returns:
         Shape `(k,)`.
@@ -141,16 +173,15 @@ def expected_gain(
         Emmerich et al. 2011 (CEC), the two-dimensional case: the front cuts the plane into strips, and within each the
         gain is a product of two one-dimensional expected improvements.
     """
-    deviation = np.maximum(deviation, 1e-12)
-    improve = [scale.improvement if scale else _normal_improvement for scale in scales]
+    first, second = objectives
     there = measured[(measured < reference).all(axis=1)]
     there = np.unique(there[non_dominated(there)], axis=0)  # ascending in the first objective, descending in the second
     ends = np.concatenate([there[:, 0], reference[:1]])
     roofs = np.concatenate([reference[1:], there[:, 1]])
-    total, before = np.zeros(len(mean)), np.zeros(len(mean))
+    total, before = np.zeros(first.means.shape[1]), np.zeros(first.means.shape[1])
     for end, roof in zip(ends, roofs, strict=True):
-        upto = improve[0](end, mean[:, 0], deviation[:, 0])
-        total += (upto - before) * improve[1](roof, mean[:, 1], deviation[:, 1])
+        upto = first.improvement(end)
+        total += (upto - before) * second.improvement(roof)
         before = upto
     return total
 
@@ -162,23 +193,14 @@ def _normal_improvement(bound: float, mean: Floats, deviation: Floats) -> Floats
     return found
 
 
-def sampled_gain(
-    mean: Floats,
-    deviation: Floats,
-    believed: Floats,
-    measured: Floats,
-    reference: Floats,
-    scales: Sequence[Scale | None],
-) -> Floats:
+def sampled_gain(objectives: Sequence[Prediction], believed: Floats, measured: Floats, reference: Floats) -> Floats:
     """Return the mean gain in hypervolume over samples of the predictions, any number of objectives.
 
     Args:
-        mean: As for `choose_by_expected_gain`.
-        deviation: As for `choose_by_expected_gain`.
+        objectives: As for `choose_by_expected_gain`; a mixture counts as the normal of its mean and deviation.
         believed: The predictions as objectives, shape `(k, m)`; infinite in rows that are no longer free.
         measured: Objectives of what is there, shape `(n, m)`.
         reference: The volume's upper corner, shape `(m,)`.
-        scales: As for `choose_by_expected_gain`.
 
     Returns:
         Shape `(k,)`. Only the candidates that are dominated least are sampled; the others, and those that gain nothing, get
@@ -191,13 +213,15 @@ def sampled_gain(
     gain: Floats = -1 - np.nan_to_num(behind, posinf=1e9)
     shortlist = np.argsort(behind, kind="stable")[:N_SHORTLISTED]
     unit = norm.ppf((np.arange(N_SAMPLES) + 0.5) / N_SAMPLES)
-    orders = [np.random.default_rng(j).permutation(N_SAMPLES) for j in range(mean.shape[1])]  # the same for all candidates
+    orders = [np.random.default_rng(j).permutation(N_SAMPLES) for j in range(len(objectives))]  # the same for all candidates
+    moments = [(objective.mean, np.maximum(objective.deviation, 1e-12)) for objective in objectives]
     volume = hypervolume((there - low) / width, np.ones(len(width)))
     for i in shortlist:
         if not np.isfinite(behind[i]):
             continue
-        drawn = [mean[i, j] + deviation[i, j] * unit[order] for j, order in enumerate(orders)]
-        points = np.column_stack([s.inverse(z) if s else z for s, z in zip(scales, drawn, strict=True)])
+        drawn = [mean[i] + deviation[i] * unit[order] for (mean, deviation), order in zip(moments, orders, strict=True)]
+        scaled = zip(objectives, drawn, strict=True)
+        points = np.column_stack([each.scale.inverse(z) if each.scale else z for each, z in scaled])
         volumes = [hypervolume((np.vstack([there, p]) - low) / width, np.ones(len(width))) for p in points]
         gained = float(np.mean(volumes)) - volume
         gain[i] = gained if gained > 0 else gain[i]

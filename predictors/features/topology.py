@@ -9,7 +9,7 @@ Source: Ru et al. 2021, "Interpretable Neural Architecture Search via Bayesian O
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -29,7 +29,7 @@ ENUMERABLE = (
 )
 N_DRAWN = 5_000
 
-TRAITS: Registry[Callable[[Block], Hashable]] = Registry("trait of a block")
+TRAITS: Registry[Callable[[Block], str]] = Registry("trait of a block")
 """What is told apart of two neighbouring blocks: rich traits make many features and large tables."""
 
 
@@ -40,9 +40,9 @@ def format_trait(block: Block) -> str:
 
 
 @TRAITS.register("kernel")
-def kernel_trait(block: Block) -> tuple[int, ...]:
-    """Return the sizes of the kernels of a block."""
-    return tuple(node.kernel for node in block if hasattr(node, "kernel"))
+def kernel_trait(block: Block) -> str:
+    """Return the greatest kernel of a block; 0 where it has none."""
+    return str(max((node.kernel for node in block if hasattr(node, "kernel")), default=0))
 
 
 def cell_labels(cell: Cell, options: Mapping[str, Option]) -> Counter[tuple[int, str]]:
@@ -120,9 +120,9 @@ class PairCounts:
         return self.space.transitions(trait, trait)
 
     @cached_property
-    def kinds(self) -> tuple[tuple[Hashable, Hashable], ...]:
+    def kinds(self) -> tuple[tuple[str, str], ...]:
         """The pairs that there are, in a fixed order."""
-        return tuple(sorted({pair for factor in self._pairs for pair in factor.values.flat if pair is not None}, key=repr))
+        return tuple(sorted({pair for factor in self._pairs for pair in factor.values.flat if pair is not None}))
 
     @property
     def names(self) -> tuple[str, ...]:

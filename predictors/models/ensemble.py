@@ -9,7 +9,7 @@ from predictors.features.features import Features
 from predictors.models.bagging import trees_predictor
 from predictors.models.gaussian_process import WEIGHT_OF_CHOICE, GaussianProcessPredictor
 from predictors.models.ridge import RidgePredictor
-from predictors.predictor import PREDICTORS, CheckedPredictor, Floats, Predictor, relearn
+from predictors.predictor import PREDICTORS, CheckedPredictor, Floats, Predictor, mixture_of, relearn
 
 
 class EnsemblePredictor(CheckedPredictor):
@@ -31,6 +31,11 @@ class EnsemblePredictor(CheckedPredictor):
     def _relearn(self, X: Floats, y: Floats) -> None:  # noqa: N803
         for member in self.members_:
             relearn(member, X, y)
+
+    def _mixture(self, X: Floats) -> tuple[Floats, Floats]:  # noqa: N803
+        answers = [mixture_of(member, X) for member in self.members_]
+        means, deviations = (np.concatenate(column) for column in zip(*answers, strict=True))
+        return means, deviations
 
     def _answer(self, X: Floats, return_std: bool) -> Floats | tuple[Floats, Floats]:  # noqa: N803
         answers = [member.predict(X, return_std=True) for member in self.members_]

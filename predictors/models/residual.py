@@ -11,7 +11,7 @@ Differ: what is known enters as columns, a ridge weighs it, and the residual is 
 import numpy as np
 from sklearn.base import clone
 
-from predictors.predictor import CheckedPredictor, Floats, Predictor, relearn
+from predictors.predictor import CheckedPredictor, Floats, Predictor, mixture_of, relearn
 
 STRENGTH = 0.1  # of the ridge, as a share of a column's own sum of squares
 
@@ -48,6 +48,10 @@ class ResidualPredictor(CheckedPredictor):
     def _relearn(self, X: Floats, y: Floats) -> None:  # noqa: N803
         left = self._line(X, y)
         relearn(self.residual_, X[:, : -len(self.slopes)], left)
+
+    def _mixture(self, X: Floats) -> tuple[Floats, Floats]:  # noqa: N803
+        means, deviations = mixture_of(self.residual_, X[:, : -len(self.slopes)])
+        return means + (X[:, -len(self.slopes) :] - self.mean_) @ self.slopes_, deviations
 
     def _answer(self, X: Floats, return_std: bool) -> Floats | tuple[Floats, Floats]:  # noqa: N803
         mean, deviation = self.residual_.predict(X[:, : -len(self.slopes)], return_std=True)

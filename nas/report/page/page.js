@@ -191,7 +191,9 @@ function setUpFront() {
     });
     byId("limits").append(element("label", {}, columns[name].title, output, slider));
   }
-  byId("gains").append(...content.gains.map((text) => element("li", {}, text)));
+  for (const list of ["gains", "recommended"]) {
+    byId(list).append(...content[list].map((text) => element("li", {}, text)));
+  }
   drawFront().then(() => byId("plot").on("plotly_click", (event) => pin(event.points[0].customdata)));
 }
 

@@ -14,6 +14,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
 from nas.archive.storage import without_password
 from nas.objectives.columns import Column, number_columns
+from nas.report.recommended import recommendation_lines, recommended
 from nas.report.table import gains, validation_summary
 from nas.search.measurements import Measurements
 from nas.search.pareto import hypervolume
@@ -59,6 +60,7 @@ def report_content(run: "Run") -> dict[str, Any]:
         "metric": {"name": metric.metric, "title": title, "unit": metric.quantity.unit},
         "networks": _networks(measured, columns, front, uniform),
         "gains": gains(front, uniform),
+        "recommended": _recommended(front, objectives),
         "latency": _latencies(run),
         "predictor": _predictor(space, measured.genomes, values, title),
         "training": load_tensors(run.folder.supernet)[1]["records"],
@@ -66,6 +68,12 @@ def report_content(run: "Run") -> dict[str, Any]:
         "hypervolume": _hypervolume(measured, objectives),
         "configuration": _shown(run),
     }
+
+
+def _recommended(front: pd.DataFrame, objectives: Sequence[str]) -> list[str]:
+    """Return the network that equal weights name, and what its neighbours on the front cost."""
+    found = recommended(front, objectives, dict.fromkeys(objectives, 1.0))
+    return recommendation_lines(front, objectives, found)
 
 
 def _shown(run: "Run") -> str:

@@ -8,17 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from nas.search.acquisition import Scale, choose_by_expected_gain
+from nas.search.acquisition import Prediction, Scale, choose_by_expected_gain
 from nas.search.evolution.evolve import evolve
 from nas.search.evolution.variation import balanced_sample, reset_genes
-from nas.search.pareto import columns
 from nas.search.screening import Screen, draw_screened
 from nas.search.state import SearchState
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
 from nas.tasks.metric import METRICS
 from predictors import PREDICTORS, Features, Predictor, Signal, choose_predictor, tune_predictor
 from predictors.features.topology import TRAITS
-from predictors.predictor import relearn
+from predictors.predictor import mixture_of, relearn
 from search_spaces.errors import check_range
 from search_spaces.space.space import Genomes
 
@@ -184,9 +183,9 @@ class Surrogate:
         """Return predictions for genomes of shape `(n, n_genes)`; smaller is better."""
         return self.model.predict(self.features(genomes))
 
-    def both(self, genomes: Genomes) -> tuple[Floats, Floats]:
-        """Return predictions and their standard deviations."""
-        return self.model.predict(self.features(genomes), return_std=True)
+    def prediction(self, genomes: Genomes) -> Prediction:
+        """Return what is predicted, with how sure."""
+        return Prediction(*mixture_of(self.model, self.features(genomes)), self.scale)
 
 
 def _one_column(signal: Signal) -> Callable[[Genomes], Floats]:
@@ -210,11 +209,9 @@ def most_promising(state: SearchState, surrogates: Mapping[str, Surrogate], cand
     """Return the rows of the candidates from which the hypervolume is expected to gain most, one after another."""
     if not len(candidates):
         return []
-    pairs = {name: objective.both(candidates) for name, objective in surrogates.items()}
-    pairs |= {name: (function(candidates), np.zeros(len(candidates))) for name, function in state.cheap.items()}
-    means, deviations = (columns({name: pair[i] for name, pair in pairs.items()}) for i in (0, 1))
-    scales = [surrogates[name].scale if name in surrogates else None for name in pairs]
-    return choose_by_expected_gain(means, deviations, state.usable_values(), scales, n)
+    objectives = [surrogate.prediction(candidates) for surrogate in surrogates.values()]
+    objectives += [Prediction.known(function(candidates)) for function in state.cheap.values()]
+    return choose_by_expected_gain(objectives, state.usable_values(), n)
 
 
 def _candidates(state: SearchState, surrogates: Mapping[str, "Surrogate"], rng: np.random.Generator) -> Genomes:
