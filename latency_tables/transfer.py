@@ -176,8 +176,7 @@ def _robust(kernel: Floats, values: Floats, noise: float) -> tuple[float, Floats
         precision = (FREEDOM + 1) / (FREEDOM + squared)
     fit = -0.5 * values @ solved - 0.5 * np.linalg.slogdet(covariance)[1]
     bound = float(fit + 0.5 * FREEDOM * (np.log(precision) - precision).sum())
-    found: Floats = solved
-    return bound, found
+    return bound, np.asarray(solved, dtype=np.float64)
 
 
 def _standardise(table: Floats) -> Floats:

@@ -12,13 +12,14 @@ class EnergyMeter:
     """Reads the counters of all processor packages.
 
     Args:
-        root: Folder of the framework.
+        root: Folder of the framework; None: `POWERCAP`.
 
     Raises:
         MeasurementError: If there is no counter, or it cannot be read.
     """
 
-    def __init__(self, root: Path = POWERCAP) -> None:
+    def __init__(self, root: Path | None = None) -> None:
+        root = root or POWERCAP
         try:
             names = {zone: (zone / "name").read_text() for zone in sorted(root.glob("intel-rapl:*"))}
             self._zones = [zone for zone, name in names.items() if name.startswith("package")]
