@@ -10,6 +10,7 @@ from predictors.models.gaussian_process import GaussianProcessPredictor
 from predictors.models.linear_table import linear_table
 from predictors.models.residual import ResidualPredictor, with_prior
 from predictors.models.ridge import RidgePredictor
+from predictors.pairs import PairEffect, pair_effects
 from predictors.predictor import PREDICTORS, Predictor
 from predictors.selection import Assessment, LearningCurve, assess, choose_predictor, learning_curve
 from predictors.tuning import tune_predictor
@@ -22,6 +23,7 @@ __all__ = [
     "Features",
     "GaussianProcessPredictor",
     "LearningCurve",
+    "PairEffect",
     "Predictor",
     "RankingMetrics",
     "ResidualPredictor",
@@ -35,6 +37,7 @@ __all__ = [
     "encode",
     "learning_curve",
     "linear_table",
+    "pair_effects",
     "ranking_metrics",
     "tune_predictor",
     "with_prior",

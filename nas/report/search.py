@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.objectives.columns import Column, minimized
+from nas.objectives.columns import Column
 from nas.search import evolve, exact_front, hypervolume
+from nas.search.acquisition import Scale
 from nas.search.study import SearchResult
+from nas.tasks.metric import METRICS
 from predictors import Features, RidgePredictor, assess, linear_table
 from search_spaces.costs import cost_table
 from search_spaces.space.space import SearchSpace
@@ -21,15 +23,16 @@ def print_search(space: SearchSpace, result: SearchResult, metric: str, run: Pat
         metric: What steered it.
         run: Folder of the run.
     """
-    values = result.archive[metric].to_numpy(float)
+    values = _ranked(result, metric)
+    learned = METRICS[metric].loss if result.measurements.orders else metric
     ending = "ended early: no more was gained than the noise" if result.stopped_early else "used its measurements"
     print(f"the search {ending}; {len(values)} networks measured")
     if result.failed:
         print(f"{len(result.failed)} more could not be measured: {', '.join(result.failed[:5])}")
-    found = assess(Features(space), result.genomes, values, result.predictors.get(metric))
+    found = assess(Features(space), result.genomes, Scale.of(values).forward(values), result.predictors.get(metric))
     if found is None:
         return
-    print(f"predictor of the {metric} ({found.name}): {found.metrics.words} (cross-validated); {found.curve.advice}")
+    print(f"predictor of the {learned} ({found.name}): {found.metrics.words} (cross-validated); {found.curve.advice}")
     if more := min(found.curve.more, space.size - len(values)):
         noise = " --set search.noise=0" if result.stopped_early else ""
         print(f"to measure {more} more: `hwnas search {run} --set search.n_measurements={len(values) + more}{noise}`")
@@ -39,12 +42,11 @@ def print_search(space: SearchSpace, result: SearchResult, metric: str, run: Pat
 def evolved_share(space: SearchSpace, result: SearchResult, metric: str) -> float:
     """Return the share of the exact hypervolume that evolution reaches where the truth is known.
 
-    The objectives are a line fitted to the measured metric, and the packed bytes: both are sums of tables, so their exact
-    front is known, and what evolution misses of it is its own fault, not the predictor's.
+    The objectives are a line fitted to what networks were ranked by, and the packed bytes: both are sums of tables, so their
+    exact front is known, and what evolution misses of it is its own fault, not the predictor's.
     """
     features = Features(space)
-    values = minimized(Column.of_objective(metric), result.archive[metric].to_numpy(float))
-    ridge = RidgePredictor().fit(features(result.genomes), values)
+    ridge = RidgePredictor().fit(features(result.genomes), _ranked(result, metric))
     tables = {"fitted": linear_table(features, ridge), "size_bytes": cost_table(space, "size_bytes")}
     exact = exact_front(space, tables).values
     found = evolve(space, tables, population=100, generations=60, rng=np.random.default_rng(0)).values
@@ -53,3 +55,8 @@ def evolved_share(space: SearchSpace, result: SearchResult, metric: str) -> floa
     reference = np.full(2, 1.1)
     whole = hypervolume((exact - exact.min(axis=0)) / scale, reference)
     return hypervolume((found - exact.min(axis=0)) / scale, reference) / whole
+
+
+def _ranked(result: SearchResult, metric: str) -> np.ndarray:
+    """Return what the search ranked networks by in place of the metric, or the metric as it is minimised, shape `(n,)`."""
+    return result.measurements.ranked([Column.from_name(metric)])[:, 0]

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from predictors import Features, ResidualPredictor, RidgePredictor, Signal, build_predictor, linear_table
+from predictors import Features, ResidualPredictor, RidgePredictor, Signal, build_predictor, linear_table, pair_effects
 from predictors.features.topology import TRAITS, CellCounts, PairCounts
 from search_spaces import Cell, Choice, InvalidInputError, TabularSpace, cost_table
 
@@ -83,6 +83,19 @@ def test_pairs_of_blocks_are_counted_and_stay_tables(trait, tiny_space, rng):
     ridge = RidgePredictor().fit(seen, y)
     assert linear_table(features, ridge)(genomes) == pytest.approx(ridge.predict(seen))
     assert len(pairs.names) == len(pairs.kinds) == features.n_topology
+
+
+def test_a_pair_that_does_harm_stands_out(tiny_space, rng):
+    genomes = np.unique(tiny_space.sample(400, rng), axis=0)
+    pairs = PairCounts(tiny_space, "format")
+    harm = int(np.ptp(pairs(genomes), axis=0).argmax())
+    y = 0.3 * np.sqrt(len(tiny_space.slots)) * pairs(genomes)[:, harm] + 0.01 * rng.normal(size=len(genomes))
+    found = pair_effects(tiny_space, genomes, y)
+    assert len(found) <= 10
+    assert all(each.deviation > 0 for each in found)
+    effects = {each.name: each.effect for each in found}
+    assert effects[pairs.names[harm]] > 0.05
+    assert pair_effects(TabularSpace([Choice("a", (1, 2))]), np.zeros((3, 1), np.int16), np.arange(3.0)) == []
 
 
 def test_signals_weigh_as_much_as_they_say(tiny_space, rng):

@@ -191,7 +191,7 @@ function setUpFront() {
     });
     byId("limits").append(element("label", {}, columns[name].title, output, slider));
   }
-  for (const list of ["gains", "recommended"]) {
+  for (const list of ["gains", "recommended", "pairs"]) {
     byId(list).append(...content[list].map((text) => element("li", {}, text)));
   }
   drawFront().then(() => byId("plot").on("plotly_click", (event) => pin(event.points[0].customdata)));

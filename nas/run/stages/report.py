@@ -17,9 +17,11 @@ from nas.objectives.columns import Column, number_columns
 from nas.report.recommended import recommendation_lines, recommended
 from nas.report.table import gains, validation_summary
 from nas.search.measurements import Measurements
+from nas.search.order import ByLoss
 from nas.search.pareto import hypervolume
+from nas.tasks.metric import METRICS
 from nas.training.checkpoint import load_tensors
-from predictors import Features, assess
+from predictors import Features, assess, pair_effects
 from search_spaces import SearchSpace
 from search_spaces.graph.graph import Graph
 from search_spaces.operators.conv import Conv
@@ -46,7 +48,9 @@ def report_content(run: "Run") -> dict[str, Any]:
     measured = run.measurements()
     metric = Column.of_objective(run.task.metric.name)
     objectives, columns, values = run.folder.objectives, number_columns(measured.values_frame()), measured[metric]
-    title = metric.quantity.title
+    title, by_loss = metric.quantity.title, isinstance(run.archives.order, ByLoss)
+    ranked = METRICS[metric.quantity.loss].title if by_loss else title
+    learned = np.log(measured.ranked([metric])[:, 0]) if by_loss else values
     axes = [name for name in ("latency_ms", "size_bytes") if any(column.name == name for column in columns)]
     return {
         "title": f"{config.name}: networks for {next(iter(config.devices))}"
@@ -62,9 +66,10 @@ def report_content(run: "Run") -> dict[str, Any]:
         "gains": gains(front, uniform),
         "recommended": _recommended(front, objectives),
         "latency": _latencies(run),
-        "predictor": _predictor(space, measured.genomes, values, title),
+        "predictor": _predictor(space, measured.genomes, learned, ranked),
         "training": load_tensors(run.folder.supernet)[1]["records"],
-        "importances": importances(space, measured.genomes, values, f"validation {title}"),
+        "importances": importances(space, measured.genomes, learned, f"validation {ranked}"),
+        "pairs": _pairs(space, measured.genomes, learned),
         "hypervolume": _hypervolume(measured, objectives),
         "configuration": _shown(run),
     }
@@ -185,6 +190,12 @@ def importances(space: SearchSpace, genomes: Genomes, values: np.ndarray, title:
     top = list(found.items())[:N_IMPORTANT][::-1]
     words = f"Of {len(varied)} choices those that explain most of the {title} of {len(values)} measured networks."
     return {"words": words, "names": [name for name, _ in top], "values": [value for _, value in top]}
+
+
+def _pairs(space: SearchSpace, genomes: Genomes, learned: np.ndarray) -> list[str]:
+    """Return in words which pairs of neighbouring blocks matter, the options themselves aside."""
+    found = pair_effects(space, genomes, learned)
+    return [f"{each.name}: {each.effect:+.2g} ± {each.deviation:.1g}" for each in found]
 
 
 def _hypervolume(measured: Measurements, objectives: Sequence[str]) -> dict[str, Any]:

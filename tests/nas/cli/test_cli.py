@@ -104,7 +104,7 @@ def test_strategies(run, strategy, capsys):
     assert main(["search", str(run), *(word for setting in settings for word in ("--set", setting))]) == 0
     said = capsys.readouterr().out
     assert "24 networks measured" in said
-    assert "predictor of the error (" in said
+    assert "predictor of the loss (" in said
     assert "measure" in said
     assert re.search(r"evolution reached (99|100)\.\d\d % of the exact front of a linear prediction", said)
 
