@@ -16,14 +16,16 @@ from latency_tables.timing.protocol import Protocol
 from nas.data import DATASETS, load_dataset
 from nas.export.targets.torch_module import module_source
 from nas.objectives.objective import OBJECTIVES
+from nas.objectives.signals import SIGNALS
 from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.search import search
 from nas.search.strategies import STRATEGIES
 from nas.supernet.deploy import DeployedLayers
 from nas.supernet.executor import execute
 from nas.tasks import METRICS, TASKS
+from nas.tasks.classification import Classification
 from nas.testing import check_dataset, check_objective, check_task
-from predictors import PREDICTORS
+from predictors import PREDICTORS, Features
 from search_spaces import Choice, TabularSpace
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.signature import signature
@@ -150,3 +152,13 @@ def test_a_predictor_in_one_file(rng):
     run("predictor")
     result = search(SPACE, measure, n_measurements=40, options={"predictors": "neighbours"}, rng=rng)
     assert set(result.predictors.values()) == {"neighbours"}
+
+
+def test_a_signal_in_one_file(trained, digits, rng):
+    run("signal")
+    evaluator = SupernetEvaluator(trained, Classification.of(digits), digits)
+    signal = SIGNALS.get("mean_weight")(evaluator)
+    genomes = trained.space.sample(5, rng)
+    assert (signal.values(genomes) > 0).all()
+    features = Features(trained.space).with_signals((signal,))
+    assert features(genomes).shape == (5, len(features))

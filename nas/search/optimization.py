@@ -14,8 +14,10 @@ from nas.archive.storage import sqlite_url
 from nas.objectives.evaluator import Evaluator
 from nas.objectives.objective import Objective
 from nas.search.evolution.evolve import lower_bound, upper_bound
+from nas.search.order import ByLoss
 from nas.search.study import SearchResult, search
 from nas.tasks.metric import Metric, declare, forget
+from predictors import Signal
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInputError, users_code
 from search_spaces.space.space import Genomes, SearchSpace
@@ -34,6 +36,7 @@ def optimize(
     strategy: str = "predictor",
     options: Mapping[str, Any] | None = None,
     noise: Mapping[str, float] | None = None,
+    signals: Mapping[str, Sequence[Signal]] | None = None,
     workers: int = 1,
     storage: str | Path | None = None,
     seed: int = 0,
@@ -44,13 +47,15 @@ def optimize(
     Args:
         space: The space, such as a `TabularSpace`.
         evaluators: Measure subnets; the first metric of each is an objective, its others are recorded. Metrics are
-            minimised, or maximised where their `direction` says so.
+            minimised, or maximised where their `direction` says so; by the `loss` of a metric, where that is measured too,
+            networks are ranked in its place.
         constraints: Bounds on exact objectives by name: an upper one, or `(lower, upper)`.
         budget: Networks to measure, at least 4.
         exact: Objectives that are free and exact, such as factor tables, by name.
         strategy: Chooses what is measured; see `nas.search.strategies.STRATEGIES`.
         options: Of the strategy, by name.
         noise: By metric, a difference that means nothing; see `nas.search.search`.
+        signals: By metric, what says something of it and costs less; only predictors see it.
         workers: Networks to measure at once, by joblib; evaluators must then be picklable.
         storage: SQLite file, or URL of a database, that keeps what was measured: a search that was stopped goes on.
         seed: Of everything random.
@@ -104,6 +109,8 @@ def optimize(
         strategy=strategy,
         options=options,
         noise=noise,
+        orders={metric.name: ByLoss(metric.loss) for metric in metrics if metric.loss in names},
+        signals=signals,
         workers=workers,
         rng=np.random.default_rng(seed),
         archive=archive,
