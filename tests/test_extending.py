@@ -66,7 +66,7 @@ def measure(genomes):
 
 
 def test_every_block_is_tested():
-    blocks = {"contract", "data", "objective", "metric", "operator", "torch", "runtime", "strategy", "predictor"}
+    blocks = {"contract", "data", "objective", "metric", "operator", "torch", "runtime", "strategy", "signal", "predictor"}
     assert set(BLOCKS) == blocks
 
 
