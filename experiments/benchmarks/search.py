@@ -29,6 +29,7 @@ EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 OPERATORS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 MARKS = (50, 100, 150, 300)
 PRIOR = ":prior"  # behind a strategy: begun with what 100 measurements say of CIFAR-10
+MISLED = ":misled"  # the same turned upside down: what is bad there is promised to be good
 N_PRIOR = 100
 PRIOR_MARKS = (6, 10, 20, 30)
 SAMPLERS = {"gp": optuna.samplers.GPSampler, "tpe": optuna.samplers.TPESampler}
@@ -46,7 +47,7 @@ def main() -> None:
         "--strategies",
         nargs="+",
         default=["predictor:gaussian_process"],
-        help="NAME, predictor:NAME, :plain or :prior behind; bare:gp, bare:tpe: Optuna's by themselves; bare:botorch",
+        help="NAME, predictor:NAME, :plain, :prior or :misled behind; bare:gp, bare:tpe (Optuna's), bare:botorch",
     )
     parser.add_argument("--n", type=int, default=300, help="measurements of a search")
     parser.add_argument("--free-latency", action="store_true", help="latency is a table: it costs nothing")
@@ -68,7 +69,7 @@ def main() -> None:
 
 def run(table: pd.DataFrame, strategy: str, free_latency: bool, seed: int, device: str, n: int) -> dict[str, object]:
     """Search once; return the share of the true front's hypervolume after each mark."""
-    name, _, predictor = strategy.removesuffix(PLAIN).removesuffix(PRIOR).partition(":")
+    name, _, predictor = strategy.removesuffix(PLAIN).removesuffix(PRIOR).removesuffix(MISLED).partition(":")
     topology = not strategy.endswith(PLAIN)
     data = "cifar10-test" if device.endswith(PRIOR) else "cifar100-test"
     column = device.removesuffix(PRIOR)
@@ -85,7 +86,7 @@ def run(table: pd.DataFrame, strategy: str, free_latency: bool, seed: int, devic
         error, latency = look_up(genomes).T
         return {"error": error} if free_latency else {"error": error, "latency_ms": latency}
 
-    signals = priors(table, strategy, seed, device, space) if strategy.endswith(PRIOR) else {}
+    signals = priors(table, strategy, seed, device, space) if strategy.endswith((PRIOR, MISLED)) else {}
     started = time.perf_counter()
     if predictor == "botorch":
         from botorch_search import ask_botorch  # in an environment of its own
@@ -125,12 +126,12 @@ def run(table: pd.DataFrame, strategy: str, free_latency: bool, seed: int, devic
 
 def priors(table: pd.DataFrame, strategy: str, seed: int, device: str, space: TabularSpace) -> dict[str, list[Signal]]:
     """Return what a search on CIFAR-10, same device and seed, predicts of both objectives."""
-    earlier = run(table, strategy.removesuffix(PRIOR), False, seed, device + PRIOR, N_PRIOR)
-    found = {}
+    earlier = run(table, strategy.removesuffix(PRIOR).removesuffix(MISLED), False, seed, device + PRIOR, N_PRIOR)
+    found, sign = {}, -1 if strategy.endswith(MISLED) else 1
     for name, y in zip(("error", "latency_ms"), np.transpose(earlier["values"]), strict=True):
         features = Features(space, sees_cell=name == "error")
         model = build_predictor("gaussian_process", features).fit(features(earlier["genomes"]), Scale.of(y).forward(y))
-        found[name] = [Signal("CIFAR-10", lambda genomes, f=features, m=model: m.predict(f(genomes)), slope=1.0)]
+        found[name] = [Signal("CIFAR-10", lambda genomes, f=features, m=model: sign * m.predict(f(genomes)), slope=1.0)]
     return found
 
 
