@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.data.dataset import Dataset
-from nas.objectives.supernet_evaluator import SupernetEvaluator
+from nas.objectives.supernet_evaluator import BATCH, SupernetEvaluator
 from nas.supernet.calibrate import CalibratingLayers
 from nas.supernet.executor import execute
 from nas.supernet.layers import SharedLayers
@@ -29,7 +29,7 @@ from search_spaces.space.space import Genomes
 
 Floats = NDArray[np.float64]
 
-N_SAMPLES = 512  # of the validation split, the same for every network
+N_SAMPLES = 1024  # of the validation split, the same for every network; of 512 the ranking is a sixth worse
 N_GRADIENT_SAMPLES = 64  # of the training split
 TINY = 1e-12
 
@@ -39,16 +39,17 @@ SIGNALS: Registry[Callable[[SupernetEvaluator], Signal]] = Registry("signal")
 
 @SIGNALS.register("loss")
 def uncalibrated_loss(evaluator: SupernetEvaluator) -> Signal:
-    """Return the logarithm of the loss on one fixed batch, batch norms on that batch: nothing is recalibrated.
+    """Return the logarithm of the loss on fixed samples, batch norms on their own batch: nothing is recalibrated.
 
-    The batch is of the validation split: on training samples it would rank networks by what they have learned by heart.
+    The samples are of the validation split: on training samples it would rank networks by what they have learned by heart.
     """
-    supernet, batch = evaluator.supernet, _first(evaluator, "val", N_SAMPLES)
+    supernet, samples = evaluator.supernet, _first(evaluator, "val", N_SAMPLES)
 
     @torch.no_grad()
     def of(graph: Graph) -> float:
-        output = execute(graph, batch[evaluator.data.inputs], CalibratingLayers(supernet))
-        return float(np.log(max(float(evaluator.task.loss(output, batch)), TINY)))
+        batches = torch.split(samples[evaluator.data.inputs], BATCH)
+        output = torch.cat([execute(graph, batch, CalibratingLayers(supernet)) for batch in batches])
+        return float(np.log(max(float(evaluator.task.loss(output, samples)), TINY)))
 
     return Signal("uncalibrated loss", _each(evaluator, of), slope=1.0, is_free=False)
 

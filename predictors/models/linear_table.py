@@ -5,11 +5,12 @@ import numpy as np
 from predictors.features.features import Features
 from predictors.models.residual import ResidualPredictor
 from predictors.models.ridge import RidgePredictor
+from predictors.predictor import Predictor
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInputError
 
 
-def linear_table(features: Features, predictor: RidgePredictor | ResidualPredictor) -> FactorTable:
+def linear_table(features: Features, predictor: Predictor) -> FactorTable:
     """Return a fitted ridge's predictions, or those of one over signals that are tables, as a table over genomes.
 
     Args:
@@ -19,6 +20,8 @@ def linear_table(features: Features, predictor: RidgePredictor | ResidualPredict
     Raises:
         InvalidInputError: If the predictor was fitted on something else, or a feature is no sum of small tables.
     """
+    if not isinstance(predictor, RidgePredictor | ResidualPredictor):
+        raise InvalidInputError(f"only the predictions of a ridge are a sum of small tables, not those of {predictor!r:.60}")
     if predictor.n_features_in_ != len(features):
         raise InvalidInputError(
             f"the predictor was fitted on {predictor.n_features_in_} features, not on the {len(features)} of space "

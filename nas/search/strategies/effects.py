@@ -10,7 +10,7 @@ from nas.search.exact import exact_front
 from nas.search.screening import Screen, draw_screened
 from nas.search.state import SearchState
 from nas.search.strategies.exact import TOLERANCE, additive
-from nas.search.strategies.predictor import Surrogate, initial_design, most_promising
+from nas.search.strategies.predictor import SHORTLISTED, Surrogate, initial_design, most_promising
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
 from predictors import Features, ResidualPredictor, RidgePredictor, Signal, build_predictor, linear_table
 from predictors.features.topology import TRAITS
@@ -41,14 +41,12 @@ class Effects:
         genomes, values = self.screen.known
         return linear_table(self.features, RidgePredictor().fit(self.features(genomes), values[:, 0]))
 
-    def corrected(self, genomes: Genomes, y: Floats) -> FactorTable:
+    def line(self, genomes: Genomes, y: Floats) -> Surrogate:
         """Return the line as measurements, `(n, n_genes)` and `(n,)`, correct it; without a signal, the line over these."""
-        features, model = self.features, RidgePredictor()
-        if self.screen:
-            features = features.with_signals((Signal("effects", self.promised(), slope=1.0),))
-            model = ResidualPredictor(model)
-        Surrogate(features, model, genomes, y)
-        return linear_table(features, model)
+        if not self.screen:
+            return Surrogate(self.features, RidgePredictor(), genomes, y)
+        features = self.features.with_signals((Signal("effects", self.promised(), slope=1.0),))
+        return Surrogate(features, ResidualPredictor(RidgePredictor()), genomes, y)
 
     def surrogate(self, genomes: Genomes, y: Floats) -> Surrogate:
         """Return what the signal itself predicts, corrected by a Gaussian process."""
@@ -91,7 +89,8 @@ class EffectsStrategy:
         cheap = additive(state.cheap, state.constraints)
         self._ask(state, rng)
         if len(state):
-            tables = {name: self._effects[name].corrected(state.genomes, y) for name, y in state.expensive.items()}
+            lines = {name: self._effects[name].line(state.genomes, y) for name, y in state.expensive.items()}
+            tables = {name: linear_table(line.features, line.model) for name, line in lines.items()}
         elif self._effects and all(each.screen for each in self._effects.values()):
             tables = {name: each.promised() for name, each in self._effects.items()}
         else:
@@ -105,8 +104,9 @@ class EffectsStrategy:
         candidates = state.open(np.concatenate([front, state.space.canonicalize(reset_genes(state.space, front, rng))]))
         if not len(candidates):
             return random_networks(state, n, rng)
+        shortlist = candidates[most_promising(state, lines, candidates, SHORTLISTED * n)]
         surrogates = {name: self._effects[name].surrogate(state.genomes, y) for name, y in state.expensive.items()}
-        return candidates[most_promising(state, surrogates, candidates, n)]
+        return shortlist[most_promising(state, surrogates, shortlist, n)]
 
     def _ask(self, state: SearchState, rng: np.random.Generator) -> None:
         """Ask for the signals of all objectives that were not known before."""
