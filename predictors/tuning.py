@@ -11,8 +11,11 @@ from sklearn.base import clone
 from predictors.build import build_predictor
 from predictors.features.features import Features
 from predictors.metrics import cross_validate
+from predictors.models.residual import ResidualPredictor
 from predictors.predictor import Floats, Predictor
 from predictors.selection import score
+
+ENOUGH = 10  # networks below which settings cannot be compared
 
 SEARCHED: Mapping[str, Mapping[str, Callable[[optuna.Trial, str], Any]]] = {
     "trees": {
@@ -51,7 +54,7 @@ def tune_predictor(
             they are returned as they are.
         features: What it sees.
         X: Features of some networks, shape `(n, f)`, n >= 10.
-        y: Truth, shape `(n,)`.
+        y: Truth, shape `(n,)`; below 10 networks nothing is tuned.
         n_trials: Settings to try, the default ones first, so that tuning never ranks worse than no tuning.
         rng: Source of everything random.
 
@@ -60,13 +63,14 @@ def tune_predictor(
     """
     base = build_predictor(name, features)
     searched = SEARCHED.get(name)
-    if not searched or n_trials < 1:
+    if not searched or n_trials < 1 or len(y) < ENOUGH:
         return base
+    prefix = "residual__" if isinstance(base, ResidualPredictor) else ""
     best, found = score(cross_validate(partial(clone, base), X, y)), base
 
     def objective(trial: optuna.Trial) -> float:
         nonlocal best, found
-        settings = {key: suggest(trial, key) for key, suggest in searched.items()}
+        settings = {f"{prefix}{key}": suggest(trial, key) for key, suggest in searched.items()}
         candidate = clone(base).set_params(**settings)
         reached = score(cross_validate(partial(clone, candidate), X, y))
         if reached > best:

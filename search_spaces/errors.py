@@ -55,6 +55,17 @@ def users_code(fault: str) -> Iterator[None]:
         raise InvalidInputError(f"{fault}: {type(error).__name__}: {error}") from error
 
 
+def check_whole(name: str, value: object, low: int, high: int) -> None:
+    """Check that a value is a whole number between two others.
+
+    Raises:
+        InvalidInputError: If it is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidInputError(f"{name} must be a whole number, got {value!r:.80}")
+    check_range(name, value, low, high)
+
+
 def check_range(name: str, value: float, lower: float, upper: float) -> None:
     """Raise `InvalidInputError` if a setting is out of range."""
     if not lower <= value <= upper:

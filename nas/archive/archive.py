@@ -79,7 +79,7 @@ class Archive:
         Raises:
             InvalidInputError: If other values are given than the archive keeps, or the database cannot be written.
         """
-        if set(values) - set(self._later) != set(self.names) - set(self._later):
+        if set(self.names) - set(values) or set(values) - set(self.names) - set(self._later):
             raise InvalidInputError(
                 f"the archive '{self._shown}' keeps {list(self.names)} of each network, got {list(values)}"
             )

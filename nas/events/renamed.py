@@ -64,9 +64,10 @@ def _move_to_strategy(search: dict[str, Any], origin: str) -> None:
             key,
         )
         strategy = search.get("strategy", "predictor")
-        strategy = {"name": strategy} if isinstance(strategy, str) else dict(strategy or {})
-        if strategy.get("name", "predictor") == "predictor":
-            search["strategy"] = {**strategy, "options": {key: value, **(strategy.get("options") or {})}}
+        strategy = {"name": strategy} if isinstance(strategy, str) else strategy
+        options = strategy.get("options") or {} if isinstance(strategy, Mapping) else None
+        if isinstance(options, Mapping) and strategy.get("name", "predictor") == "predictor":
+            search["strategy"] = {**strategy, "options": {**options, key: value}}
 
 
 def _named_devices(content: dict[str, Any], origin: str) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from nas.supernet.executor import execute
 from nas.supernet.layers import SharedLayers
 from nas.supernet.ops.conv import convolve
 from nas.supernet.supernet import Supernet
+from nas.tasks.metric import metric_of
+from nas.tasks.task import values
 from predictors import Signal
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node
@@ -39,19 +41,23 @@ SIGNALS: Registry[Callable[[SupernetEvaluator], Signal]] = Registry("signal")
 
 @SIGNALS.register("loss")
 def uncalibrated_loss(evaluator: SupernetEvaluator) -> Signal:
-    """Return the logarithm of the loss on fixed samples, batch norms on their own batch: nothing is recalibrated.
+    """Return the logarithm of the loss, or of a metric that is its own, on fixed samples; nothing is recalibrated.
 
+    Batch norms take the statistics of their own batch.
     The samples are of the validation split: on training samples it would rank networks by what they have learned by heart.
     """
-    supernet, samples = evaluator.supernet, _first(evaluator, "val", N_SAMPLES)
+    supernet, task, samples = evaluator.supernet, evaluator.task, _first(evaluator, "val", N_SAMPLES)
+    arrays, quantity = evaluator.data.splits["val"], metric_of(task.metric.loss or task.metric.name)
+    arrays = {name: array[:N_SAMPLES] for name, array in arrays.items()}
 
     @torch.no_grad()
     def of(graph: Graph) -> float:
         batches = torch.split(samples[evaluator.data.inputs], BATCH)
         output = torch.cat([execute(graph, batch, CalibratingLayers(supernet)) for batch in batches])
-        return float(np.log(max(float(evaluator.task.loss(output, samples)), TINY)))
+        return float(np.log(max(values(task, output.cpu().numpy(), arrays)[quantity.name], TINY)))
 
-    return Signal("uncalibrated loss", _each(evaluator, of), slope=1.0, is_free=False)
+    is_estimate = quantity.direction == "min"  # on the scale of the predictors, which is the logarithm
+    return Signal("uncalibrated loss", _each(evaluator, of), slope=1.0 if is_estimate else 0.0, is_free=False)
 
 
 @SIGNALS.register("gradient_norm")

@@ -24,6 +24,8 @@ def recommended(front: pd.DataFrame, objectives: Sequence[str], weights: Mapping
     """
     short = {Column.from_name(name).metric: name for name in reversed(objectives) if "@" not in name}
     named = {short.get(name, name): weight for name, weight in weights.items()}
+    if len(named) < len(weights):
+        raise InvalidInputError(f"each objective takes one weight, got {', '.join(weights)}")
     return recommend(_minimized(front, objectives), objectives, named)
 
 
@@ -79,8 +81,10 @@ def _amount(front: pd.DataFrame, row: int, change: tuple[str, float]) -> str:
     """Return a change: points of what is measured in percent, otherwise percent of the network's own value."""
     name, amount = change
     metric, value = Column.from_name(name).quantity, abs(float(front[name][row]))
-    if metric.unit == "%" or value == 0:
+    if metric.unit == "%":
         return f"{amount:.{metric.digits}f} points"
+    if value == 0:
+        return metric.text(amount)
     return f"{100 * amount / value:.3g} %"
 
 

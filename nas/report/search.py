@@ -8,7 +8,6 @@ from nas.objectives.columns import Column
 from nas.search import evolve, exact_front, hypervolume
 from nas.search.acquisition import Scale
 from nas.search.study import SearchResult
-from nas.tasks.metric import METRICS
 from predictors import Features, RidgePredictor, assess, linear_table
 from search_spaces.costs import cost_table
 from search_spaces.space.space import SearchSpace
@@ -24,7 +23,7 @@ def print_search(space: SearchSpace, result: SearchResult, metric: str, run: Pat
         run: Folder of the run.
     """
     values = _ranked(result, metric)
-    learned = METRICS[metric].loss if result.measurements.orders else metric
+    ranked = ", which is ranked with its loss," if result.measurements.orders else ""
     ending = "ended early: no more was gained than the noise" if result.stopped_early else "used its measurements"
     print(f"the search {ending}; {len(values)} networks measured")
     if result.failed:
@@ -32,7 +31,7 @@ def print_search(space: SearchSpace, result: SearchResult, metric: str, run: Pat
     found = assess(Features(space), result.genomes, Scale.of(values).forward(values), result.predictors.get(metric))
     if found is None:
         return
-    print(f"predictor of the {learned} ({found.name}): {found.metrics.words} (cross-validated); {found.curve.advice}")
+    print(f"predictor of the {metric}{ranked} ({found.name}): {found.metrics.words} (cross-validated); {found.curve.advice}")
     if more := min(found.curve.more, space.size - len(values)):
         noise = " --set search.noise=0" if result.stopped_early else ""
         print(f"to measure {more} more: `hwnas search {run} --set search.n_measurements={len(values) + more}{noise}`")
@@ -45,7 +44,7 @@ def evolved_share(space: SearchSpace, result: SearchResult, metric: str) -> floa
     The objectives are a line fitted to what networks were ranked by, and the packed bytes: both are sums of tables, so their
     exact front is known, and what evolution misses of it is its own fault, not the predictor's.
     """
-    features = Features(space)
+    features = Features(space, sees_cell=False)
     ridge = RidgePredictor().fit(features(result.genomes), _ranked(result, metric))
     tables = {"fitted": linear_table(features, ridge), "size_bytes": cost_table(space, "size_bytes")}
     exact = exact_front(space, tables).values

@@ -9,7 +9,7 @@ import numpy as np
 from nas.archive.archive import Archive
 from nas.archive.storage import drop_study
 from nas.events.progress import progress_bar
-from nas.objectives.columns import Column
+from nas.objectives.columns import Column, minimized
 from nas.objectives.evaluator import Evaluator
 from nas.objectives.objective import Objective
 from nas.run.folder import RunFolder
@@ -32,13 +32,17 @@ class Archives:
         folder: The run folder.
         space: The space.
         task: Names the metrics.
+        n_val: Validation samples.
         weights: Gives what measurements depend on, see `nas.run.trained.weights_identity`.
     """
 
-    def __init__(self, folder: RunFolder, space: SearchSpace, task: Task, weights: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self, folder: RunFolder, space: SearchSpace, task: Task, n_val: int, weights: Callable[[], Mapping[str, str]]
+    ) -> None:
         self.folder = folder
         self.space = space
         self.task = task
+        self.n_val = n_val
         self._weights = weights
 
     @cached_property
@@ -74,8 +78,8 @@ class Archives:
                 METRICS[metric.loss].title,
                 metric.title,
             )
-        n, rule = self.folder.experiment.data.n_val, self.folder.experiment.search.order
-        return order_of(metric, names, n, self.task.chance / 10, rule)
+        search = self.folder.experiment.search
+        return order_of(metric, names, self.n_val, self.task.chance / 10, search.noise, search.order)
 
     def open(self, study: str, names: tuple[str, ...], identity: Mapping[str, str], later: tuple[str, ...] = ()) -> Archive:
         """Return a study; in a database that runs share, they are told apart by the run's name."""
@@ -92,6 +96,13 @@ class Archives:
     def genomes(self) -> Genomes:
         """Return the networks that were measured, in order, shape `(n, n_genes)`."""
         return self.validation.genomes()
+
+    def ranked(self) -> np.ndarray:
+        """Return what the measured networks are ranked by, in the order of `genomes`, shape `(n,)`; minimised."""
+        frame, metric = self.validation.frame(), self.task.metric.name
+        if self.order is None:
+            return minimized(Column(metric, "val"), frame[metric].to_numpy())
+        return self.order({name: frame[name].to_numpy() for name in self.validation.names})
 
     def subnet(self, subnet_id: str) -> Subnet:
         """Return a measured network by its id.
@@ -145,8 +156,5 @@ class Archives:
             values |= each.known(genomes)
         values |= {each.column.predicted: each.predicted()(genomes) for each in latencies}
         values |= {Column.from_name(name): cost(genomes) for name, cost in costs.items()}
-        orders: dict[Column, np.ndarray] = {}
-        if self.order:
-            known = {name: frame[name].to_numpy() for name in self.validation.names}
-            orders[Column(self.task.metric.name, "val")] = self.order(known)
+        orders = {Column(self.task.metric.name, "val"): self.ranked()} if self.order else {}
         return Measurements(self.space, genomes, values, orders)

@@ -92,6 +92,8 @@ class Experiment:
             raise InvalidInputError(
                 f"search names {wanted}, which an accelerator gives, but the experiment has no `accelerator`"
             )
+        if search.order != "auto" and not metric.loss:
+            raise InvalidInputError(f"search.order: the {metric.title} has no loss beside it; leave `order` out")
         noise = metric.noise if search.noise == -1 else search.noise
         return replace(search, objectives=objectives, noise=noise)
 
@@ -103,8 +105,8 @@ class Experiment:
     @property
     def plugin_files(self) -> list[str]:
         """Everything of a user's own that was loaded: plug-ins, and files that hold space, task or data."""
-        options = [str(option) for option in self.search.strategy.options.values()]
-        names = (self.space, self.task, self.data.name, self.search.strategy.name, *options)
+        search = self.search
+        names = (self.space, self.task, self.data.name, search.strategy.name, *search.strategy.texts, *search.signals)
         return list(dict.fromkeys([*self.plugins, *(f"{n.partition('.py:')[0]}.py" for n in names if ".py:" in n)]))
 
     def with_absolute_paths(self) -> "Experiment":

@@ -26,6 +26,7 @@ from nas.objectives.columns import EXACT, LATENCIES, LATENCY, Column, minimized,
 from nas.objectives.table_files import read_table
 from nas.report.query import Scores
 from nas.run.experiment import Experiment
+from nas.run.names import checked
 from nas.run.yaml import override
 from nas.tasks import TASKS
 from search_spaces.errors import DamagedFileError, InvalidInputError, NotReadyError
@@ -135,7 +136,7 @@ class RunFolder:
         content = yaml.safe_load(file.read_text())
         for text in overrides:
             override(content["experiment"], text)
-        changed = RunFolder(self.path, Experiment.from_dict(content["experiment"], str(file)))
+        changed = RunFolder(self.path, checked(Experiment.from_dict(content["experiment"], str(file))))
         if changed.experiment != self.experiment:
             content["experiment"] = changed.experiment.to_dict()
             write_atomically(file, yaml.safe_dump(content, sort_keys=False).encode())

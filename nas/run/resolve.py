@@ -10,13 +10,12 @@ import numpy as np
 from nas.archive.storage import has_study, owner, without_password
 from nas.data.load import expanded
 from nas.events import distributed
-from nas.objectives.signals import SIGNALS
 from nas.run.experiment import Experiment
 from nas.run.folder import RunFolder
+from nas.run.names import checked
 from nas.run.yaml import override
-from nas.search.strategies import build_strategy
 from nas.tasks import TASKS
-from search_spaces import SPACES, InvalidInputError
+from search_spaces import InvalidInputError
 
 
 def resolve_experiment(
@@ -43,11 +42,7 @@ def resolve_experiment(
         for change in overrides:
             override(content, change)
         resolved = Experiment.from_dict(content, "experiment")
-    SPACES.get(resolved.space)
-    build_strategy(resolved.search.strategy.name, resolved.search.strategy.options)
-    for name in resolved.search.signals:
-        SIGNALS.get(name)
-    resolved = resolved.with_absolute_paths()
+    resolved = checked(resolved)
     return resolved, expanded(str(folder)) if folder else Path("runs") / resolved.name
 
 

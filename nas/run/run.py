@@ -128,7 +128,8 @@ class Run:
     @cached_property
     def archives(self) -> Archives:
         """What was measured."""
-        return Archives(self.folder, self.space, self.task, lambda: weights_identity(self.folder, self.space, self.data))
+        n_val, folder = self.data.size("val"), self.folder
+        return Archives(folder, self.space, self.task, n_val, lambda: weights_identity(folder, self.space, self.data))
 
     @cached_property
     def latencies(self) -> tuple[Latencies, ...]:

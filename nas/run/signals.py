@@ -1,20 +1,21 @@
 """What a run's predictors may see besides: signals of its supernet, and what an earlier run has measured."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.objectives.columns import Column
 from nas.objectives.signals import SIGNALS
 from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.search.acquisition import Scale
 from predictors import Features, Signal, build_predictor
 from search_spaces.errors import InvalidInputError
-from search_spaces.space.space import SearchSpace
 
 if TYPE_CHECKING:
     from nas.run.run import Run
+
+logger = logging.getLogger(__name__)
 
 ENOUGH = 8  # networks below which an earlier run says nothing
 
@@ -32,22 +33,26 @@ def signals_of(run: "Run", evaluator: SupernetEvaluator) -> dict[str, tuple[Sign
     search = run.experiment.search
     found = tuple(SIGNALS.get(name)(evaluator) for name in search.signals)
     if search.prior:
-        found = (prior_signal(run.space, type(run).open(search.prior)), *found)
+        if Path(search.prior).resolve() == run.folder.path.resolve():
+            raise InvalidInputError("search.prior: a run cannot be its own prior; name another one")
+        found = (prior_signal(run, type(run).open(search.prior)), *found)
     return {run.task.metric.name: found} if found else {}
 
 
-def prior_signal(space: SearchSpace, earlier: "Run") -> Signal:
+def prior_signal(run: "Run", earlier: "Run") -> Signal:
     """Return what an earlier run's measurements predict of what networks are ranked by; it costs nothing.
 
-    Data, devices and supernet may be others, but the choices must be the same.
+    Data, devices and supernet may be others, but the choices must be the same. Where the other run ranks networks by
+    something else, such as an error because it kept no losses, no slope is expected of it.
 
     Args:
-        space: Of the run that is searched.
+        run: The run that is searched.
         earlier: Another run.
 
     Raises:
         InvalidInputError: If its space has other choices, or it has measured too few networks.
     """
+    space = run.space
     name, mine, theirs = str(earlier.folder.path), space.choices, earlier.space.choices
     if mine != theirs:
         other = next((a.name for a, b in zip(mine, theirs, strict=False) if a != b), "their number")
@@ -57,8 +62,9 @@ def prior_signal(space: SearchSpace, earlier: "Run") -> Signal:
     genomes = earlier.archives.genomes()
     if len(genomes) < ENOUGH:
         raise InvalidInputError(f"search.prior: the run '{name}' has measured {len(genomes)} networks; {ENOUGH} are needed")
-    column = Column(earlier.task.metric.name, "val")
-    y = earlier.measurements().ranked([column])[:, 0]
-    features = Features(space)
+    y, features = earlier.archives.ranked(), Features(space)
+    is_alike = earlier.task.metric == run.task.metric and type(earlier.archives.order) is type(run.archives.order)
+    if not is_alike:
+        logger.warning("search.prior: the run '%s' ranks networks by something else; how much that says is learned", name)
     model = build_predictor("gaussian_process", features).fit(features(genomes), Scale.of(y).forward(y))
-    return Signal(f"what {Path(name).name} predicts", lambda g: np.asarray(model.predict(features(g))), slope=1.0)
+    return Signal(f"what {Path(name).name} predicts", lambda g: np.asarray(model.predict(features(g))), float(is_alike))

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.tasks.metric import METRICS, Metric
+from nas.tasks.metric import Metric, metric_of
 
 Floats = NDArray[np.float64]
 Order = Callable[[Mapping[str, Floats]], Floats]
@@ -39,7 +39,7 @@ class ByLoss:
     @property
     def words(self) -> str:
         """As a part of a sentence."""
-        return f"by {METRICS[self.loss].title}"
+        return f"by {metric_of(self.loss).title}"
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,19 @@ class ByMetric:
 
     def __call__(self, values: Mapping[str, Floats]) -> Floats:
         """See `Order`; in the unit of the metric."""
-        cell = np.floor(METRICS[self.metric].sign * values[self.metric] / self.step)
+        cell = np.floor(metric_of(self.metric).sign * values[self.metric] / self.step)
         return self.step * (cell + 1 - np.exp(-values[self.loss]))
 
     @property
     def words(self) -> str:
         """As a part of a sentence."""
-        metric = METRICS[self.metric]
-        return f"by {metric.title} in steps of {metric.text(self.step)}, then by {METRICS[self.loss].title}"
+        metric = metric_of(self.metric)
+        return f"by {metric.title} in steps of {metric.text(self.step)}, then by {metric_of(self.loss).title}"
 
 
-def order_of(metric: Metric, measured: Collection[str], n: int, typical: float, rule: Rule = "auto") -> Order | None:
+def order_of(
+    metric: Metric, measured: Collection[str], n: int, typical: float, noise: float, rule: Rule = "auto"
+) -> Order | None:
     """Return the order of a search, or None: by the metric itself.
 
     Args:
@@ -76,13 +78,14 @@ def order_of(metric: Metric, measured: Collection[str], n: int, typical: float, 
         measured: Names of everything that is measured.
         n: Samples that it is measured on.
         typical: A value of it that may be expected; its standard error there counts.
+        noise: A difference of it that means nothing.
         rule: `loss`; `metric`: on a grid; `auto`: by the loss, unless so many samples are there that the standard error is
-            below the difference that means nothing.
+            below that difference. A metric of whose interval nothing is known goes by its loss.
     """
-    if metric.loss not in measured or metric.interval is None:
+    if metric.loss not in measured:
         return None
+    if rule == "loss" or metric.interval is None:
+        return ByLoss(metric.loss)
     low, high = metric.interval(typical, n)
     step = (high - low) / STANDARD_ERRORS
-    if rule == "metric" or (rule == "auto" and step < metric.noise):
-        return ByMetric(metric.name, metric.loss, step)
-    return ByLoss(metric.loss)
+    return ByMetric(metric.name, metric.loss, step) if rule == "metric" or step < noise else ByLoss(metric.loss)

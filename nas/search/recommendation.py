@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,8 @@ def recommend(front: Floats, names: Sequence[str], weights: Mapping[str, float])
     """
     if unknown := [name for name in weights if name not in names]:
         raise InvalidInputError(f"weights are of objectives, which are {', '.join(names)}; got '{unknown[0]}'")
+    if odd := {name: weight for name, weight in weights.items() if not isinstance(weight, Real)}:
+        raise InvalidInputError(f"weights must be numbers, got {odd}")
     if bad := {name: weight for name, weight in weights.items() if not 0 <= weight < np.inf}:
         raise InvalidInputError(f"weights must be 0 or more and finite, got {bad}")
     if not any(weight > 0 for weight in weights.values()):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.search.state import SearchState
-from nas.search.strategies.strategy import random_networks
+from nas.search.strategies.strategy import feasible, random_networks
 from predictors import Features, Predictor, Signal, build_predictor
 from predictors.predictor import relearn
 from search_spaces.space.space import Genomes
@@ -18,8 +18,15 @@ MOST, LEAST = 400, 20  # networks that are screened
 
 
 def draw_screened(state: SearchState, share: float, rng: np.random.Generator) -> Genomes:
-    """Return random networks that satisfy the constraints: `share` for each that may be measured, 20 to 400."""
-    return random_networks(state, int(min(MOST, max(share * state.budget, LEAST))), rng)
+    """Return random networks that satisfy the constraints: `share` for each that may be measured, 20 to 400.
+
+    Fewer, found by evolution, where constraints leave so little that chance does not meet it.
+    """
+    n = int(min(MOST, max(share * state.budget, LEAST)))
+    found = random_networks(state, n, rng)
+    if len(found) < LEAST and state.constraints:
+        found = state.open(np.concatenate([found, feasible(state, rng)]))
+    return found
 
 
 @dataclass(eq=False)
@@ -39,10 +46,9 @@ class Screen:
 
     def ask(self, genomes: Genomes) -> None:
         """Ask for the signal of networks, shape `(n, n_genes)`, where it is not known yet."""
-        due = [row for row in {row.tobytes(): row for row in genomes}.values() if row.tobytes() not in self._known]
+        due = {key: row for key, row in zip(_keys(genomes), genomes, strict=True) if key not in self._known}
         if due:
-            values = self.signal.values(np.array(due, np.int16))
-            self._known |= {row.tobytes(): value for row, value in zip(due, values.reshape(len(due), -1), strict=True)}
+            self._known |= dict(zip(due, self.signal(np.array(list(due.values()))), strict=True))
 
     @property
     def known(self) -> tuple[Genomes, Floats]:
@@ -76,10 +82,16 @@ class Screen:
 
     def _asked(self, genomes: Genomes) -> Floats:
         self.ask(genomes)
-        found: Floats = np.array([self._known[row.tobytes()] for row in genomes])
-        worst = np.nan_to_num(np.array(list(self._known.values())), nan=-np.inf, posinf=-np.inf).max(axis=0)
+        found: Floats = np.array([self._known[key] for key in _keys(genomes)])
+        known = np.array(list(self._known.values()))
+        worst = np.where(np.isfinite(known), known, -np.inf).max(axis=0)
+        worst = np.where(np.isfinite(worst), worst, 0.0)
         return np.where(np.isfinite(found), found, worst)  # a network that gives no number is as bad as any
 
     def _predicted(self, genomes: Genomes) -> Floats:
         seen = self.features(genomes)
         return np.column_stack([model.predict(seen) for model in self._models])
+
+
+def _keys(genomes: Genomes) -> list[bytes]:
+    return [row.tobytes() for row in genomes.astype(np.int16)]

@@ -15,14 +15,26 @@ class StrategySettings:
     shorthand: ClassVar[str] = "name"
 
     name: str = "predictor"
-    """Chooses what is measured: predictor, exact, nsga2, local, random, or Optuna's tpe, gp and optuna_nsga2."""
+    """Chooses what is measured: predictor, effects, exact, nsga2, local, random, differentiable, or Optuna's tpe, gp and
+    optuna_nsga2."""
     options: dict[str, Any] = field(default_factory=dict)
     """Its own settings by name, as `{population: 40}` of nsga2 or `{predictors: ridge}` of predictor."""
 
     def with_names(self, renamed: Callable[[str], str]) -> "StrategySettings":
         """Return the same with another name of everything that is named: the strategy, and options that are texts."""
-        options = {key: renamed(value) if isinstance(value, str) else value for key, value in self.options.items()}
-        return replace(self, name=renamed(self.name), options=options)
+
+        def change(value: Any) -> Any:
+            if isinstance(value, list | tuple):
+                return [change(inner) for inner in value]
+            return renamed(value) if isinstance(value, str) else value
+
+        return replace(self, name=renamed(self.name), options={key: change(value) for key, value in self.options.items()})
+
+    @property
+    def texts(self) -> list[str]:
+        """The options that are texts, and those in lists."""
+        listed = [value if isinstance(value, list | tuple) else [value] for value in self.options.values()]
+        return [text for texts in listed for text in texts if isinstance(text, str)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +52,8 @@ class SearchSettings:
     """By what networks are ranked where the task has a loss beside its metric: loss; metric, in steps of its standard error,
     then the loss; auto: loss, unless there are so many validation samples that the standard error is below `noise`."""
     signals: tuple[str, ...] = ()
-    """What predictors see besides, each a tenth of a measurement or less: loss (of one batch, nothing calibrated),
-    gradient_norm, synflow, node_saliency."""
+    """What the strategies predictor and effects learn from besides, each a tenth of a measurement or less: loss (of 1,024
+    samples, nothing calibrated), gradient_norm, synflow, node_saliency."""
     prior: str = ""
     """Folder of another run of the same choices, whose measurements are what predictors begin with."""
     batch: int = 0

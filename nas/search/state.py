@@ -13,7 +13,7 @@ from nas.objectives.columns import Column, minimized, minimized_objective
 from nas.objectives.objective import Objective
 from nas.search.order import ByLoss, Order
 from nas.search.pareto import columns, non_dominated
-from nas.tasks.metric import METRICS
+from nas.tasks.metric import metric_of
 from predictors import Signal
 from search_spaces.errors import HwnasError, InvalidInputError, MeasurementError
 from search_spaces.space.space import Genomes, SearchSpace
@@ -133,6 +133,8 @@ class SearchState:
         for name in rows[0] if rows else ():
             new = np.array([values[name] for values in rows])
             self.recorded[name] = np.concatenate([self.recorded.get(name, np.empty(0)), new])
+        if rows and (odd := sorted({*self.orders, *self.signals} - set(self._objectives or self.recorded))):
+            raise InvalidInputError(f"orders and signals are of measured objectives, got {odd}")
         for name in (name for name in self._objectives or self.recorded if name in self.recorded):
             order = self.orders.get(name)
             values = minimized(Column.of_objective(name), self.recorded[name])
@@ -204,10 +206,11 @@ class SearchState:
         """Return which differences of the objectives, in the order of `values`, mean nothing; shape `(m,)`.
 
         Args:
-            noise: By name; one that is searched by its loss has the loss's own.
+            noise: By name; of one that is searched by its loss that of the loss counts, by default its metric's own.
         """
-        losses = {name: METRICS[order.loss].noise for name, order in self.orders.items() if isinstance(order, ByLoss)}
-        return np.array([losses.get(name, noise.get(name, 0.0)) for name in [*self.expensive, *self.cheap]])
+        by_loss = {name: order.loss for name, order in self.orders.items() if isinstance(order, ByLoss)}
+        known = {loss: metric_of(loss).noise for loss in by_loss.values()} | dict(noise)
+        return np.array([known.get(by_loss.get(name, name), 0.0) for name in [*self.expensive, *self.cheap]])
 
     def _best(self, found: list[dict[str, float] | None]) -> str:
         """Return in words the best of the first objective so far, among what is known and what was just found."""

@@ -124,6 +124,8 @@ def search(
     for name, value in (("batch", batch), ("workers", workers)):
         if value is not None and value < 1:
             raise InvalidInputError(f"{name} must be 1 or more, got {value}")
+    if options and not isinstance(strategy, str):
+        raise InvalidInputError("options are of a strategy that is named; one that was made has its own")
     chooser = build_strategy(strategy, options) if isinstance(strategy, str) else strategy
     state = SearchState(
         space,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from predictors.features.encoding import column_groups, encode, option_features
 from predictors.features.topology import CellCounts, PairCounts
 from search_spaces.costs import FactorTable
-from search_spaces.errors import InvalidInputError
+from search_spaces.errors import InvalidInputError, users_code
 from search_spaces.space.factor import Factor
 from search_spaces.space.space import Genomes, SearchSpace
 
@@ -38,6 +38,25 @@ class Signal:
     is_free: bool = True
     n_columns: int = 1
 
+    def __post_init__(self) -> None:
+        if self.slope == 1 and self.n_columns > 1:
+            raise InvalidInputError(f"the signal '{self.name}' of {self.n_columns} columns cannot estimate one quantity")
+
+    def __call__(self, genomes: Genomes) -> Floats:
+        """Return what it says of genomes as columns, shape `(n, n_columns)`.
+
+        Raises:
+            InvalidInputError: If that is something else.
+        """
+        with users_code(f"the signal '{self.name}' fails on genomes, shape (n, genes)"):
+            values = np.asarray(self.values(genomes.astype(np.int64)), dtype=np.float64)
+        if values.shape not in ((len(genomes), self.n_columns), (len(genomes),) if self.n_columns == 1 else ()):
+            raise InvalidInputError(
+                f"the signal '{self.name}' must give {self.n_columns} numbers for each of {len(genomes)} genomes, got shape "
+                f"{values.shape}"
+            )
+        return values.reshape(len(genomes), self.n_columns)
+
 
 @dataclass(frozen=True, eq=False)
 class Features:
@@ -62,7 +81,7 @@ class Features:
         blocks = [encode(self.space, genomes)]
         blocks += [self._cell(genomes)] if self._cell else []
         blocks += [pairs(genomes) for pairs in self.pairs]
-        return np.column_stack([*blocks, *(signal.values(genomes) for signal in self.signals)])
+        return np.column_stack([*blocks, *(_finite(signal, genomes) for signal in self.signals)])
 
     def __len__(self) -> int:
         return self.n_encoded + self.n_topology + sum(signal.n_columns for signal in self.signals)
@@ -134,6 +153,13 @@ class Features:
             factors += [Factor(factor.genes, coefficient * factor.values) for factor in signal.values.factors]
             constant += coefficient * signal.values.constant
         return FactorTable(tuple(factors), constant)
+
+
+def _finite(signal: Signal, genomes: Genomes) -> Floats:
+    values = signal(genomes)
+    if not np.isfinite(values).all():
+        raise InvalidInputError(f"the signal '{signal.name}' gave a number that is not finite")
+    return values
 
 
 def _where_it_matters(space: SearchSpace, gene: int, values: Floats) -> Factor:

@@ -9,13 +9,14 @@ Source: Ru et al. 2021, "Interpretable Neural Architecture Search via Bayesian O
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from search_spaces.errors import InvalidInputError
 from search_spaces.registry import Registry
 from search_spaces.space.cell import Cell
 from search_spaces.space.choice import Option
@@ -43,6 +44,19 @@ def format_trait(block: Block) -> str:
 def kernel_trait(block: Block) -> str:
     """Return the greatest kernel of a block; 0 where it has none."""
     return str(max((node.kernel for node in block if hasattr(node, "kernel")), default=0))
+
+
+def checked_traits(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of traits.
+
+    Raises:
+        InvalidInputError: If they are no list of names, or one is unknown.
+    """
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise InvalidInputError(f"traits must be a list, as [{', '.join(TRAITS)}], got {names!r}")
+    for name in names:
+        TRAITS.get(name)
+    return tuple(names)
 
 
 def cell_labels(cell: Cell, options: Mapping[str, Option]) -> Counter[tuple[int, str]]:
@@ -113,6 +127,12 @@ class PairCounts:
 
     space: SearchSpace
     trait: str
+
+    def __post_init__(self) -> None:
+        if not self.space.slots:
+            raise InvalidInputError(
+                f"space '{self.space.name}' has no blocks whose pairs could be counted; leave `traits` out"
+            )
 
     @cached_property
     def _pairs(self) -> tuple[Factor, ...]:

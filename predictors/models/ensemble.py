@@ -1,5 +1,6 @@
 """Ensembles: predictors of different kinds together."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,7 +35,11 @@ class EnsemblePredictor(CheckedPredictor):
 
     def _mixture(self, X: Floats) -> tuple[Floats, Floats]:  # noqa: N803
         answers = [mixture_of(member, X) for member in self.members_]
-        means, deviations = (np.concatenate(column) for column in zip(*answers, strict=True))
+        n = math.lcm(*(len(means) for means, _ in answers))  # every member weighs as much, one that is a mixture itself too
+        means, deviations = (
+            np.concatenate([np.repeat(part, n // len(part), axis=0) for part in column])
+            for column in zip(*answers, strict=True)
+        )
         return means, deviations
 
     def _answer(self, X: Floats, return_std: bool) -> Floats | tuple[Floats, Floats]:  # noqa: N803

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from predictors import Features, ResidualPredictor, RidgePredictor, Signal, build_predictor, linear_table, pair_effects
-from predictors.features.topology import TRAITS, CellCounts, PairCounts
+from predictors.features.topology import TRAITS, CellCounts, PairCounts, checked_traits
 from search_spaces import Cell, Choice, InvalidInputError, TabularSpace, cost_table
 
 OPERATORS = ("none", "skip", "conv", "pool")
@@ -114,6 +114,32 @@ def test_signals_weigh_as_much_as_they_say(tiny_space, rng):
     wrong = Features(tiny_space).with_signals((misleading,))
     model = build_predictor("gaussian_process", wrong).fit(wrong(genomes[:150]), truth[:150])
     assert np.corrcoef(model.predict(wrong(genomes[150:])), truth[150:])[0, 1] > 0.9, "a misleading prior is overcome"
+
+
+def test_signals_of_ones_own_are_checked(tiny_space, rng):
+    genomes = tiny_space.sample(5, rng)
+    for values, message in (
+        (lambda g: np.zeros(3), "must give 1 numbers for each of 5 genomes, got shape"),
+        (lambda g: np.full(len(g), np.nan), "gave a number that is not finite"),
+        (lambda g: g.missing, "the signal 'mine' fails on genomes"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            Features(tiny_space).with_signals((Signal("mine", values),))(genomes)
+    with pytest.raises(InvalidInputError, match="of 2 columns cannot estimate one quantity"):
+        Signal("mine", lambda g: g[:, :2], slope=1.0, n_columns=2)
+    with pytest.raises(InvalidInputError, match="has no blocks whose pairs could be counted"):
+        Features(TabularSpace([Choice("a", (1, 2))]), ("format",))(np.zeros((1, 1), np.int16))
+    with pytest.raises(InvalidInputError, match="traits must be a list"):
+        checked_traits("format")
+
+
+def test_a_mixture_has_the_mean_of_the_prediction(tiny_space, rng):
+    features = Features(tiny_space)
+    seen = features(tiny_space.sample(60, rng))
+    model = build_predictor("ensemble", features).fit(seen[:40], seen[:40] @ rng.normal(size=seen.shape[1]))
+    means, deviations = model.mixture(seen[40:])
+    assert means.mean(axis=0) == pytest.approx(model.predict(seen[40:]))
+    assert (deviations >= 0).all()
 
 
 def test_signals_that_are_tables_go_into_a_table(tiny_space, rng):

@@ -16,6 +16,7 @@ from nas.archive.storage import without_password
 from nas.objectives.columns import Column, number_columns
 from nas.report.recommended import recommendation_lines, recommended
 from nas.report.table import gains, validation_summary
+from nas.search.acquisition import Scale
 from nas.search.measurements import Measurements
 from nas.search.order import ByLoss
 from nas.search.pareto import hypervolume
@@ -50,7 +51,8 @@ def report_content(run: "Run") -> dict[str, Any]:
     objectives, columns, values = run.folder.objectives, number_columns(measured.values_frame()), measured[metric]
     title, by_loss = metric.quantity.title, isinstance(run.archives.order, ByLoss)
     ranked = METRICS[metric.quantity.loss].title if by_loss else title
-    learned = np.log(measured.ranked([metric])[:, 0]) if by_loss else values
+    ranks = measured.ranked([metric])[:, 0]
+    learned = Scale.of(ranks).forward(ranks) if by_loss else values
     axes = [name for name in ("latency_ms", "size_bytes") if any(column.name == name for column in columns)]
     return {
         "title": f"{config.name}: networks for {next(iter(config.devices))}"

@@ -16,6 +16,7 @@ from nas.search.evolution.evolve import evolve, lower_bound, upper_bound
 from nas.search.feasibility import check_feasible
 from nas.search.state import Measure
 from nas.search.study import SearchResult, search
+from nas.tasks.metric import Metric, metric_of
 from search_spaces.costs import FactorTable
 from search_spaces.space.baselines import baselines
 from search_spaces.space.space import Genomes, SearchSpace
@@ -65,12 +66,20 @@ def search_run(run: "Run", evaluator: SupernetEvaluator, measure: Measure, *, wo
             strategy=config.strategy.name,
             options=config.strategy.options,
             batch=config.batch or None,
-            noise={metric: config.noise} if config.noise else None,
+            noise=_noise(run.task.metric, config.noise),
             workers=workers,
             rng=rng,
             archive=archive,
             progress=update,
         )
+
+
+def _noise(metric: Metric, noise: float) -> dict[str, float] | None:
+    """Return what means nothing of the metric and, in proportion, of its loss; None where a search never ends early."""
+    if not noise:
+        return None
+    loss = metric_of(metric.loss)
+    return {metric.name: noise, **({loss.name: loss.noise * noise / metric.noise} if metric.loss and metric.noise else {})}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from nas.search.strategies.exact import additive
 from nas.search.strategies.predictor import Surrogate, initial_design, most_promising
 from nas.search.strategies.strategy import STRATEGIES, random_networks
 from predictors import Features, RidgePredictor, linear_table
-from search_spaces.errors import InvalidInputError, check_range
+from search_spaces.errors import InvalidInputError, check_whole
 from search_spaces.space.space import Genomes
 
 
@@ -22,7 +22,7 @@ class DifferentiableStrategy:
     """Ridge regressions of the measured objectives; for each of some budgets the network that gradients find within it.
 
     On the same predictions `exact` finds every optimum at once, and in less time; this one is here to be held against it,
-    see experiments/results/signals.md, and for costs whose tables are too large to be eliminated.
+    see experiments/results/signals.md. Budgets are of the first cheap objective; others count when candidates are chosen.
 
     Attributes:
         budgets: Budgets of the first cheap objective that are solved for, between its least and greatest value.
@@ -31,7 +31,7 @@ class DifferentiableStrategy:
     budgets: int = 8
 
     def __post_init__(self) -> None:
-        check_range("budgets", self.budgets, 1, 1_000)
+        check_whole("budgets", self.budgets, 1, 1_000)
 
     def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
         """See `Strategy`.
@@ -44,7 +44,7 @@ class DifferentiableStrategy:
             raise InvalidInputError("strategy 'differentiable' needs a cheap objective, whose budget gradients keep")
         if not len(state):
             return initial_design(state, n, rng)
-        features, cost = Features(state.space), next(iter(tables.values()))
+        features, cost = Features(state.space, sees_cell=False), next(iter(tables.values()))
         least, greatest = (exact_front(state.space, {"cost": table}).values[0, 0] for table in (cost, -cost))
         surrogates, found = {}, []
         for name, y in state.expensive.items():

@@ -13,7 +13,7 @@ from nas.search.strategies.exact import TOLERANCE, additive
 from nas.search.strategies.predictor import SHORTLISTED, Surrogate, initial_design, most_promising
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
 from predictors import Features, ResidualPredictor, RidgePredictor, Signal, build_predictor, linear_table
-from predictors.features.topology import TRAITS
+from predictors.features.topology import checked_traits
 from search_spaces.costs import FactorTable
 from search_spaces.errors import check_range
 from search_spaces.space.space import Genomes
@@ -59,7 +59,7 @@ class Effects:
 class EffectsStrategy:
     """A line over cheap losses of random networks and its exact front; what is measured of that corrects the line.
 
-    Without a signal that estimates what is measured it is `exact`.
+    Without a signal that estimates what is measured the line learns from measurements alone.
 
     Attributes:
         traits: Traits of blocks whose pairs the line sees, see `predictors.features.topology.TRAITS`.
@@ -75,9 +75,7 @@ class EffectsStrategy:
     _effects: dict[str, Effects] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self.traits = tuple(self.traits)
-        for trait in self.traits:
-            TRAITS.get(trait)
+        self.traits = checked_traits(self.traits)
         check_range("screened", self.screened, 0, 1_000)
 
     def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
@@ -114,7 +112,8 @@ class EffectsStrategy:
         features = Features(state.space, self.traits, sees_cell=False)
         drawn = draw_screened(state, self.screened, rng) if new else state.genomes
         for name in new:
-            estimate = next((signal for signal in state.signals.get(name, ()) if signal.slope == 1), None)
-            self._effects[name] = Effects(features, Screen(estimate, features) if estimate else None)
+            estimates = [signal for signal in state.signals.get(name, ()) if signal.slope == 1]
+            estimate = min(estimates, key=lambda signal: signal.is_free, default=None)  # what costs says more
+            self._effects[name] = Effects(features, Screen(estimate, features) if estimate and len(drawn) else None)
             if screen := self._effects[name].screen:
                 screen.ask(drawn)

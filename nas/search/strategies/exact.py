@@ -13,7 +13,7 @@ from nas.search.state import SearchState
 from nas.search.strategies.predictor import Surrogate, initial_design, most_promising
 from nas.search.strategies.strategy import STRATEGIES, random_networks
 from predictors import Features, RidgePredictor, linear_table
-from predictors.features.topology import TRAITS
+from predictors.features.topology import checked_traits
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInputError
 from search_spaces.space.space import Genomes
@@ -33,8 +33,7 @@ class ExactStrategy:
     traits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for trait in self.traits:
-            TRAITS.get(trait)
+        self.traits = checked_traits(self.traits)
 
     def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
         """See `Strategy`.
@@ -45,7 +44,7 @@ class ExactStrategy:
         tables = additive(state.cheap, state.constraints)
         if not len(state):
             return initial_design(state, n, rng)
-        features = Features(state.space, tuple(self.traits))
+        features = Features(state.space, self.traits, sees_cell=False)
         surrogates = {}
         for name, y in state.expensive.items():
             ridge = RidgePredictor()

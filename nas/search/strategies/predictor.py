@@ -13,12 +13,12 @@ from nas.search.evolution.evolve import evolve
 from nas.search.evolution.variation import balanced_sample, reset_genes
 from nas.search.screening import Screen, draw_screened
 from nas.search.state import SearchState
-from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
+from nas.search.strategies.strategy import STRATEGIES, feasible, random_networks, seeds
 from nas.tasks.metric import METRICS
 from predictors import PREDICTORS, Features, Predictor, Signal, choose_predictor, tune_predictor
-from predictors.features.topology import TRAITS
+from predictors.features.topology import checked_traits
 from predictors.predictor import mixture_of, relearn
-from search_spaces.errors import check_range
+from search_spaces.errors import InvalidInputError, check_range, check_whole
 from search_spaces.space.space import Genomes
 
 Floats = NDArray[np.float64]
@@ -62,11 +62,12 @@ class PredictorStrategy:
     _chosen_at: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.predictors, str):
+            raise InvalidInputError(f"predictors must be the name of one, or auto, got {self.predictors!r}")
         if self.predictors != "auto":
             PREDICTORS.get(self.predictors)
-        self.traits = tuple(self.traits)
-        for trait in self.traits:
-            TRAITS.get(trait)
+        self.traits = checked_traits(self.traits)
+        check_whole("tuning_trials", self.tuning_trials, 0, 10_000)
         check_range("screened", self.screened, 0, 1_000)
 
     def report(self) -> Mapping[str, str]:
@@ -155,8 +156,12 @@ class PredictorStrategy:
             generations=GENERATIONS,
             rng=rng,
         ).genomes
-        spread = front[np.linspace(0, len(front) - 1, min(len(front), max(n, INFORMED_START))).round().astype(int)]
-        return state.unmeasured(np.concatenate([first, spread]))
+        n = max(n, INFORMED_START)
+        spread = front[np.linspace(0, len(front) - 1, min(len(front), n)).round().astype(int)]
+        chosen = state.unmeasured(np.concatenate([first, spread]))
+        missing = n - len(spread)  # of a front that is short, as with one objective
+        near = state.space.canonicalize(reset_genes(state.space, front, rng)) if missing > 0 else front[:0]
+        return state.unmeasured(np.concatenate([chosen, near[:missing], random_networks(state, missing, rng)[:missing]]))
 
 
 class Surrogate:
@@ -189,7 +194,7 @@ class Surrogate:
 
 
 def _one_column(signal: Signal) -> Callable[[Genomes], Floats]:
-    return lambda genomes: signal.values(genomes).reshape(len(genomes))
+    return lambda genomes: signal(genomes)[:, 0]
 
 
 def screen(state: SearchState, features: Features, share: float, rng: np.random.Generator) -> dict[str, tuple[Screen, ...]]:
@@ -198,6 +203,8 @@ def screen(state: SearchState, features: Features, share: float, rng: np.random.
     if not any(costly.values()):
         return {}
     drawn = draw_screened(state, share, rng)
+    if not len(drawn):
+        return {}
     found = {name: tuple(Screen(signal, features) for signal in signals) for name, signals in costly.items()}
     for screens in found.values():
         for each in screens:
@@ -241,11 +248,7 @@ def initial_design(state: SearchState, n: int, rng: np.random.Generator) -> Geno
     first = seeds(state)
     missing = max(n - len(first), 0)
     if state.constraints:
-        cheap = state.cheap or {"violation": lambda genomes: np.zeros(len(genomes))}
-        found = evolve(
-            state.space, cheap, state.constraints, population=POPULATION, generations=GENERATIONS // 3, rng=rng
-        ).genomes
-        pool = state.open(np.concatenate([found, random_networks(state, 50 * n, rng)]))
+        pool = state.open(np.concatenate([feasible(state, rng), random_networks(state, 50 * n, rng)]))
     elif state.cheap:
         pool = state.unmeasured(balanced_sample(state.space, 20 * n, rng))
     else:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from nas.search.evolution.evolve import evolve
 from nas.search.state import SearchState
 from search_spaces.registry import Registry
 from search_spaces.space.baselines import baselines
@@ -44,6 +45,13 @@ def random_networks(state: SearchState, n: int, rng: np.random.Generator) -> Gen
         if len(found) >= n:
             break
     return found[:n]
+
+
+def feasible(state: SearchState, rng: np.random.Generator) -> Genomes:
+    """Return networks that satisfy the constraints, found by evolution along the cheap objectives; some may be measured."""
+    cheap = state.cheap or {"violation": lambda genomes: np.zeros(len(genomes))}
+    found = evolve(state.space, cheap, state.constraints, population=100, generations=20, rng=rng)
+    return found.genomes
 
 
 def seeds(state: SearchState) -> Genomes:

@@ -10,6 +10,7 @@ from nas.objectives.signals import SIGNALS, AbsoluteLayers
 from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.supernet.executor import execute
 from nas.tasks.classification import Classification
+from search_spaces import InvalidInputError
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +66,10 @@ def test_a_search_learns_from_signals(run):
     options = "search.strategy={name: predictor, options: {predictors: gaussian_process, screened: 1}}"
     found = searched(run, "search.signals=[loss, synflow]", options)
     front = found.front()
-    assert {"error_val", "loss_val", "error_test", "loss_test"} <= set(front)
-    assert front[["loss_val", "loss_test"]].notna().all(axis=None)
+    assert {"error_val", "cross_entropy_val", "error_test", "cross_entropy_test"} <= set(front)
+    assert front[["cross_entropy_val", "cross_entropy_test"]].notna().all(axis=None)
     assert len(found.archives.genomes()) == 24
-    values = front[["loss_val", "size_bytes"]].to_numpy()
+    values = front[["cross_entropy_val", "size_bytes"]].to_numpy()
     assert not any(((values <= row).all(axis=1) & (values < row).any(axis=1)).any() for row in values)
 
 
@@ -92,6 +93,26 @@ def test_a_prior_needs_the_same_choices_and_enough_measurements(finished, run, t
     experiment = {"name": "vit", "space": "vit-digits", "data": {"name": "digits", "n_val": 360}, "devices": {}}
     nas.Run.create(experiment, vit)
     assert "is of a space with other choices" in failing(["search", run, "--set", f"search.prior={vit}"])
+
+
+def test_a_run_is_no_prior_of_itself_and_its_path_is_kept_whole(run, failing, monkeypatch):
+    monkeypatch.chdir(run.parent)
+    assert "cannot be its own prior" in failing(["search", run, "--set", "search.prior=run"])
+    assert nas.open_run(run).experiment.search.prior == str(run)
+    assert "did you mean 'loss'" in failing(["search", run, "--set", "search.signals=[los]"])
+    assert nas.open_run(run).experiment.search.signals == ()
+
+
+def test_without_a_number_of_validation_samples_that_of_the_data_counts(tmp_path):
+    experiment = {"name": "x", "space": "mobilenet-digits", "devices": {}, "data": {"name": "digits"}}
+    run = nas.Run.create(experiment, tmp_path / "x")
+    assert run.archives.n_val == run.data.size("val") > 200
+
+
+def test_an_order_needs_a_loss(tmp_path):
+    experiment = {"name": "x", "task": "regression", "data": {"name": "rotated_digits"}, "search": {"order": "loss"}}
+    with pytest.raises(InvalidInputError, match="search.order: the RMSE has no loss beside it"):
+        nas.Run.create({**experiment, "space": "mobilenet-digits"}, tmp_path / "x")
 
 
 def test_unknown_signals_are_refused_with_those_that_there_are(tmp_path):
