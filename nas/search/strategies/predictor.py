@@ -144,7 +144,7 @@ class PredictorStrategy:
             for each in self._screens.get(name, ()):
                 each.learn()
             if signals := [signal for signal in self._signals(state, name, "predicted") if signal.slope == 1]:
-                estimates[name] = _one_column(signals[0])
+                estimates[name] = _one_column(signals[-1])  # one that costs, if there is one: it says most
         if not estimates or set(estimates) != set(state.expensive_names):
             return initial_design(state, n, rng)
         first = seeds(state)
@@ -160,8 +160,10 @@ class PredictorStrategy:
         spread = front[np.linspace(0, len(front) - 1, min(len(front), n)).round().astype(int)]
         chosen = state.unmeasured(np.concatenate([first, spread]))
         missing = n - len(spread)  # of a front that is short, as with one objective
-        near = state.space.canonicalize(reset_genes(state.space, front, rng)) if missing > 0 else front[:0]
-        return state.unmeasured(np.concatenate([chosen, near[:missing], random_networks(state, missing, rng)[:missing]]))
+        if missing > 0:
+            near = state.open(state.space.canonicalize(reset_genes(state.space, front, rng)))
+            chosen = np.concatenate([chosen, near[:missing] if len(near) else random_networks(state, missing, rng)])
+        return state.unmeasured(chosen)
 
 
 class Surrogate:
