@@ -66,7 +66,7 @@ def test_commands_of_the_documents_run(command, run, tmp_path, monkeypatch, caps
     (tmp_path / "runs").mkdir()
     run.rename(tmp_path / "runs" / "digits")
     shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
-    if "--against" in words:
+    if "runs/other" in command:
         shutil.copytree("runs/digits", "runs/other")
     if "raspberry-pi-5" in words:
         shutil.copy("runs/digits/latency/onnxruntime-1t.json", "runs/digits/latency/raspberry-pi-5.json")

@@ -336,7 +336,9 @@ def test_a_metric_that_is_nan_is_one_sentence(tmp_path, monkeypatch):
 
     run = nas.Run.create(SMALL, tmp_path / "run")
     run.train()
-    monkeypatch.setattr(Classification, "scores", lambda self, output, samples: {"error": np.full(len(output), np.nan)})
+    monkeypatch.setattr(
+        Classification, "scores", lambda *_: {name: np.full(9, np.nan) for name in ("error", "cross_entropy")}
+    )
     with pytest.raises(MeasurementError, match="the first measurements all failed, .* no finite numbers"):
         run.search()
 

@@ -127,7 +127,7 @@ def test_a_modelled_accelerator_gives_objectives(tmp_path, capsys):
     run = tmp_path / "narrow"
     assert main(["run", narrow, "--out", str(run)]) == 0
     front = nas.open_run(run).front(max={"estimated_mj": 1.0})
-    values = front[["error_val", "estimated_ms", "estimated_mj"]].to_numpy()
+    values = front[["cross_entropy_val", "estimated_ms", "estimated_mj"]].to_numpy()
     for row in values:
         assert not ((values <= row).all(axis=1) & (values < row).any(axis=1)).any()
     assert set(front["stage1/block1/format"]) <= {"w8a8", "w4a4"}
