@@ -84,17 +84,21 @@ def run_times(model: bytes, device: Device, seconds: float) -> NDArray[np.float6
         device: Where; its batch is what free axes become.
         seconds: About how long to run; at least 20 runs.
     """
-    runner = _build(_with_fixed_shapes(model, device.batch), device)
-    first = float(np.median(runner(10)))
-    found: NDArray[np.float64] = runner(max(20, int(seconds / first)))
+    runner, n = _warm(model, device, seconds)
+    found: NDArray[np.float64] = runner(n)
     return found
 
 
 def run_energy(model: bytes, device: Device, seconds: float, meter: EnergyMeter) -> float:
     """Return the millijoules of the whole processor for one run of an ONNX file; arguments as for `run_times`."""
-    runner = _build(_with_fixed_shapes(model, device.batch), device)
-    n = max(20, int(seconds / float(np.median(runner(10)))))
+    runner, n = _warm(model, device, seconds)
     return meter.millijoules(lambda: runner(n)) / n
+
+
+def _warm(model: bytes, device: Device, seconds: float) -> tuple[Runner, int]:
+    """Return what runs a file, after a warm-up, and how many runs take about so many seconds; at least 20."""
+    runner = _build(_with_fixed_shapes(model, device.batch), device)
+    return runner, max(20, int(seconds / float(np.median(runner(10)))))
 
 
 def seconds_per_model(reference: Graph, device: Device, protocol: Protocol) -> float:

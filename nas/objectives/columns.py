@@ -4,7 +4,7 @@ A name is made of its parts here and taken apart here, nowhere else: `error_val`
 `latency_spread`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,6 +95,11 @@ def minimized(column: Column, values: NDArray[np.float64]) -> NDArray[np.float64
     Called again it gives the values back.
     """
     return values if column.quantity.sign > 0 else -values
+
+
+def minimized_columns(table: pd.DataFrame, names: Sequence[str]) -> NDArray[np.float64]:
+    """Return columns of a table as a search minimises them, shape `(n, m)`."""
+    return np.column_stack([minimized(Column.from_name(name), table[name].to_numpy(float)) for name in names])
 
 
 def minimized_objective(name: str, function: Objective) -> Objective:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from latency_tables.table.table import LatencyTable
 from nas.events.renamed import renamed_columns
-from nas.objectives.columns import Column, minimized, numbers, select
+from nas.objectives.columns import minimized_columns, numbers, select
 from nas.report.console import terminal
 from nas.report.recommended import parsed_weights, recommendation_lines, recommended
 from nas.report.table import describe, print_front, print_validation, to_text
@@ -108,23 +108,18 @@ def _rows(scores: Scores, query: Query) -> pd.DataFrame:
         raise NothingFoundError(f"no network of the front satisfies these constraints; on the front {', '.join(reach)}")
     if query.sort:
         (name,) = _known([query.sort], numbers(front), "--sort")
-        front = front.loc[np.argsort(_minimized(front, [name])[:, 0], kind="stable")].reset_index(drop=True)
+        front = front.loc[np.argsort(minimized_columns(front, [name])[:, 0], kind="stable")].reset_index(drop=True)
     if query.best:
         (best,) = _known([query.best], numbers(front), "--best")
-        front = front.loc[[int(np.argmin(_minimized(front, [best])[:, 0]))]].reset_index(drop=True)
+        front = front.loc[[int(np.argmin(minimized_columns(front, [best])[:, 0]))]].reset_index(drop=True)
     if query.knee:
-        front = front.loc[[knee(_minimized(front, scores.objectives))]].reset_index(drop=True)
+        front = front.loc[[knee(minimized_columns(front, scores.objectives))]].reset_index(drop=True)
     if query.prefer:
         found = recommended(front, scores.objectives, parsed_weights(query.prefer))
         for line in recommendation_lines(front, scores.objectives, found):
             terminal(stderr=True).print(line)
         front = front.loc[[found.row]].reset_index(drop=True)
     return front
-
-
-def _minimized(front: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
-    """Return columns as they are minimised, shape `(n, m)`."""
-    return np.column_stack([minimized(Column.from_name(name), front[name].to_numpy(float)) for name in names])
 
 
 def _check_comparable(scores: Scores, other: Scores, name: str) -> None:
@@ -141,7 +136,7 @@ def _beaten(front: pd.DataFrame, other: pd.DataFrame, objectives: Sequence[str])
     """Return which rows a network of another front beats in every objective."""
     if missing := [name for name in objectives if name not in other]:
         raise InvalidInputError(f"the fronts cannot be compared: the other one has no {missing}")
-    values = np.concatenate([_minimized(front, objectives), _minimized(other, objectives)])
+    values = np.concatenate([minimized_columns(front, objectives), minimized_columns(other, objectives)])
     return ~non_dominated(values)[: len(front)]
 
 

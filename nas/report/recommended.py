@@ -3,10 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
-from nas.objectives.columns import Column, minimized
+from nas.objectives.columns import Column, minimized_columns
 from nas.search.recommendation import Exchange, Recommendation, exchanges, recommend
 from search_spaces.errors import InvalidInputError
 
@@ -26,7 +25,7 @@ def recommended(front: pd.DataFrame, objectives: Sequence[str], weights: Mapping
     named = {short.get(name, name): weight for name, weight in weights.items()}
     if len(named) < len(weights):
         raise InvalidInputError(f"each objective takes one weight, got {', '.join(weights)}")
-    return recommend(_minimized(front, objectives), objectives, named)
+    return recommend(minimized_columns(front, objectives), objectives, named)
 
 
 def recommendation_lines(front: pd.DataFrame, objectives: Sequence[str], found: Recommendation) -> list[str]:
@@ -43,7 +42,7 @@ def recommendation_lines(front: pd.DataFrame, objectives: Sequence[str], found: 
 
 def exchange_lines(front: pd.DataFrame, objectives: Sequence[str], row: int) -> list[str]:
     """Return the marginal rates of a network along the front, a sentence each."""
-    found = exchanges(_minimized(front, objectives), objectives, row)
+    found = exchanges(minimized_columns(front, objectives), objectives, row)
     return [
         f"{_amount(front, row, each.lost)} more {_title(each.lost[0])} for {_amount(front, row, each.gained)} less "
         f"{_title(each.gained[0])}: {front['id'][each.row]}"
@@ -90,7 +89,3 @@ def _amount(front: pd.DataFrame, row: int, change: tuple[str, float]) -> str:
 
 def _title(name: str) -> str:
     return Column.from_name(name).title
-
-
-def _minimized(front: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
-    return np.column_stack([minimized(Column.from_name(name), front[name].to_numpy(float)) for name in objectives])

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from nas.objectives.objective import Objective
 from nas.search.acquisition import Prediction, Scale, choose_by_expected_gain
 from nas.search.evolution.evolve import evolve
 from nas.search.evolution.variation import balanced_sample, reset_genes
@@ -148,14 +149,7 @@ class PredictorStrategy:
         if not estimates or set(estimates) != set(state.expensive_names):
             return initial_design(state, n, rng)
         first = seeds(state)
-        front = evolve(
-            state.space,
-            {**estimates, **state.cheap},
-            state.constraints,
-            population=POPULATION,
-            generations=GENERATIONS,
-            rng=rng,
-        ).genomes
+        front = _evolved(state, estimates, rng)
         n = max(n, INFORMED_START)
         spread = front[np.linspace(0, len(front) - 1, min(len(front), n)).round().astype(int)]
         chosen = state.unmeasured(np.concatenate([first, spread]))
@@ -229,19 +223,27 @@ def _candidates(state: SearchState, surrogates: Mapping[str, "Surrogate"], rng: 
     if everything is not None:
         return state.open(everything)
     best = state.best()
-    front = evolve(
+    front = _evolved(state, surrogates, rng, initial=best)
+    promising = np.concatenate([front, best])
+    near = [state.space.canonicalize(reset_genes(state.space, promising, rng)) for _ in range(N_NEIGHBOURS)]
+    candidates = state.open(np.concatenate([front, *near]))
+    return candidates if len(candidates) else random_networks(state, 1000, rng)
+
+
+def _evolved(
+    state: SearchState, objectives: Mapping[str, Objective], rng: np.random.Generator, initial: Genomes | None = None
+) -> Genomes:
+    """Return the front of predictions of the expensive objectives and of the cheap ones, as evolution finds it."""
+    everything = {**objectives, **state.cheap}
+    return evolve(
         state.space,
-        {**surrogates, **state.cheap},
+        everything,
         state.constraints,
         population=POPULATION,
         generations=GENERATIONS,
         rng=rng,
-        initial=best,
-    )
-    promising = np.concatenate([front.genomes, best])
-    near = [state.space.canonicalize(reset_genes(state.space, promising, rng)) for _ in range(N_NEIGHBOURS)]
-    candidates = state.open(np.concatenate([front.genomes, *near]))
-    return candidates if len(candidates) else random_networks(state, 1000, rng)
+        initial=initial,
+    ).genomes
 
 
 def initial_design(state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
