@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from search_spaces.costs import FactorTable, arrivals, macs
+from search_spaces.costs import FactorTable, arrivals, formats_of_inputs, macs
 from search_spaces.errors import HwnasError, InvalidInputError
 from search_spaces.graph.graph import Graph, consumers
 from search_spaces.graph.node import Node, n_elements
@@ -109,24 +109,25 @@ class Accelerator:
         """Return whether it has kernels for a block's format."""
         return precision.is_integer or (precision.is_float32 and self.float_macs_per_cycle > 0)
 
-    def costs(self, nodes: Sequence[Node], source: NumberFormat = FLOAT32) -> dict[str, float]:
+    def costs(self, nodes: Sequence[Node], sources: Sequence[NumberFormat] = ()) -> dict[str, float]:
         """Return `estimated_ms` and `estimated_mj` of a network or of a block.
 
         Args:
             nodes: With quantizers.
-            source: Format in which the input arrives.
+            sources: Formats in which the inputs of a block arrive; none: as they are.
 
         Raises:
             InvalidInputError: If there is no kernel for a layer's format.
         """
         by_name = {node.name: node for node in nodes}
+        arriving = formats_of_inputs(nodes, sources)
         consumers_of = consumers(nodes)
         nanoseconds = picojoules = 0.0
         for node in nodes:
             if not node.macs():
                 continue
             given = [by_name[name] for name in node.inputs]
-            operands = [_stored_format(tensor, source) for tensor in given]
+            operands = [_stored_format(tensor, arriving) for tensor in given]
             stored = sum(n_elements(tensor) * held.bits / 8 for tensor, held in zip(given, operands, strict=True))
             stored += n_elements(node) * _leaving_format(node, consumers_of).bits / 8
             moved = 0.0
@@ -180,11 +181,13 @@ def _pairs(bits: int) -> int:
     return {1: 1, 2: 2, 3: 4, 4: 4}[math.ceil(bits / 2)]
 
 
-def _stored_format(node: Node, source: NumberFormat) -> NumberFormat:
+def _stored_format(node: Node, arriving: Mapping[str, NumberFormat]) -> NumberFormat:
     """Return the format in which a layer finds its input."""
     if isinstance(node, Quantize):
         return node.format
-    return source if not node.inputs else FLOAT32 if node.precision.is_float32 else node.precision.border
+    if not node.inputs:
+        return arriving.get(node.name, FLOAT32)
+    return FLOAT32 if node.precision.is_float32 else node.precision.border
 
 
 def _leaving_format(node: Node, consumers_of: Mapping[str, Sequence[Node]]) -> NumberFormat:

@@ -16,10 +16,12 @@ from search_spaces.lowering import lower
 from search_spaces.precision.formats import NumberFormat, Precision
 from search_spaces.space.cell import Cell
 from search_spaces.space.choice import ActiveWhen, Choice
-from search_spaces.space.space import SPACES, SearchSpace, Slot, TabularSpace
+from search_spaces.space.slots import PREVIOUS, Slot
+from search_spaces.space.space import SPACES, SearchSpace, TabularSpace
 from search_spaces.space.subnet import Subnet
 
 __all__ = [
+    "PREVIOUS",
     "SPACES",
     "ActiveWhen",
     "Cell",

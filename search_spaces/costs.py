@@ -16,8 +16,9 @@ from search_spaces.graph.node import Node, n_elements
 from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.formats import FLOAT32, NumberFormat
 from search_spaces.precision.placement import place_quantizers, quantizer_name
+from search_spaces.space.assembly import Block, block_inputs, border
 from search_spaces.space.factor import Factor, combine
-from search_spaces.space.space import Block, Genomes, SearchSpace
+from search_spaces.space.space import Genomes, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def size_bytes(nodes: Sequence[Node]) -> float:
     return total
 
 
-def peak_activation_bytes(nodes: Sequence[Node], source: NumberFormat | None = None) -> float:
+def peak_activation_bytes(nodes: Sequence[Node], sources: Sequence[NumberFormat] = ()) -> float:
     """Return the greatest number of bytes of activations alive at once while one sample is computed.
 
     A tensor is alive from the operator that writes it to the last that reads it. An operator, its ReLU and its quantizer
@@ -144,8 +145,9 @@ def peak_activation_bytes(nodes: Sequence[Node], source: NumberFormat | None = N
 
     Args:
         nodes: A network, or one block.
-        source: Format of the input when `nodes` is a block in the middle of a network; None means float32.
+        sources: Formats of the inputs when `nodes` is a block in the middle of a network; none: as they are.
     """
+    arriving = formats_of_inputs(nodes, sources)
     consumers_of = consumers(nodes)
     index = {node.name: i for i, node in enumerate(nodes)}
     first = dict(index)  # where the operator that ends in this tensor begins
@@ -155,7 +157,7 @@ def peak_activation_bytes(nodes: Sequence[Node], source: NumberFormat | None = N
             first[node.name] = first[node.inputs[0]]
         if not _is_absorbed(node, consumers_of[node.name]):
             last = max((index[consumer.name] for consumer in consumers_of[node.name]), default=index[node.name])
-            spans.append((first[node.name], last, _stored_bytes(node, source)))
+            spans.append((first[node.name], last, _stored_bytes(node, arriving.get(node.name))))
     return max(sum(n_bytes for begin, end, n_bytes in spans if begin <= i <= end) for i in range(len(nodes)))
 
 
@@ -168,10 +170,14 @@ def _is_absorbed(node: Node, consumers_of: Sequence[Node]) -> bool:
     return consumers_of[0].is_fused
 
 
+def formats_of_inputs(nodes: Sequence[Node], sources: Sequence[NumberFormat]) -> dict[str, NumberFormat]:
+    """Return the format in which each input of a block arrives by its name; nothing where `sources` are none."""
+    inputs = [node.name for node in nodes if not node.inputs]
+    return dict(zip(inputs, sources, strict=True)) if sources else {}
+
+
 def _stored_bytes(node: Node, source: NumberFormat | None) -> int:
-    tensor_format = node.format if isinstance(node, Quantize) else FLOAT32
-    if not node.inputs and source is not None:
-        tensor_format = source
+    tensor_format = source or (node.format if isinstance(node, Quantize) else FLOAT32)
     n_bytes = tensor_format.stored_bytes if node.outputs[0].dtype == "float32" else np.dtype(node.outputs[0].dtype).itemsize
     return n_elements(node) * n_bytes
 
@@ -186,20 +192,32 @@ def cost_table(space: SearchSpace, name: str) -> FactorTable:
     """Return the table of the cost called `name`, a key of `ADDITIVE` or `peak_activation_bytes`.
 
     Equal to `graph_costs` of each network to the last digit.
+
+    Raises:
+        InvalidInputError: If it is the peak of networks that are no chains: what is alive beside a block depends on all.
     """
     if name == "peak_activation_bytes":
+        if not space.is_chain:
+            raise InvalidInputError(
+                f"the peak of space '{space.name}' is no table, as its networks are no chains; take it from `graph_costs`"
+            )
         return FactorTable(arrivals(space, lambda s, b: peak_activation_bytes(place_quantizers(b, s), s)), takes_max=True)
     cost = ADDITIVE[name]
     factors = [
-        combine(lambda block: cost(place_quantizers(block, block[0].precision.border)) if block else 0.0, [factor])
+        combine(lambda block: cost(place_quantizers(block, _joined(block))) if block else 0.0, [factor])
         for factor in space.blocks
     ]
     return FactorTable(tuple(factor.reduced().astype(np.float64) for factor in factors))
 
 
-def arrivals(space: SearchSpace, price: Callable[[NumberFormat, Block], float]) -> tuple[Factor, ...]:
-    """Return factors of what a block costs given the format in which its input arrives."""
-    factors = (combine(lambda arrival: price(*arrival) if arrival else 0.0, [factor]) for factor in space.chain)
+def _joined(block: Block) -> list[NumberFormat]:
+    """Return formats of inputs that a block takes as they are."""
+    return [border(block)] * len(block_inputs(block))
+
+
+def arrivals(space: SearchSpace, price: Callable[[tuple[NumberFormat, ...], Block], float]) -> tuple[Factor, ...]:
+    """Return factors of what a block costs given the formats in which its inputs arrive."""
+    factors = (combine(lambda arrival: price(*arrival) if arrival else 0.0, [factor]) for factor in space.incoming)
     return tuple(factor.reduced().astype(np.float64) for factor in factors)
 
 

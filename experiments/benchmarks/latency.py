@@ -64,7 +64,7 @@ def print_groups(of_space: DeviceTable, table: LatencyTable, n: int) -> None:
             genomes[:, gene] = space.choices[gene].options.index(name)
         genomes = np.unique(space.canonicalize(genomes), axis=0)
         timings = measure_graphs(
-            name_networks(space, genomes),
+            {name: subnet.graph for name, subnet in name_networks(space, genomes).items()},
             reference_graph(space),
             of_space.device,
             of_space.protocol,

@@ -80,7 +80,8 @@ def retimed(of_space: DeviceTable, table: LatencyTable) -> np.ndarray:
     file = of_space.path.with_name("retimed.json")
     if not file.exists():
         time.sleep(5)  # until nothing is left of what computed beside
-        graphs = dict(list(of_space.plan().networks.items())[table.report.n_fit :])
+        networks = list(of_space.plan().networks.items())[table.report.n_fit :]
+        graphs = {name: subnet.graph for name, subnet in networks}
         reference = reference_graph(of_space.space)
         protocol = Protocol()
         timings = measure_graphs(graphs, reference, of_space.device, protocol, {}, reference_ms=table.reference_ms)

@@ -9,7 +9,7 @@ import numpy as np
 
 from latency_tables.device import Device
 from latency_tables.table.estimate import estimate_parts
-from latency_tables.table.latency_model import fit, graph_features, sort_parts
+from latency_tables.table.latency_model import fit, network_features, sort_parts
 from latency_tables.table.measure import Progress, measure_graphs, seconds_per_model
 from latency_tables.table.plan import Plan
 from latency_tables.table.table import LatencyTable
@@ -75,9 +75,9 @@ def assemble(plan: Plan, timings: Timings, device: str, fingerprint: Mapping[str
     measurements = {name: timings.measurements[name] for name in plan.timed_parts}
     estimated = estimate_parts(plan.parts, {name: m.ms for name, m in measurements.items()})
     parts = sort_parts({**{name: m.ms for name, m in measurements.items()}, **estimated})
-    graphs, n_fit = list(plan.networks.values()), plan.n_fit
-    coefficients = fit(parts, graphs[:n_fit], np.array([m.ms for m in measured[:n_fit]]))
-    predicted = np.array([[1.0, *graph_features(parts, graph)] for graph in graphs[n_fit:]]) @ coefficients
+    networks, n_fit = [subnet.assembly for subnet in plan.networks.values()], plan.n_fit
+    coefficients = fit(parts, networks[:n_fit], np.array([m.ms for m in measured[:n_fit]]))
+    predicted = np.array([[1.0, *network_features(parts, network)] for network in networks[n_fit:]]) @ coefficients
     return LatencyTable(
         device=device,
         fingerprint=fingerprint,

@@ -6,13 +6,14 @@ the operator that gives the tensor and those that take it. For each such transit
 chain, and what it takes beyond the two alone is the price of the transition. Prices of transitions that differ in shape only
 lie on a line over the number of elements, which averages the noise of single ones.
 
+A block that takes several tensors has a transition for each of them.
+
 A network's latency is a line over seven sums, fitted on whole networks: times of its float32 and of its integer blocks, how
 many there are of each, prices of its transitions without and with a change of format, and how many transitions change the
 format (a change costs more the more a network has around it). See docs/decisions/0005-joins-of-blocks.md for what was
 measured.
 """
 
-import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +32,8 @@ from search_spaces.operators.elementwise import Relu
 from search_spaces.operators.ends import Input
 from search_spaces.precision.formats import FLOAT32
 from search_spaces.precision.placement import place_quantizers
-from search_spaces.space.space import Block, SearchSpace, connect
+from search_spaces.space.assembly import Assembly, Block, Edge, block_inputs, connect
+from search_spaces.space.space import SearchSpace
 
 FEATURES = ("float_ms", "integer_ms", "float_blocks", "integer_blocks", "kept_format_ms", "changed_format_ms", "changes")
 N_FEATURES = len(FEATURES)
@@ -56,8 +58,8 @@ class Parts:
 
 
 def isolated(block: Block) -> tuple[Node, ...]:
-    """Return a block as it is measured: with float32 input, so that an integer block converts it itself."""
-    return place_quantizers(block, FLOAT32)
+    """Return a block as it is measured: with float32 inputs, so that an integer block converts them itself."""
+    return place_quantizers(block, [FLOAT32] * len(block_inputs(block)))
 
 
 @lru_cache(maxsize=100_000)
@@ -66,15 +68,27 @@ def block_key(block: Block) -> str:
     return signature(isolated(block))
 
 
-def producer_key(block: Block) -> str:
+def is_empty(block: Block) -> bool:
+    """Return True if a block computes nothing: it hands on what the network takes."""
+    return len(block) == 1
+
+
+def producer_key(block: Block) -> str | None:
     """Return what matters of a block for the one behind it: shape, format and the operator that gives the tensor."""
+    if is_empty(block):
+        return None
     last = block[-1]
     return f"{_shape(last)} {_format(block)} {last.op}"
 
 
-def consumer_key(block: Block) -> str:
-    """Return what matters of a block for the one before it: shape, format and the operators that take the tensor."""
-    first = block[0]
+def consumer_key(block: Block, position: int = 0) -> str:
+    """Return what matters of a block for one before it: shape, format and the operators that take the tensor.
+
+    Args:
+        block: Without quantizers.
+        position: Which of its inputs.
+    """
+    first = block_inputs(block)[position]
     operators = sorted(consumer.op for consumer in consumers(block)[first.name])
     return f"{_shape(first)} {_format(block)} {' '.join(operators)}"
 
@@ -89,13 +103,16 @@ def empty_graph() -> Graph:
     return Graph((Input(name="x", shape=(1, 1, 1)), Relu(name="y", inputs=("x",), shape=(1, 1, 1))))
 
 
-def chain_graph(first: Block, second: Block) -> Graph:
-    """Return two blocks in a row."""
-    return connect([_renamed(first, "first/"), _renamed(second, "second/")])
+def pair_graph(first: Block, second: Block, position: int = 0) -> Graph:
+    """Return two blocks, the second taking at `position` what the first gives, and all else from outside."""
+    blocks = (_renamed(first, "first/"), _renamed(second, "second/"))
+    return connect(Assembly(("first", "second"), blocks, (Edge(0, 1, position),)))
 
 
 def block_features(parts: Parts, block: Block) -> NDArray[np.float64]:
     """Return what a block (without quantizers) adds to the sums, shape `(7,)`."""
+    if is_empty(block):
+        return np.zeros(N_FEATURES)
     ms = parts.blocks[block_key(block)] - parts.call
     return np.array([ms, 0, 1, 0, 0, 0, 0] if block[0].precision.is_float32 else [0, ms, 0, 1, 0, 0, 0], dtype=np.float64)
 
@@ -107,13 +124,13 @@ def transition_features(parts: Parts, producer: str, consumer: str) -> NDArray[n
     return np.array([0, 0, 0, 0, price, 0, 0] if keeps_format else [0, 0, 0, 0, 0, price, 1], dtype=np.float64)
 
 
-def graph_features(parts: Parts, graph: Graph) -> NDArray[np.float64]:
+def network_features(parts: Parts, network: Assembly) -> NDArray[np.float64]:
     """Return the sums of a whole network, shape `(7,)`."""
-    blocks = [block for _, block in graph.arrivals]
-    rows = [block_features(parts, block) for block in blocks]
-    rows += [
-        transition_features(parts, producer_key(before), consumer_key(block)) for before, block in itertools.pairwise(blocks)
-    ]
+    rows = [block_features(parts, block) for block in network.blocks]
+    for edge in network.edges:
+        if producer := producer_key(network.blocks[edge.producer]):
+            consumer = consumer_key(network.blocks[edge.consumer], edge.position)
+            rows.append(transition_features(parts, producer, consumer))
     total: NDArray[np.float64] = np.sum(rows, axis=0)
     return total
 
@@ -123,7 +140,7 @@ def prior(parts: Parts) -> NDArray[np.float64]:
     return np.array([parts.call, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0])
 
 
-def fit(parts: Parts, graphs: Sequence[Graph], measured_ms: NDArray[np.float64]) -> NDArray[np.float64]:
+def fit(parts: Parts, networks: Sequence[Assembly], measured_ms: NDArray[np.float64]) -> NDArray[np.float64]:
     """Fit constant and coefficients on whole networks.
 
     Least squares of the relative error, drawn towards the prior by a ridge whose strength is that of a tenth of a network;
@@ -131,13 +148,13 @@ def fit(parts: Parts, graphs: Sequence[Graph], measured_ms: NDArray[np.float64])
 
     Args:
         parts: Times of the parts.
-        graphs: Whole networks.
+        networks: Whole ones.
         measured_ms: Their times, shape `(n,)`.
 
     Returns:
         Shape `(8,)`.
     """
-    rows = np.array([[1.0, *graph_features(parts, graph)] for graph in graphs]) / measured_ms[:, None]
+    rows = np.array([[1.0, *network_features(parts, network)] for network in networks]) / measured_ms[:, None]
     start = prior(parts)
     size = np.sqrt((rows**2).mean(axis=0))
     residual = 1.0 - rows @ start
@@ -158,19 +175,20 @@ def iterate_parts(space: SearchSpace) -> Iterator[tuple[str, Graph]]:
     """Yield a name and a graph for everything of a space that is measured besides whole networks, each once."""
     yield CALL, empty_graph()
     producers: dict[str, Block] = {}
-    consumers_of: dict[str, Block] = {}
+    consumers_of: dict[str, tuple[Block, int]] = {}
     seen = set()
-    for block in sorted(space.distinct_blocks(), key=macs):
-        producers.setdefault(producer_key(block), block)  # the smallest block: what the pair adds stands out most
-        consumers_of.setdefault(consumer_key(block), block)
+    for block in sorted((block for block in space.distinct_blocks() if not is_empty(block)), key=macs):
+        producers.setdefault(str(producer_key(block)), block)  # the smallest block: what the pair adds stands out most
+        for position in range(len(block_inputs(block))):
+            consumers_of.setdefault(consumer_key(block, position), (block, position))
         if (key := block_key(block)) not in seen:
             seen.add(key)
             yield key, Graph(isolated(block))
     for producer, consumer in transition_kinds(space):
-        first, second = producers[producer], consumers_of[consumer]
+        first, (second, position) = producers[producer], consumers_of[consumer]
         yield (
             BEHIND.join([transition_key(producer, consumer), block_key(first), block_key(second)]),
-            chain_graph(first, second),
+            pair_graph(first, second, position),
         )
 
 

@@ -12,6 +12,7 @@ from search_spaces.errors import InvalidInputError, check_range
 from search_spaces.graph.graph import Graph
 from search_spaces.space.baselines import baselines, uniform_genome
 from search_spaces.space.space import Genomes, SearchSpace
+from search_spaces.space.subnet import Subnet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +47,14 @@ class Plan:
 
     space: SearchSpace
     parts: Mapping[str, Graph]
-    networks: Mapping[str, Graph]
+    networks: Mapping[str, Subnet]
     n_fit: int
     estimated: tuple[str, ...] = ()
 
     @property
     def graphs(self) -> dict[str, Graph]:
         """Everything that is timed, by name."""
-        return {**self.timed_parts, **self.networks}
+        return {**self.timed_parts, **{name: subnet.graph for name, subnet in self.networks.items()}}
 
     @property
     def timed_parts(self) -> dict[str, Graph]:
@@ -97,9 +98,9 @@ def plan_table(space: SearchSpace, *, n_fit: int, n_held_out: int, rng: np.rando
     return Plan(space, dict(iterate_parts(space)), name_networks(space, genomes), n_fit)
 
 
-def name_networks(space: SearchSpace, genomes: Genomes) -> dict[str, Graph]:
+def name_networks(space: SearchSpace, genomes: Genomes) -> dict[str, Subnet]:
     """Return the networks of genomes as `network 0`, `network 1` and so on."""
-    return {f"network {i}": space.subnet(genome).graph for i, genome in enumerate(genomes)}
+    return {f"network {i}": subnet for i, subnet in enumerate(space.subnets(genomes))}
 
 
 def reference_graph(space: SearchSpace) -> Graph:

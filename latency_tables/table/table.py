@@ -19,7 +19,6 @@ from latency_tables.table.latency_model import (
     Parts,
     block_features,
     consumer_key,
-    graph_features,
     producer_key,
     sort_parts,
     transition_features,
@@ -27,7 +26,6 @@ from latency_tables.table.latency_model import (
 from latency_tables.timing.measurement import Measurement
 from search_spaces.costs import FactorTable
 from search_spaces.errors import DamagedFileError, HwnasError, InvalidInputError
-from search_spaces.graph.graph import Graph
 from search_spaces.space.factor import combine
 from search_spaces.space.space import Genomes, SearchSpace
 
@@ -142,11 +140,6 @@ class LatencyTable:
             InvalidInputError: If the space is another one.
         """
         return self.factor_table(space)(genomes)
-
-    def predict_graph_ms(self, graph: Graph) -> float:
-        """Return the milliseconds that one whole network, as `SearchSpace.graph` gives it, will take."""
-        constant, *slopes = self.coefficients
-        return constant + float(graph_features(self.parts, graph) @ slopes)
 
     def check_device(self, fingerprint: Mapping[str, Any]) -> None:
         """Raise `InvalidInputError` with what differs if the table was not measured on this device as it is now."""

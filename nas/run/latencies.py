@@ -17,8 +17,8 @@ from nas.objectives.columns import LATENCY, Column
 from nas.run.tables import DeviceTable
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInputError
-from search_spaces.graph.graph import Graph
 from search_spaces.space.space import Genomes
+from search_spaces.space.subnet import Subnet
 
 STORED = {"latency_ms": LATENCY, "latency_spread": LATENCY.spread}  # names of what the archive keeps
 
@@ -68,10 +68,10 @@ class Latencies:
         """
         due = self._due(genomes)
         if due:
-            graphs = self._graphs(due)
+            networks = self._subnets(due)
             if self.table.device.remote:
-                self.table.request_remote(graphs)
-            self._keep(due, list(self.table.time_here(graphs, self.table.read(), dict(heading)).values()))
+                self.table.request_remote(networks)
+            self._keep(due, list(self.table.time_here(networks, self.table.read(), dict(heading)).values()))
         return self.known(genomes)
 
     def known(self, genomes: Genomes) -> dict[Column, np.ndarray]:
@@ -102,7 +102,7 @@ class Latencies:
                 f"'{file}' holds no network that is to be timed on '{self.table.device.name}', whose table is here "
                 "already; if it is a new table, --again puts it in its place"
             )
-        measurements = self.table.take_networks(self._graphs(chosen), table, file)
+        measurements = self.table.take_networks(self._subnets(chosen), table, file)
         self._keep(chosen, list(measurements.values()))
         return table
 
@@ -114,9 +114,8 @@ class Latencies:
     def _due(self, genomes: Genomes) -> list[Genomes]:
         return [genome for genome, values in zip(genomes, self._archive.lookup(genomes), strict=True) if values is None]
 
-    def _graphs(self, genomes: Iterable[Genomes]) -> dict[str, Graph]:
-        space = self.table.space
-        return {subnet.id: subnet.graph for subnet in map(space.subnet, genomes)}
+    def _subnets(self, genomes: Iterable[Genomes]) -> dict[str, Subnet]:
+        return {subnet.id: subnet for subnet in map(self.table.space.subnet, genomes)}
 
     def _keep(self, genomes: list[Genomes], found: list[Measurement]) -> None:
         values = {"latency_ms": np.array([m.ms for m in found]), "latency_spread": np.array([m.spread for m in found])}

@@ -26,9 +26,9 @@ from nas.report.table import validation_summary
 from nas.run.experiment import device_from_yaml
 from search_spaces import SPACES, InvalidInputError, SearchSpace
 from search_spaces.errors import HwnasError, NotReadyError
-from search_spaces.graph.graph import Graph
 from search_spaces.precision.formats import Precision
 from search_spaces.space.baselines import formats
+from search_spaces.space.subnet import Subnet
 
 logger = logging.getLogger(__name__)
 
@@ -153,18 +153,18 @@ class DeviceTable:
         self._keep(table)
         return table
 
-    def time_here(self, graphs: dict[str, Graph], table: LatencyTable, heading: dict[str, Any]) -> dict[str, Measurement]:
+    def time_here(self, networks: dict[str, Subnet], table: LatencyTable, heading: dict[str, Any]) -> dict[str, Measurement]:
         """Time whole networks on this machine, in the table's units of time.
 
         Args:
-            graphs: By name.
+            networks: By name.
             table: The table.
             heading: What a journal must agree with to be gone on from.
         """
         journal = self.path.with_name(f"{self.device.name}.networks.journal")
         with progress_bar("timing the front") as update:
             timings = measure_graphs(
-                graphs,
+                {name: subnet.graph for name, subnet in networks.items()},
                 reference_graph(self.space),
                 self.device,
                 self.settings,
@@ -185,23 +185,23 @@ class DeviceTable:
         """Time an exported file on this machine, in milliseconds of this moment."""
         return measure_model(model, self.device, self.settings)
 
-    def request_remote(self, graphs: dict[str, Graph]) -> None:
+    def request_remote(self, networks: dict[str, Subnet]) -> None:
         """Write the bundle that times whole networks on a remote device, and raise `NotReadyError` that says what to do."""
         bundle = self.path.with_name(f"{self.device.name}.front.zip")
-        write_bundle(self._networks(graphs), self.device, self.settings, bundle)
+        write_bundle(self._networks(networks), self.device, self.settings, bundle)
         raise NotReadyError(
-            f"{len(graphs)} networks near the front must be timed on the device '{self.device.name}', which is remote: "
+            f"{len(networks)} networks near the front must be timed on the device '{self.device.name}', which is remote: "
             f"run `python {bundle.name}` there (it is '{bundle}'), then `hwnas measure {self.owner} --from result.json` and "
             f"`hwnas search {self.owner}` again"
         )
 
-    def take_networks(self, graphs: dict[str, Graph], table: LatencyTable, file: Path) -> dict[str, Measurement]:
+    def take_networks(self, networks: dict[str, Subnet], table: LatencyTable, file: Path) -> dict[str, Measurement]:
         """Return what a benchmark bundle of whole networks has measured, in the table's units of time.
 
         Raises:
             InvalidInputError: If the file is no such result, or is of another machine or runtime than the table.
         """
-        plan = self._networks(graphs)
+        plan = self._networks(networks)
         result = read_results(file, plan, self.device)
         foreign = result.is_foreign or table.fingerprint.get("version") == FOREIGN
         theirs, mine = result.fingerprint, table.fingerprint
@@ -217,8 +217,8 @@ class DeviceTable:
         found = result.timings.measurements
         return {name: replace(m, rounds=tuple(factor * ms for ms in m.rounds)) for name, m in found.items()}
 
-    def _networks(self, graphs: dict[str, Graph]) -> Plan:
-        return Plan(self.space, {}, graphs, 0)
+    def _networks(self, networks: dict[str, Subnet]) -> Plan:
+        return Plan(self.space, {}, networks, 0)
 
     @property
     def _way_out(self) -> str:
@@ -238,11 +238,10 @@ class DeviceTable:
         """Say so if times of other means than a benchmark bundle are far from this machine's, as microseconds would be."""
         if not result.is_foreign:
             return
-        name, graph = next(iter(plan.networks.items()))
+        name, subnet = next(iter(plan.networks.items()))
         quick = Protocol(rounds=2, seconds=0.002, retry_budget=0)
-        here = (
-            measure_graphs({name: graph}, plan.reference, Device(batch=self.device.batch), quick, {}).measurements[name].ms
-        )
+        mine = measure_graphs({name: subnet.graph}, plan.reference, Device(batch=self.device.batch), quick, {})
+        here = mine.measurements[name].ms
         ratio = result.timings.measurements[name].ms / here
         if not 1 / FAR < ratio < FAR:
             unit = "microseconds" if ratio > 1 else "seconds"

@@ -3,7 +3,8 @@
 Objectives are sums of small tables over genes. Genes are eliminated one after another: the tables that read a gene become
 one table over the other genes they read, and each of its entries holds not a number but the Pareto set of what the
 eliminated genes can add up to. A point that is beaten inside an entry is beaten in every network it is part of, so nothing
-of the front is lost. A space is a chain of blocks, so few genes stand in one table at a time.
+of the front is lost. Slots read few genes and take from few others, so few genes stand in one table at a time; where that is
+not so, the size of the largest table is known before anything is computed.
 
 Source: bucket elimination with Pareto sets, Rollon and Larrosa 2006 (Journal of Heuristics 12:307).
 """
@@ -22,6 +23,7 @@ from search_spaces.space.factor import Factor
 from search_spaces.space.space import Genomes, SearchSpace
 
 Floats = NDArray[np.float64]
+MAX_ENTRIES = 1_000_000  # of one table, each a set of points; measured: some ten microseconds an entry and option
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def exact_front(space: SearchSpace, tables: Mapping[str, FactorTable], *, tolera
         Networks in ascending order of the first objective.
 
     Raises:
-        InvalidInputError: If there is no objective, one is a maximum, or `tolerance` is negative.
+        InvalidInputError: If there is no objective, one is a maximum, `tolerance` is negative, or the choices are so
+            entangled that the tables would be too large.
     """
     if not tables:
         raise InvalidInputError("an exact front needs at least one objective, got none")
@@ -71,24 +74,47 @@ def exact_front(space: SearchSpace, tables: Mapping[str, FactorTable], *, tolera
     # Each gene's elimination, each sum of two sets within one, and each sum at the end may lose the width of a box.
     boxes = tolerance * _ranges(factors) / (3 * n_genes) if tolerance else np.zeros(len(tables))
     factors += _inactive(space, len(tables))
+    order, largest = elimination_order(space, [factor.genes for factor in factors])
+    if largest > MAX_ENTRIES:
+        raise InvalidInputError(
+            f"an exact front of space '{space.name}' needs a table of {largest:,} entries, more than {MAX_ENTRIES:,}: "
+            "too many choices meet in one place; search by evolution (`strategy: predictor`) instead"
+        )
     sets: list[_Table] = []
-    left = set(range(n_genes))
-    while left:
-        scopes = [set(factor.genes) for factor in factors] + [set(table.genes) for table in sets]
-        gene = min(left, key=lambda g: (_size(space, set().union(*(s for s in scopes if g in s))), g))
+    for gene in order:
         involved = [table for table in sets if gene in table.genes]
         eliminated = _eliminate(space, gene, [f for f in factors if gene in f.genes], involved, boxes)
         factors = [factor for factor in factors if gene not in factor.genes]
         sets = [table for table in sets if gene not in table.genes] + [eliminated]
-        left.remove(gene)
     constant = np.array([table.constant for table in tables.values()])
     constant = constant + sum((factor.values for factor in factors), np.zeros(len(tables)))
     whole = _Set(constant[None], np.zeros((1, n_genes), np.int16))
     finished: list[_Set] = [table.sets.item() for table in sets]
     for part in sorted(finished, key=lambda part: len(part.points)):
         whole = _prune(_add(whole, part), boxes)
-    order = np.lexsort(whole.points.T[::-1])
-    return Front(tuple(tables), whole.genomes[order], whole.points[order])
+    by_first = np.lexsort(whole.points.T[::-1])
+    return Front(tuple(tables), whole.genomes[by_first], whole.points[by_first])
+
+
+def elimination_order(space: SearchSpace, scopes: Sequence[Sequence[int]]) -> tuple[list[int], int]:
+    """Return the genes in the order in which they are eliminated, and the entries of the largest table on the way.
+
+    Args:
+        space: The space.
+        scopes: The genes that each table reads.
+
+    Source:
+        The gene of the smallest table first: min-weight ordering, Koller and Friedman 2009, section 9.4.3.2.
+    """
+    left, open_scopes, order, largest = set(range(len(space.choices))), [set(scope) for scope in scopes], [], 0
+    while left:
+        joined = {gene: {gene}.union(*(scope for scope in open_scopes if gene in scope)) for gene in left}
+        gene = min(left, key=lambda g: (_size(space, joined[g]), g))
+        largest = max(largest, _size(space, joined[gene]))
+        open_scopes = [scope for scope in open_scopes if gene not in scope] + [joined[gene] - {gene}]
+        order.append(gene)
+        left.remove(gene)
+    return order, largest
 
 
 def _vector_factor(factor: Factor, objective: int, n_objectives: int) -> Factor:

@@ -11,6 +11,7 @@ from search_spaces.graph.node import Node, WeightSpec
 from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.formats import FLOAT32, INT8, NumberFormat
 from search_spaces.precision.placement import place_quantizers
+from search_spaces.space.assembly import block_inputs
 from search_spaces.space.space import SearchSpace
 
 
@@ -28,9 +29,11 @@ def take_inventory(space: SearchSpace) -> Inventory:
     scales: dict[tuple[str, NumberFormat], None] = {}
     multipliers: dict[tuple[str, NumberFormat, bool], None] = {}
     for block in space.distinct_blocks():
-        for node in (node for source in (FLOAT32, INT8) for node in place_quantizers(block, source)):
+        n_inputs = len(block_inputs(block))
+        for node in (node for source in (FLOAT32, INT8) for node in place_quantizers(block, [source] * n_inputs)):
             if isinstance(node, Quantize):
-                scales[node.name, node.format] = None
+                if not node.shares:
+                    scales[node.name, node.format] = None
                 continue
             if any(spec.quantized for spec in node.weights()) and not node.precision.is_float32:
                 multipliers[weight_owner(node), node.precision.weights, node.precision.per_channel] = None

@@ -22,6 +22,7 @@ from search_spaces.operators.ends import Input
 from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.formats import FLOAT32, Precision
 from search_spaces.precision.placement import place_quantizers
+from search_spaces.space.assembly import block_inputs
 
 FORMATS = ("float32", "w8a8", "w4a4", "w8a8-tensor", "w4a6-asymmetric")
 
@@ -97,7 +98,8 @@ def check_signature(example: tuple[Node, ...]) -> None:
 def in_format(example: tuple[Node, ...], precision: str) -> Graph:
     """Return an example as a graph in a format, with its quantizers."""
     chosen = Precision.from_name(precision)
-    return Graph(tuple(place_quantizers([replace(node, precision=chosen) for node in example], FLOAT32)))
+    block = tuple(replace(node, precision=chosen) for node in example)
+    return Graph(place_quantizers(block, [FLOAT32] * len(block_inputs(block))))
 
 
 def feeds(graph: Graph, n: int, rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:

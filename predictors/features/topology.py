@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from search_spaces.errors import InvalidInputError
 from search_spaces.registry import Registry
+from search_spaces.space.assembly import Block
 from search_spaces.space.cell import Cell
 from search_spaces.space.choice import Option
 from search_spaces.space.factor import Factor
-from search_spaces.space.space import Block, Genomes, SearchSpace
+from search_spaces.space.space import Genomes, SearchSpace
 
 Floats = NDArray[np.float64]
 
@@ -137,7 +138,7 @@ class PairCounts:
     @cached_property
     def _pairs(self) -> tuple[Factor, ...]:
         trait = TRAITS.get(self.trait)
-        return self.space.transitions(trait, trait)
+        return self.space.transitions(trait, lambda block, position: trait(block))
 
     @cached_property
     def kinds(self) -> tuple[tuple[str, str], ...]:

@@ -16,7 +16,8 @@ from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.elementwise import Relu
 from search_spaces.precision.formats import Precision, check_formats
 from search_spaces.space.choice import ActiveWhen, Choice, Option
-from search_spaces.space.space import SearchSpace, Slot
+from search_spaces.space.slots import Slot
+from search_spaces.space.space import SearchSpace
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,8 @@ from search_spaces.operators.attention import AttentionScores, AttentionValues, 
 from search_spaces.operators.elementwise import Add, HardSwish
 from search_spaces.precision.formats import FORMATS, Precision, check_formats
 from search_spaces.space.choice import ActiveWhen, Choice, Option
-from search_spaces.space.space import SPACES, SearchSpace, Slot
+from search_spaces.space.slots import Slot
+from search_spaces.space.space import SPACES, SearchSpace
 
 EMBEDDING_FORMAT = "embedding/format"
 

@@ -1,10 +1,10 @@
 """Graph: the typed network, the one definition that everything else reads."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from search_spaces.graph.node import Node
-from search_spaces.precision.formats import NumberFormat
 
 
 @dataclass(frozen=True)
@@ -13,14 +13,14 @@ class Graph:
 
     Attributes:
         nodes: An `Input` first, the result last.
-        arrivals: For a whole network of a space: its blocks without quantizers, each with the format its input has.
+        block_of: For a whole network of a space: the slot that each node belongs to, by name of the node.
 
     Raises:
         ValueError: If a node takes what no node before it gives, or a name stands twice.
     """
 
     nodes: tuple[Node, ...]
-    arrivals: tuple[tuple[NumberFormat, tuple[Node, ...]], ...] = ()
+    block_of: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         known: set[str] = set()
@@ -34,7 +34,7 @@ class Graph:
     def __getitem__(self, name: str) -> Node:
         return self.by_name[name]
 
-    @property
+    @cached_property
     def by_name(self) -> dict[str, Node]:
         """The nodes by name."""
         return {node.name: node for node in self.nodes}
@@ -53,6 +53,21 @@ class Graph:
     def output(self) -> Node:
         """The last node."""
         return self.nodes[-1]
+
+    @cached_property
+    def outputs(self) -> tuple[Node, ...]:
+        """The nodes whose tensors nobody takes: what the network gives."""
+        taken = {name for node in self.nodes for name in node.inputs}
+        return tuple(node for node in self.nodes if node.name not in taken)
+
+    @property
+    def blocks(self) -> dict[str, tuple[Node, ...]]:
+        """For a whole network of a space: the nodes of each of its blocks by name of the slot, quantizers included."""
+        found: dict[str, tuple[Node, ...]] = {}
+        for node in self.nodes:
+            name = self.block_of[node.name]
+            found[name] = (*found.get(name, ()), node)
+        return found
 
 
 def consumers(nodes: Sequence[Node]) -> dict[str, list[Node]]:

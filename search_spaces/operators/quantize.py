@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.graph.node import Node, WeightSpec, operator
+from search_spaces.graph.node import Node, WeightSpec, operator, untimed
 from search_spaces.precision.formats import INT8, NumberFormat
 
 if TYPE_CHECKING:
@@ -21,9 +21,12 @@ class Quantize(Node):
 
     Attributes:
         format: The integers.
+        shares: The quantizer whose scale it has, behind an operator that only moves what that one has rounded; empty: it has
+            one of its own.
     """
 
     format: NumberFormat = field(default=INT8)
+    shares: str = untimed("")
 
     def weights(self) -> tuple[WeightSpec, ...]:
         """Its scale, shape `()`, and if it is asymmetric its zero point; parts of the tensor, not counted."""

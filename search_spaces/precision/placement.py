@@ -2,9 +2,11 @@
 
 Rules, for a block that computes in integers:
 
-- its input is converted once, to 8 bits, if the block before gave float32; branch and shortcut take the same tensor;
+- each of its inputs is converted once, to 8 bits, if it arrives in float32; branch and shortcut take the same tensor;
 - every tensor that an operator computed is quantized, but not between an operator and its ReLU, and not what leaves the
   network; what cannot be negative, as after a ReLU of its block, is unsigned (zero point 0), all else signed (128);
+- an operator that only moves data, as a pooling by maximum does, gives the very integers that it takes: the quantizer
+  behind it shares the scale of the one before;
 - inside the block a tensor has the block's activation format, asymmetric where the block is and the tensor signed; what
   leaves the block and what an addition takes has 8 bits and is symmetric;
 - weights and biases are not nodes: those of a `Conv` or `Linear` have the weight format of its precision, and the bias
@@ -16,7 +18,7 @@ to the minifloat, what its additions take is not. A float32 block has no quantiz
 Source: the kernels of onnxruntime's CPU provider, measured; see docs/decisions/0002-quantizer-placement.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from search_spaces.graph.graph import consumers
@@ -25,12 +27,12 @@ from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.formats import NumberFormat
 
 
-def place_quantizers(block: Sequence[Node], source: NumberFormat) -> tuple[Node, ...]:
+def place_quantizers(block: Sequence[Node], sources: Sequence[NumberFormat]) -> tuple[Node, ...]:
     """Return the block with explicit `Quantize` nodes.
 
     Args:
-        block: Nodes of one block, its `Input` first and its result last, all of one precision.
-        source: Format in which its input arrives: `FLOAT32`, or `INT8` when the block before has quantized it.
+        block: Nodes of one block, its inputs first and its result last, all of one precision.
+        sources: Format in which each input arrives: `FLOAT32`, or `INT8` when the block before has quantized it.
 
     Returns:
         The same nodes, taking quantized tensors where there are such.
@@ -39,7 +41,9 @@ def place_quantizers(block: Sequence[Node], source: NumberFormat) -> tuple[Node,
     if precision.is_float32:
         return tuple(block)
     consumers_of = consumers(block)
-    quantized: dict[str, str] = {}
+    arriving = dict(zip((node.name for node in block if not node.inputs), sources, strict=True))
+    quantized = {name: name for name, source in arriving.items() if precision.is_integer and not source.is_float32}
+    formats: dict[str, NumberFormat] = {}
     never_negative: set[str] = set()
     placed: list[Node] = []
     for node in block:
@@ -47,17 +51,21 @@ def place_quantizers(block: Sequence[Node], source: NumberFormat) -> tuple[Node,
         placed.append(replace(node, inputs=tuple(quantized.get(n, n) for n in node.inputs)) if takes_rounded else node)
         if node.nonnegative([name in never_negative for name in node.inputs]):
             never_negative.add(node.name)
-        if not _is_quantized(node, consumers_of[node.name], source):
+        if node.name in quantized or not _is_quantized(node, consumers_of[node.name]):
             continue
+        tensor_format = _tensor_format(node, _takers(node, consumers_of), signed=node.name not in never_negative)
+        before = quantized.get(node.inputs[0], "") if node.moves_data else ""
         quantizer = Quantize(
             name=quantizer_name(node),
             inputs=(node.name,),
             shape=node.shape,
             precision=precision,
-            format=_tensor_format(node, consumers_of[node.name], signed=node.name not in never_negative),
+            format=formats.get(before, tensor_format),
+            shares=before,
         )
         placed.append(quantizer)
         quantized[node.name] = quantizer.name
+        formats[quantizer.name] = quantizer.format
     return tuple(placed)
 
 
@@ -66,12 +74,23 @@ def quantizer_name(node: Node) -> str:
     return f"{node.name}/quantize"
 
 
-def _is_quantized(node: Node, consumers_of: Sequence[Node], source: NumberFormat) -> bool:
+def _is_quantized(node: Node, consumers_of: Sequence[Node]) -> bool:
     if node.precision.is_minifloat:
         return any(consumer.macs() > 0 for consumer in consumers_of)
-    if node.outputs[0].dtype != "float32" or (not node.inputs and not source.is_float32):
+    if node.outputs[0].dtype != "float32":
         return False
     return not node.gives_raw and not any(consumer.takes_raw for consumer in consumers_of)
+
+
+def _takers(node: Node, consumers_of: Mapping[str, Sequence[Node]]) -> list[Node]:
+    """Return who computes with the values of a tensor, looked for behind what only moves them; none if they leave."""
+    found: list[Node] = []
+    for consumer in consumers_of[node.name]:
+        behind = _takers(consumer, consumers_of) if consumer.moves_data else [consumer]
+        if not behind:
+            return []
+        found += behind
+    return found
 
 
 def _tensor_format(node: Node, consumers_of: Sequence[Node], *, signed: bool) -> NumberFormat:

@@ -5,10 +5,8 @@ choices that do not matter (of a block that elastic depth leaves out) are 0, so 
 """
 
 import hashlib
-import itertools
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,36 +14,18 @@ from numpy.typing import NDArray
 
 from search_spaces.errors import InvalidInputError
 from search_spaces.graph.graph import Graph
-from search_spaces.graph.node import Node
 from search_spaces.graph.signature import describe
-from search_spaces.precision.formats import FLOAT32, NumberFormat
-from search_spaces.precision.placement import place_quantizers
 from search_spaces.registry import Registry
+from search_spaces.space import routes
+from search_spaces.space.assembly import Assembly, Block, Edge, connect
 from search_spaces.space.cell import Cell
+from search_spaces.space.checks import check_slots, check_sources
 from search_spaces.space.choice import ActiveWhen, Choice, Option
 from search_spaces.space.factor import Factor, combine
+from search_spaces.space.slots import PREVIOUS, Slot
 from search_spaces.space.subnet import Subnet, read_subnet_json
 
 Genomes = NDArray[np.int16]
-Block = tuple[Node, ...]
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A place in the chain that holds one block, or none.
-
-    Attributes:
-        name: Unique within the space.
-        reads: Names of the choices that the block depends on, few.
-        build: From the options of these choices to the nodes of the block, without quantizers: an `Input` first (its
-            shape is what the block takes), the result last, all of one precision. No nodes: the slot is inactive.
-    """
-
-    name: str
-    reads: tuple[str, ...]
-    build: Callable[[Mapping[str, Option]], Sequence[Node]]
-
-
 SPACES: Registry[Callable[..., "SearchSpace"]] = Registry("search space", "one of your own is FILE.py:NAME")
 
 
@@ -55,11 +35,12 @@ class SearchSpace:
     Args:
         name: Goes into every subnet's id and every file.
         choices: The decisions; their order is the order of genes.
-        slots: The blocks in order of computation. None: a space without networks, see `TabularSpace`.
+        slots: The blocks in an order in which they can be computed. None: a space without networks, see `TabularSpace`.
         conditions: For a choice that does not always matter, when it does. Conditions are not nested.
 
     Raises:
-        InvalidInputError: If a name stands twice, or a slot or condition names a choice that does not exist.
+        InvalidInputError: If a name stands twice, a slot or condition names a choice that does not exist, or blocks do not
+            fit together; see `checks`.
     """
 
     cell: Cell | None = None
@@ -84,6 +65,8 @@ class SearchSpace:
             raise InvalidInputError(f"space '{name}' has no choice called {unknown}; it has {list(self.gene)}")
         if nested := [n for n, c in self.conditions.items() if c.choice in self.conditions]:
             raise InvalidInputError(f"a condition must name a choice that always matters; those of {nested} do not")
+        check_sources(self)
+        check_slots(self)
 
     # ------------------------------------------------------------------ genomes
 
@@ -211,7 +194,8 @@ class SearchSpace:
         content = hashlib.sha256(repr([[(choice.name, choice.options) for choice in self.choices], conditions]).encode())
         for slot, factor in zip(self.slots, self.blocks, strict=True):
             texts = [describe(block) if block else "" for block in factor.values.flat]
-            content.update(repr([slot.name, factor.genes, texts]).encode())
+            sources = [] if slot.sources == (PREVIOUS,) else [slot.sources]
+            content.update(repr([slot.name, factor.genes, texts, *sources]).encode())
         return content.hexdigest()[:16]
 
     # ------------------------------------------------------------------ networks
@@ -224,9 +208,26 @@ class SearchSpace:
         """
         if not self.slots:
             raise InvalidInputError(f"space '{self.name}' has choices only and no networks behind it")
+        return connect(self.assembly(genome))
+
+    def assembly(self, genome: Genomes) -> Assembly:
+        """Return the blocks of a canonical genome, without quantizers, and who takes what of whom.
+
+        Raises:
+            InvalidInputError: If an input has no active slot to come from.
+        """
         options = {choice.name: choice.options[gene] for choice, gene in zip(self.choices, genome, strict=True)}
-        built = (tuple(slot.build({name: options[name] for name in slot.reads})) for slot in self.slots)
-        return connect([block for block in built if block])
+        built = [tuple(slot.build({name: options[name] for name in slot.reads})) for slot in self.slots]
+        active = [i for i, block in enumerate(built) if block]
+        names, edges = [slot.name for slot in self.slots], []
+        for j in active:
+            for k, source in enumerate(self.slots[j].sources):
+                candidates = routes.candidates(names, j, source)
+                given = [i for i in candidates if built[i]]
+                if candidates and not given:
+                    raise InvalidInputError(f"input {k + 1} of slot '{names[j]}' has no active slot to come from")
+                edges += [Edge(active.index(given[0]), active.index(j), k)] if given else []
+        return Assembly(tuple(names[i] for i in active), tuple(built[i] for i in active), tuple(edges))
 
     @cached_property
     def blocks(self) -> tuple[Factor, ...]:
@@ -248,34 +249,28 @@ class SearchSpace:
             yield from (block for block in factor.values.flat if block is not None)
 
     @cached_property
-    def chain(self) -> tuple[Factor, ...]:
-        """For every two slots that can follow each other, what arrives at the second; the first slot has its own entry.
+    def active(self) -> tuple[Factor, ...]:
+        """For every slot whether it holds a block."""
+        return tuple(combine(lambda block: block is not None, [factor]).reduced() for factor in self.blocks)
 
-        A value is `(source, block)`: the format in which the input arrives and the block that takes it; or None where
-        the two do not follow each other. In every network each active slot stands in exactly one entry that is not None.
-        """
-        first = [combine(lambda block: (FLOAT32, block), self.blocks[:1])] if self.blocks else []
-        return (*first, *self.transitions(lambda block: block[0].precision.border, lambda block: block))
+    @cached_property
+    def routes(self) -> tuple[routes.Route, ...]:
+        """Which slot can give an input of which other one."""
+        return routes.find_routes(self.slots, self.active)
 
-    def transitions(self, give: Callable[[Block], Hashable], take: Callable[[Block], Hashable]) -> tuple[Factor, ...]:
-        """For every two slots that can follow each other, `(give(first), take(second))`, or None where they do not.
+    @cached_property
+    def is_chain(self) -> bool:
+        """True if every block takes what the one before it gives, and nothing else."""
+        return all(slot.sources == (PREVIOUS,) for slot in self.slots)
 
-        Args:
-            give: What matters of the block before; the less it tells apart, the smaller are the factors.
-            take: What matters of the block behind.
-        """
-        given = [combine(lambda block: give(block) if block else None, [factor]).reduced() for factor in self.blocks]
-        taken = [combine(lambda block: take(block) if block else None, [factor]).reduced() for factor in self.blocks]
-        active = [combine(lambda block: block is not None, [factor]).reduced() for factor in self.blocks]
-        found = []
-        for i, j in itertools.combinations(range(len(self.slots)), 2):
-            between = active[i + 1 : j]
-            if any(not factor.genes and factor.values.item() for factor in between):
-                continue
-            factor = combine(_transition, [given[i], taken[j], *between])
-            if any(value is not None for value in factor.values.flat):
-                found.append(factor)
-        return tuple(found)
+    @cached_property
+    def incoming(self) -> tuple[Factor, ...]:
+        """For every slot what arrives at its block, and the block; see `routes.incoming`."""
+        return routes.incoming(self.slots, self.routes, self.blocks, self.active)
+
+    def transitions(self, give: Callable[[Block], Hashable], take: Callable[[Block, int], Hashable]) -> tuple[Factor, ...]:
+        """For every pair of slots of which one can give an input of the other, what flows; see `routes.transitions`."""
+        return routes.transitions(self.routes, self.blocks, self.active, give, take)
 
 
 class TabularSpace(SearchSpace):
@@ -295,32 +290,3 @@ class TabularSpace(SearchSpace):
         self.cell = cell
         if cell and (unknown := sorted(set(cell.edges) - set(self.gene))):
             raise InvalidInputError(f"the cell has edges {unknown} that are no choices; those are {list(self.gene)}")
-
-
-def connect(blocks: Sequence[Block]) -> Graph:
-    """Return the network of blocks in a row, with quantizers; the first one takes float32."""
-    nodes: list[Node] = []
-    arrivals: list[tuple[NumberFormat, Block]] = []
-    source = FLOAT32
-    for block in blocks:
-        arrivals.append((source, block))
-        placed = place_quantizers(block, source)
-        nodes += _follow(nodes[-1], placed) if nodes else placed
-        source = block[0].precision.border
-    return Graph(tuple(nodes), tuple(arrivals))
-
-
-def _follow(previous: Node, block: Block) -> list[Node]:
-    """Return the nodes of a block without its input, taking `previous` instead."""
-    head, *rest = block
-    taken, given = head.outputs[0], previous.outputs[0]
-    if (taken.shape, taken.dtype) != (given.shape, given.dtype):
-        took, gave = (f"{tensor.dtype} of shape {tensor.shape}" for tensor in (taken, given))
-        raise ValueError(f"'{head.name}' takes {took}, but '{previous.name}' gives {gave}")
-    return [
-        replace(node, inputs=tuple(previous.name if name == head.name else name for name in node.inputs)) for node in rest
-    ]
-
-
-def _transition(given: Hashable, taken: Hashable, *between: bool) -> tuple[Hashable, Hashable] | None:
-    return None if given is None or taken is None or any(between) else (given, taken)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from search_spaces.errors import InvalidInputError
 from search_spaces.graph.graph import Graph
+from search_spaces.space.assembly import Assembly
 from search_spaces.space.choice import Option
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ class Subnet:
             InvalidInputError: If the space has no networks behind it.
         """
         return self.space.build(self.genome)
+
+    @cached_property
+    def assembly(self) -> Assembly:
+        """Its blocks without quantizers, and who takes what of whom."""
+        return self.space.assembly(self.genome)
 
     def to_json(self) -> str:
         """Return one line of JSON, the same for equal subnets; `SearchSpace.subnet_from_json` reads it."""

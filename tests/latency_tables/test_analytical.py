@@ -37,7 +37,7 @@ def layer(name):
         Input(name="i", shape=(2, 8, 8), precision=precision),
         Conv(name="c", inputs=("i",), shape=(4, 8, 8), in_channels=2, kernel=3, precision=precision),
     )
-    return place_quantizers(block, precision.border)
+    return place_quantizers(block, [precision.border])
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def layer(name):
 )
 def test_compute_bound_layers_by_hand(name, nanoseconds, picojoules):
     source = FLOAT.border if name == "float32" else Precision.from_name(name).border
-    costs = accelerator().costs(layer(name), source)
+    costs = accelerator().costs(layer(name), [source])
     assert costs["estimated_ms"] == pytest.approx(nanoseconds / 1e6)
     assert costs["estimated_mj"] == pytest.approx(picojoules / 1e9)
 
@@ -60,7 +60,7 @@ def test_compute_bound_layers_by_hand(name, nanoseconds, picojoules):
 def test_memory_bound_layers_by_hand():
     small = accelerator(buffer_bytes=100, bandwidth_gb_s=0.01)
     moved = 72 + 128 + 256  # weights, input and output of a byte each
-    assert small.costs(layer("w8a8"), Precision.from_name("w8a8").border)["estimated_ms"] == pytest.approx(
+    assert small.costs(layer("w8a8"), [Precision.from_name("w8a8").border])["estimated_ms"] == pytest.approx(
         moved / 0.01 / 1e6
     )
 

@@ -45,7 +45,7 @@ def test_input_and_output_of_a_fused_operator_are_alive_together(precision, peak
     x = Input(name="x", shape=shape, precision=precision)
     c = Conv(name="c", inputs=("x",), shape=shape, in_channels=1, kernel=1, precision=precision)
     r = Relu(name="r", inputs=("c",), shape=shape, precision=precision)
-    assert peak_activation_bytes(place_quantizers((x, c, r), precision.border), precision.border) == peak
+    assert peak_activation_bytes(place_quantizers((x, c, r), [precision.border]), [precision.border]) == peak
 
 
 @pytest.mark.parametrize("name", ["macs", "bitops", "parameters", "size_bytes", "peak_activation_bytes"])

@@ -1,6 +1,5 @@
 """Content of the report of a run: everything measured, and how far it can be trusted."""
 
-import os
 import shlex
 import warnings
 from collections.abc import Sequence
@@ -121,13 +120,13 @@ def _networks(
 def describe_blocks(graph: Graph) -> list[dict[str, Any]]:
     """Return what is to be seen of each block of a network: name, channels, size of its result, kernel, number format."""
     blocks = []
-    for _, nodes in graph.arrivals:
-        inner, last = nodes[1:] or nodes, nodes[-1]
-        kernels = [node.kernel for node in inner if isinstance(node, Conv)]
+    for name, nodes in graph.blocks.items():
+        last = nodes[-1]
+        kernels = [node.kernel for node in nodes if isinstance(node, Conv)]
         channels, *size = last.shape
         blocks.append(
             {
-                "name": os.path.commonpath([node.name for node in inner]).rstrip("/") or last.name,
+                "name": name.partition("@")[0],
                 "channels": channels,
                 "size": "x".join(map(str, size)) or "1x1",
                 "kernel": max(kernels) if kernels and max(kernels) > 1 else None,

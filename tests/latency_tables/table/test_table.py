@@ -8,11 +8,10 @@ from latency_tables.table.latency_model import (
     FEATURES,
     block_features,
     block_key,
-    chain_graph,
     consumer_key,
     fit,
-    graph_features,
     iterate_parts,
+    network_features,
     prior,
     producer_key,
     sort_parts,
@@ -28,6 +27,7 @@ from search_spaces.errors import DamagedFileError, HwnasError
 from search_spaces.operators.conv import Conv
 from search_spaces.operators.ends import Input
 from search_spaces.precision.formats import W8A8
+from search_spaces.space.assembly import Assembly, Edge
 from search_spaces.space.baselines import uniform_genome
 
 
@@ -57,10 +57,10 @@ def test_features_by_hand():
     assert transition_features(parts, producer_key(floats), consumer_key(integers)) == pytest.approx(
         [0, 0, 0, 0, 0, -0.2, 1]
     )
-    chain = chain_graph(floats, integers)
-    assert graph_features(parts, chain) == pytest.approx([0.9, 0.7, 1, 1, 0, -0.2, 1])
+    chain = Assembly(("a", "b"), (floats, integers), (Edge(0, 1),))
+    assert network_features(parts, chain) == pytest.approx([0.9, 0.7, 1, 1, 0, -0.2, 1])
     # Before any network is measured, a chain of two costs what the chain of two took.
-    assert np.array([1.0, *graph_features(parts, chain)]) @ prior(parts) == pytest.approx(1.5)
+    assert np.array([1.0, *network_features(parts, chain)]) @ prior(parts) == pytest.approx(1.5)
 
 
 def test_joins_that_differ_in_shape_only_lie_on_a_line():
@@ -74,27 +74,28 @@ def test_joins_that_differ_in_shape_only_lie_on_a_line():
 
 def test_fit_finds_the_line_that_made_the_data(tiny_space, rng, make_table):
     parts = make_table(tiny_space).parts
-    graphs = [tiny_space.subnet(g).graph for g in tiny_space.sample(200, rng)]
-    rows = np.array([[1.0, *graph_features(parts, graph)] for graph in graphs])
+    networks = [subnet.assembly for subnet in tiny_space.subnets(tiny_space.sample(200, rng))]
+    rows = np.array([[1.0, *network_features(parts, network)] for network in networks])
     true = np.array([0.02, 1.1, 0.9, 0.001, 0.002, 1.2, 0.8, 0.001])
-    fitted = fit(parts, graphs, rows @ true)
+    fitted = fit(parts, networks, rows @ true)
     assert rows @ fitted == pytest.approx(rows @ true, rel=0.02)
     before = np.abs(rows @ prior(parts) - rows @ true).mean()
     assert np.abs(rows @ fitted - rows @ true).mean() < before / 10
 
 
-def test_genomes_and_graphs_are_priced_alike(tiny_space, rng, make_table):
+def test_genomes_and_networks_are_priced_alike(tiny_space, rng, make_table):
     table = make_table(tiny_space)
     genomes = tiny_space.sample(100, rng)
-    graphs = [tiny_space.subnet(genome).graph for genome in genomes]
-    assert table.predict_ms(tiny_space, genomes) == pytest.approx([table.predict_graph_ms(graph) for graph in graphs])
+    networks = [subnet.assembly for subnet in tiny_space.subnets(genomes)]
+    rows = np.array([[1.0, *network_features(table.parts, network)] for network in networks])
+    assert table.predict_ms(tiny_space, genomes) == pytest.approx(rows @ np.array(table.coefficients))
 
 
 def test_every_block_of_every_network_is_measured(tiny_space, rng):
     names = {name for name, _ in iterate_parts(tiny_space)}
     transitions = {name.split(" || ")[0] for name in names if " || " in name}
     for genome in tiny_space.sample(100, rng):
-        blocks = [block for _, block in tiny_space.subnet(genome).graph.arrivals]
+        blocks = tiny_space.subnet(genome).assembly.blocks
         assert {block_key(block) for block in blocks} <= names
         assert {transition_key(producer_key(a), consumer_key(b)) for a, b in pairwise(blocks)} <= transitions
 
@@ -214,14 +215,14 @@ def test_doubts(figures, reason):
 def test_uniform_networks_never_change_format(tiny_space, make_table):
     parts = make_table(tiny_space).parts
     for name in ("float32", "w8a8", "w4a4"):
-        graph = tiny_space.subnet(uniform_genome(tiny_space, "largest", name)).graph
-        assert (graph_features(parts, graph)[5:] == 0).all()
+        network = tiny_space.subnet(uniform_genome(tiny_space, "largest", name)).assembly
+        assert (network_features(parts, network)[5:] == 0).all()
 
 
 def test_noise_cannot_make_a_call_take_less_than_nothing(tiny_space, rng, make_table):
     """Times that grow faster than their sums want a negative constant."""
     parts = make_table(tiny_space).parts
-    graphs = [tiny_space.subnet(genome).graph for genome in tiny_space.sample(20, rng)]
-    sums = np.array([graph_features(parts, graph)[:2].sum() for graph in graphs])
-    fitted = fit(parts, graphs, np.maximum(sums - 0.9 * sums.min(), 1e-6))
+    networks = [subnet.assembly for subnet in tiny_space.subnets(tiny_space.sample(20, rng))]
+    sums = np.array([network_features(parts, network)[:2].sum() for network in networks])
+    fitted = fit(parts, networks, np.maximum(sums - 0.9 * sums.min(), 1e-6))
     assert fitted[0] >= 0

@@ -184,7 +184,7 @@ def test_what_is_no_number_becomes_null():
 def test_blocks_say_what_a_network_is(tiny_space):
     graph = tiny_space.subnet(tiny_space.sample(1, np.random.default_rng(0))[0]).graph
     blocks = describe_blocks(graph)
-    assert len(blocks) == len(graph.arrivals)
+    assert len(blocks) == len(graph.blocks)
     assert {"name", "channels", "size", "kernel", "format"} == set(blocks[0])
 
 

@@ -66,9 +66,9 @@ def test_signature_ignores_names_and_weight_bits(tiny_space):
     narrow = tuple(replace(node, precision=Precision(NumberFormat(4), NumberFormat(8))) for node in block)
     low = tuple(replace(node, precision=Precision(NumberFormat(4), NumberFormat(4))) for node in block)
     renamed = tuple(replace(n, name=f"x/{n.name}", inputs=tuple(f"x/{i}" for i in n.inputs)) for n in block)
-    own = signature(place_quantizers(block, FLOAT32))
-    assert own == signature(place_quantizers(narrow, FLOAT32)) == signature(place_quantizers(renamed, FLOAT32))
-    assert own != signature(place_quantizers(low, FLOAT32))
+    own = signature(place_quantizers(block, [FLOAT32]))
+    assert own == signature(place_quantizers(narrow, [FLOAT32])) == signature(place_quantizers(renamed, [FLOAT32]))
+    assert own != signature(place_quantizers(low, [FLOAT32]))
     assert any(isinstance(node, Conv) for node in block)
 
 

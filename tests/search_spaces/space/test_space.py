@@ -75,9 +75,9 @@ def test_sampling_is_uniform_for_each_gene(rng):
 
 def test_every_active_slot_arrives_exactly_once(small, rng):
     genomes = small.sample(50, rng)
-    arrivals = np.array([[value is not None for value in factor(genomes)] for factor in small.chain])
+    arrivals = np.array([[value is not None for value in factor(genomes)] for factor in small.incoming])
     for i, genome in enumerate(genomes):
-        assert arrivals[:, i].sum() == len(small.subnet(genome).graph.arrivals)
+        assert arrivals[:, i].sum() == len(small.subnet(genome).assembly.blocks)
 
 
 def test_the_digest_is_of_the_content():

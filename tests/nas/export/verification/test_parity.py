@@ -200,7 +200,7 @@ def test_integer_blocks_on_float_kernels_are_found(evaluator, digits, task):
         dataclasses.replace(node, format=INT8) if isinstance(node, Quantize) and "relu" in node.name else node
         for node in graph.nodes
     )
-    slow = Graph(nodes, graph.arrivals)
+    slow = Graph(nodes, graph.block_of)
     parity = check_parity(lower(slow, weights), slow, weights, images, expected, task.agreement)
     assert parity.float_conv > 0
     assert any("convolutions in float32 that should run in integers" in reason for reason in parity.reasons)

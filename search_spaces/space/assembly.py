@@ -1,0 +1,98 @@
+"""Assembly: the blocks of one network and who takes what of whom; `connect` makes it a graph."""
+
+from dataclasses import dataclass, replace
+
+from search_spaces.graph.graph import Graph
+from search_spaces.graph.node import Node
+from search_spaces.operators.ends import Input
+from search_spaces.operators.quantize import Quantize
+from search_spaces.precision.formats import FLOAT32, NumberFormat
+from search_spaces.precision.placement import place_quantizers
+
+Block = tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A block takes what an earlier one gives.
+
+    Attributes:
+        producer: Index of the block that gives the tensor.
+        consumer: Index of the one that takes it, a greater one.
+        position: Which of the consumer's inputs it is, from 0.
+    """
+
+    producer: int
+    consumer: int
+    position: int = 0
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The blocks of one network, without quantizers, in an order in which they can be computed.
+
+    Attributes:
+        names: Of the blocks.
+        blocks: Inputs first, the result last; an input that no edge feeds is one of the network.
+        edges: Who takes what of whom.
+    """
+
+    names: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    edges: tuple[Edge, ...]
+
+    def formats(self, index: int) -> tuple[NumberFormat, ...]:
+        """Return the format in which each input of a block arrives."""
+        borders = {edge.position: border(self.blocks[edge.producer]) for edge in self.edges if edge.consumer == index}
+        return tuple(borders.get(k, FLOAT32) for k in range(len(block_inputs(self.blocks[index]))))
+
+
+def block_inputs(block: Block) -> tuple[Node, ...]:
+    """Return the inputs of a block, in the order of its slot's sources."""
+    return tuple(node for node in block if isinstance(node, Input))
+
+
+def border(block: Block) -> NumberFormat:
+    """Return the format in which a block gives its result."""
+    return block[0].precision.border
+
+
+def connect(assembly: Assembly) -> Graph:
+    """Return the network with its quantizers. A block that takes another format than it is given converts it for itself.
+
+    Raises:
+        ValueError: If a tensor is given in another shape or type than it is taken in.
+    """
+    nodes: list[Node] = []
+    block_of: dict[str, str] = {}
+    results: list[Node] = []
+    for j, (name, block) in enumerate(zip(assembly.names, assembly.blocks, strict=True)):
+        placed = place_quantizers(block, assembly.formats(j))
+        inputs = block_inputs(block)
+        given = {inputs[e.position].name: results[e.producer] for e in assembly.edges if e.consumer == j}
+        for taken in inputs:
+            if taken.name in given:
+                check_agreement(taken, given[taken.name])
+        own = [_renamed(node, given) for node in placed if node.name not in given]
+        nodes += own
+        block_of |= {node.name: name for node in own}
+        results.append(own[-1] if own else given[inputs[-1].name])
+    return Graph(tuple(nodes), block_of)
+
+
+def check_agreement(taken: Node, given: Node) -> None:
+    """Raise `ValueError` if an input of a block differs in shape or type from the tensor that it is given."""
+    took, gave = taken.outputs[0], given.outputs[0]
+    if (took.shape, took.dtype) != (gave.shape, gave.dtype):
+        words = [f"{tensor.dtype} of shape {tensor.shape}" for tensor in (took, gave)]
+        raise ValueError(f"'{taken.name}' takes {words[0]}, but '{given.name}' gives {words[1]}")
+
+
+def _renamed(node: Node, given: dict[str, Node]) -> Node:
+    """Return a node that takes the results of other blocks in place of its block's inputs."""
+    node = replace(node, inputs=tuple(given[name].name if name in given else name for name in node.inputs))
+    if isinstance(node, Quantize) and node.shares in given:
+        source = given[node.shares]
+        assert isinstance(source, Quantize)
+        node = replace(node, shares=source.shares or source.name, format=source.format)
+    return node
