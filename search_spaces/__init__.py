@@ -5,10 +5,12 @@ Needs NumPy and onnx only; never torch.
 
 from search_spaces.costs import FactorTable, cost_table, graph_costs
 from search_spaces.errors import InvalidInputError
+from search_spaces.families.edsr import edsr
 from search_spaces.families.heads import classes
 from search_spaces.families.mobilenet import mobilenet
 from search_spaces.families.resnet import resnet
 from search_spaces.families.stages import Stage
+from search_spaces.families.unet import Level, unet
 from search_spaces.families.vit import vit
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.signature import signature
@@ -29,6 +31,7 @@ __all__ = [
     "FactorTable",
     "Graph",
     "InvalidInputError",
+    "Level",
     "NumberFormat",
     "Precision",
     "SearchSpace",
@@ -38,10 +41,12 @@ __all__ = [
     "TabularSpace",
     "classes",
     "cost_table",
+    "edsr",
     "graph_costs",
     "lower",
     "mobilenet",
     "resnet",
     "signature",
+    "unet",
     "vit",
 ]

@@ -68,10 +68,28 @@ def lower(graph: Graph, weights: Weights | None = None, *, batch: int | str = 1,
     return model
 
 
+def of_any_size(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of a model that takes images of any height and width.
+
+    It is right where every operator takes any size, as convolutions do; one with a linear layer on pixels does not run.
+    """
+    free = onnx.ModelProto()
+    free.CopyFrom(model)
+    for tensor, words in ((free.graph.input, ("height", "width")), (free.graph.output, ("out_height", "out_width"))):
+        for each in tensor:
+            axes = each.type.tensor_type.shape.dim
+            for axis, word in zip(axes[-2:], words, strict=True):
+                axis.dim_param = word
+    return free
+
+
 def random_weights(graph: Graph, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
     """Return weights that keep activations at a magnitude of one: how long a network takes must not depend on them."""
     weights: dict[str, NDArray[Any]] = {}
     for node in graph.nodes:
+        if isinstance(node, Quantize) and node.shares:
+            weights |= {f"{node.name}/{spec.role}": weights[f"{node.shares}/{spec.role}"] for spec in node.weights()}
+            continue
         if isinstance(node, Quantize):
             weights[f"{node.name}/scale"] = np.float32(4 / node.format.qmax) * np.ones((), np.float32)
             if node.format.asymmetric:

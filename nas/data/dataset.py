@@ -4,7 +4,7 @@ Validation steers the search; the test split is only reported.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 Arrays = Mapping[str, NDArray[Any]]
 """Arrays of some samples by name, the samples along the first axis of each."""
 
+SIZES = "sizes"
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -23,7 +25,9 @@ class Dataset:
     Attributes:
         name: As given to `load_dataset`.
         train, val, test: Arrays by name. The first one is what a network takes, float32, as the exported model takes it (of
-            images raw pixels, `(n, channels, height, width)`), the last one what it should give.
+            images raw pixels, `(n, channels, height, width)`), the last one what it should give. Images of different sizes
+            are filled up at the right and below to the largest; the array `sizes`, shape `(n, 2)`, says how high and wide
+            each is, and targets that are images are a whole number of times as large.
         facts: What the source knows besides, such as the names of classes.
     """
 
@@ -47,6 +51,51 @@ class Dataset:
     def targets(self) -> str:
         """Name of the array that a network should give; of the kind of targets, too."""
         return list(self.train)[-1]
+
+    def batches(self, split: str, n: int) -> Iterator[Arrays]:
+        """Yield the samples of a split in batches of at most n, those of different sizes apart and as large as they are."""
+        arrays = dict(self.splits[split])
+        sizes = arrays.pop(SIZES, None)
+        groups = [np.arange(self.size(split))]
+        if sizes is not None:
+            _, group = np.unique(sizes, axis=0, return_inverse=True)
+            groups = [np.flatnonzero(group == i) for i in range(group.max() + 1)]
+        for index in groups:
+            for start in range(0, len(index), n):
+                chosen = index[start : start + n]
+                batch = {name: array[chosen] for name, array in arrays.items()}
+                yield batch if sizes is None else self._cut(batch, sizes[chosen[0]])
+
+    def _cut(self, batch: Arrays, size: NDArray[Any]) -> Arrays:
+        """Return images, and what is as large or a whole number of times as large, without what they were filled up with."""
+        full = batch[self.inputs].shape[-2]
+        cut = {}
+        for name, array in batch.items():
+            factor = array.shape[-2] // full if array.ndim > 2 else 0
+            height, width = factor * size
+            cut[name] = array[..., :height, :width] if factor else array
+        return cut
+
+    def windows(self, split: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return inputs of a split in one shape: as they are, or, of images of any size, cut out and mirrored at the edges.
+
+        Args:
+            split: Name of the split.
+            shape: Of one input, without the batch axis.
+
+        Returns:
+            Shape `(n, *shape)`; large images give several, as many as fit in.
+        """
+        if SIZES not in self.splits[split]:
+            return np.asarray(self.splits[split][self.inputs])
+        found = []
+        for batch in self.batches(split, 1):
+            (image,) = batch[self.inputs]
+            missing = [max(0, wanted - length) for wanted, length in zip(shape[1:], image.shape[1:], strict=True)]
+            image = np.pad(image, [(0, 0), *((0, n) for n in missing)], mode="symmetric")
+            rows, columns = (range(0, have - want + 1, want) for have, want in zip(image.shape[1:], shape[1:], strict=True))
+            found += [image[:, i : i + shape[1], j : j + shape[2]] for i in rows for j in columns]
+        return np.stack(found)
 
     def size(self, split: str) -> int:
         """Return the number of samples of a split."""

@@ -49,7 +49,7 @@ def read_image_folder(folder: Path) -> tuple[list[NDArray[np.generic]], tuple[st
     images, labels, first = {}, {}, None
     for split in SPLITS:
         files = [(file, label) for label, name in enumerate(classes) for file in found[split].get(name, [])]
-        images[split] = [_read(file) for file, _ in files]
+        images[split] = [read_image(file) for file, _ in files]
         labels[split] = np.array([label for _, label in files], np.int64)
         for (file, _), image in zip(files, images[split], strict=True):
             first = first or (file, image.size)
@@ -83,7 +83,7 @@ def _files(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _read(file: Path) -> Image.Image:
+def read_image(file: Path) -> Image.Image:
     """Return an image, decoded and upright; a decompression bomb is refused like a damaged file."""
     if not file.is_file():
         raise InvalidInputError(f"'{file}' is no image that can be read")

@@ -20,6 +20,7 @@ def read_rotated_digits(path: str | None) -> Splits:
     if path is not None:
         raise InvalidInputError(f"the data set 'rotated_digits' takes no path, got '{path}'")
     upright, rng = read_digits(None), np.random.default_rng(0)
+    assert isinstance(upright, Splits)
     x, y = _turned(np.repeat(upright.x, COPIES, axis=0), rng)
     x_test, y_test = _turned(upright.x_test, rng)
     facts = {"names": ("angle", "scale"), "units": ("degrees", "")}

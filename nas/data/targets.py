@@ -116,3 +116,61 @@ class Numbers:
 
 
 TARGETS.register("numbers")(Numbers())
+
+
+class Masks:
+    """One class a pixel: whole numbers from 0."""
+
+    def checked(self, targets: NDArray[Any], n: int, split: str) -> NDArray[np.int64]:
+        """See `Targets`."""
+        if targets.ndim != 3 or len(targets) != n:
+            raise InvalidInputError(f"{split} masks must have shape ({n}, h, w), one for each image; got {targets.shape}")
+        if targets.dtype.kind not in "ui":
+            raise InvalidInputError(f"{split} masks must be integers, got {targets.dtype}")
+        if targets.min() < 0 or targets.max() >= MAX_CLASSES:
+            raise InvalidInputError(f"{split} masks must be in 0..{MAX_CLASSES - 1}, got {targets.min()}..{targets.max()}")
+        return targets.astype(np.int64)
+
+    def check_splits(self, train: NDArray[Any], test: NDArray[Any]) -> int:
+        """See `Targets`."""
+        if train.max() < 1:
+            raise InvalidInputError("the training masks are background throughout: nothing can be learned of them")
+        if test.max() > train.max():
+            raise InvalidInputError(f"the training masks are 0..{train.max()}, but a test mask has {test.max()}")
+        return 2
+
+    def strata(self, train: NDArray[Any]) -> None:  # noqa: ARG002
+        """See `Targets`."""
+        return
+
+    def words(self, train: NDArray[Any]) -> str:
+        """See `Targets`."""
+        return f"masks of {int(train.max()) + 1} classes"
+
+
+TARGETS.register("masks")(Masks())
+
+
+class LargePictures:
+    """A larger picture a sample; its source has checked it."""
+
+    def checked(self, targets: NDArray[Any], n: int, split: str) -> NDArray[np.float32]:
+        """See `Targets`."""
+        if targets.ndim != 4 or len(targets) != n:
+            raise InvalidInputError(f"{split} pictures must have shape ({n}, channels, h, w), got {targets.shape}")
+        return targets.astype(np.float32)
+
+    def check_splits(self, train: NDArray[Any], test: NDArray[Any]) -> int:  # noqa: ARG002
+        """See `Targets`."""
+        return 1
+
+    def strata(self, train: NDArray[Any]) -> None:  # noqa: ARG002
+        """See `Targets`."""
+        return
+
+    def words(self, train: NDArray[Any]) -> str:
+        """See `Targets`."""
+        return f"pictures of {train.shape[2]}x{train.shape[3]}"
+
+
+TARGETS.register("pictures")(LargePictures())

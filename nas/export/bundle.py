@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from latency_tables.timing.measurement import Measurement
-from nas.data.dataset import Dataset
+from nas.data.dataset import SIZES, Dataset
 from nas.export.card import card, program
 from nas.export.min_runtime import check_runtime, min_onnxruntime
 from nas.export.targets.qonnx import has_qonnx
@@ -193,7 +193,12 @@ def check_folder(folder: Path) -> None:
 
 
 def parity_inputs(task: Task, data: Dataset, seed: int, n: int = N_PARITY_SAMPLES) -> NDArray[np.float32]:
-    """Return `n` inputs, test split first, as different ones as there are first; where a data set has fewer, augmented."""
+    """Return `n` inputs, test split first, as different ones as there are first; where a data set has fewer, augmented.
+
+    Of pictures of any size they are windows of the size at which the network is exported, as many as there are.
+    """
+    if SIZES in data.test:
+        return np.concatenate([data.windows(split, task.inputs[0].shape) for split in ("test", "val")])[:n]
     ordered = {name: array[task.order(data.test)] for name, array in data.test.items()}
     splits = (ordered, data.val, data.train)
     samples = {name: torch.from_numpy(np.concatenate([split[name] for split in splits])) for name in data.test}

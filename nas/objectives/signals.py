@@ -46,14 +46,17 @@ def uncalibrated_loss(evaluator: SupernetEvaluator) -> Signal:
     Batch norms take the statistics of their own batch.
     The samples are of the validation split: on training samples it would rank networks by what they have learned by heart.
     """
-    supernet, task, samples = evaluator.supernet, evaluator.task, _first(evaluator, "val", N_SAMPLES)
-    arrays, quantity = evaluator.data.splits["val"], metric_of(task.metric.loss or task.metric.name)
-    arrays = {name: array[:N_SAMPLES] for name, array in arrays.items()}
+    supernet, task, quantity = (
+        evaluator.supernet,
+        evaluator.task,
+        metric_of(evaluator.task.metric.loss or evaluator.task.metric.name),
+    )
+    arrays = next(evaluator.data.batches("val", N_SAMPLES))
+    inputs = torch.from_numpy(arrays[evaluator.data.inputs]).to(supernet.device)
 
     @torch.no_grad()
     def of(graph: Graph) -> float:
-        batches = torch.split(samples[evaluator.data.inputs], BATCH)
-        output = torch.cat([execute(graph, batch, CalibratingLayers(supernet)) for batch in batches])
+        output = torch.cat([execute(graph, batch, CalibratingLayers(supernet)) for batch in torch.split(inputs, BATCH)])
         return float(np.log(max(values(task, output.cpu().numpy(), arrays)[quantity.name], TINY)))
 
     is_estimate = quantity.direction == "min"  # on the scale of the predictors, which is the logarithm
@@ -141,16 +144,17 @@ def _each(evaluator: SupernetEvaluator, of: Callable[[Graph], float | Floats]) -
     return lambda genomes: np.array([of(subnet.graph) for subnet in evaluator.supernet.space.subnets(genomes)])
 
 
-def _first(evaluator: SupernetEvaluator, split: str, n: int) -> Mapping[str, Tensor]:
-    """Return the first samples of a split as tensors where the supernet is."""
+def _first(evaluator: SupernetEvaluator, n: int) -> Mapping[str, Tensor]:
+    """Return the first training samples as tensors where the supernet is."""
     data: Dataset = evaluator.data
-    return {name: torch.from_numpy(array[:n]).to(evaluator.supernet.device) for name, array in data.splits[split].items()}
+    batch = next(data.batches("train", n))
+    return {name: torch.from_numpy(array).to(evaluator.supernet.device) for name, array in batch.items()}
 
 
 def _gradients(evaluator: SupernetEvaluator, graph: Graph) -> dict[str, tuple[Tensor, Tensor]]:
     """Return the weights that a network uses, as shared, and the gradient of its loss on a fixed batch, by name."""
     supernet: Supernet = evaluator.supernet
-    batch = _first(evaluator, "train", N_GRADIENT_SAMPLES)
+    batch = _first(evaluator, N_GRADIENT_SAMPLES)
     parameters = dict(supernet.shared.items())
     with torch.enable_grad():
         loss = evaluator.task.loss(execute(graph, batch[evaluator.data.inputs], TrainingLayers(supernet)), batch)

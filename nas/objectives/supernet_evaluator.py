@@ -14,7 +14,7 @@ from nas.supernet.deploy import DeployedLayers, fold
 from nas.supernet.executor import execute
 from nas.supernet.supernet import Supernet
 from nas.tasks.metric import Metric
-from nas.tasks.task import Task, values
+from nas.tasks.task import Task, values_of
 from search_spaces.graph.graph import Graph
 from search_spaces.space.space import Genomes
 from search_spaces.space.subnet import Subnet
@@ -57,10 +57,13 @@ class SupernetEvaluator:
         return self.evaluate(self.supernet.space.subnets(genomes))
 
     def _values(self, graph: Graph, split: Split) -> dict[str, float]:
-        samples = self.data.splits[split]
-        inputs = torch.from_numpy(samples[self.data.inputs]).to(self.supernet.device)
-        output = predict(self.supernet, graph, self.calibrate(graph), inputs)
-        return values(self.task, output.cpu().numpy(), samples)
+        layers = DeployedLayers(fold(self.supernet, graph, self.calibrate(graph)))
+        scores = []
+        with torch.no_grad():
+            for batch in self.data.batches(split, BATCH):
+                inputs = torch.from_numpy(batch[self.data.inputs]).to(self.supernet.device)
+                scores.append(self.task.scores(execute(graph, inputs, layers).cpu().numpy(), batch))
+        return values_of(self.task, scores)
 
 
 @torch.no_grad()

@@ -66,6 +66,13 @@ class CalibratingLayers(SharedLayers):
             zero_point = self.zero_points.setdefault(node.name, zero_point.detach().round())
         return scale, zero_point
 
+    def share_scales(self, graph: Graph) -> None:
+        """Note the scales of quantizers that share another one's."""
+        for node in graph.nodes:
+            if isinstance(node, Quantize) and node.shares:
+                for known in (self.scales, self.zero_points):
+                    known |= {node.name: known[node.shares]} if node.shares in known else {}
+
 
 @torch.no_grad()
 def calibrate(supernet: Supernet, graph: Graph, inputs: Tensor) -> Calibration:
@@ -83,6 +90,9 @@ def calibrate(supernet: Supernet, graph: Graph, inputs: Tensor) -> Calibration:
         Cumulative recalibration of slimmable networks: Yu & Huang 2019, arXiv:1903.05134, section 3.3.
     """
     layers = CalibratingLayers(supernet)
+    has_statistics = any(isinstance(node, Conv) and node.batch_norm for node in graph.nodes)
+    if not has_statistics:  # scales are of the first batch
+        inputs = inputs[:BATCH]
     mean: dict[str, Tensor] = {}
     var: dict[str, Tensor] = {}
     for batch in torch.split(inputs, BATCH):
@@ -91,4 +101,5 @@ def calibrate(supernet: Supernet, graph: Graph, inputs: Tensor) -> Calibration:
         for name, (batch_mean, batch_var) in layers.found.items():
             mean[name] = mean.get(name, 0) + share * batch_mean
             var[name] = var.get(name, 0) + share * batch_var
+    layers.share_scales(graph)
     return Calibration({name: (mean[name], var[name]) for name in mean}, layers.scales, layers.zero_points)

@@ -10,18 +10,24 @@ from search_spaces.operators.quantize import Quantize
 
 
 def execute(graph: Graph, inputs: Tensor | Mapping[str, Tensor], source: ParameterSource) -> Tensor:
-    """Compute a network.
+    """Compute a network of one output.
 
     Args:
-        graph: Whole network with its quantizers.
-        inputs: Of a network with one input its tensor, raw, shape `(n, *graph.input_shape)`; otherwise by name of the input.
+        graph: Whole network with its quantizers. Where all its operators take images of any size, the inputs may be larger
+            or smaller than those of the graph.
+        inputs: Of a network with one input its tensor, raw, shape `(n, *graph.input_shape)`; otherwise by name.
         source: Gives weights and scales.
 
     Returns:
         What the last node gives, shape `(n, *graph.output.shape)`.
     """
+    return execute_all(graph, inputs, source)[graph.output.name]
+
+
+def execute_all(graph: Graph, inputs: Tensor | Mapping[str, Tensor], source: ParameterSource) -> dict[str, Tensor]:
+    """Compute a network and return each of its outputs by name; see `execute`."""
     last_use = {name: node.name for node in graph.nodes for name in node.inputs}
-    passed_over = _relus_of_quantizers(graph)
+    passed_over = _relus_of_quantizers(graph) | _shared_quantizers(graph)
     tensors = {graph.nodes[0].name: inputs} if isinstance(inputs, Tensor) else dict(inputs)
     for node in graph.nodes:
         if not node.inputs:
@@ -31,7 +37,12 @@ def execute(graph: Graph, inputs: Tensor | Mapping[str, Tensor], source: Paramet
         for name in node.inputs:
             if last_use[name] == node.name:
                 tensors.pop(name, None)
-    return tensors[graph.output.name]
+    return {node.name: tensors[node.name] for node in graph.outputs}
+
+
+def _shared_quantizers(graph: Graph) -> set[str]:
+    """Return the quantizers of what was rounded at their scale before and moved since: they change nothing."""
+    return {node.name for node in graph.nodes if isinstance(node, Quantize) and node.shares}
 
 
 def _relus_of_quantizers(graph: Graph) -> set[str]:

@@ -1,6 +1,6 @@
 """Tasks: what goes into a network, what comes out, what is lost and what is scored. One file a task."""
 
-from nas.tasks import classification, regression  # noqa: F401  registers them
+from nas.tasks import classification, regression, segmentation, super_resolution  # noqa: F401  registers them
 from nas.tasks.metric import METRICS, Metric, metric_of
 from nas.tasks.task import TASKS, Task
 

@@ -120,8 +120,13 @@ def values(task: Task, output: NDArray[Any], samples: Arrays) -> dict[str, float
         output: What a network gives, shape `(n, ...)`.
         samples: The samples by name.
     """
-    scores = task.scores(output, samples)
-    return {metric.name: metric.of_mean(float(np.mean(scores[metric.name]))) for metric in task.metrics}
+    return values_of(task, [task.scores(output, samples)])
+
+
+def values_of(task: Task, scores: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, float]:
+    """Return the value of every metric of a task from the scores of batches of samples, see `Task.scores`."""
+    joined = {metric: np.concatenate([batch[metric.name] for batch in scores]) for metric in task.metrics}
+    return {metric.name: metric.of_mean(float(np.mean(array))) for metric, array in joined.items()}
 
 
 def has_collapsed(task: Task, value: float, earlier: Sequence[float]) -> bool:

@@ -8,6 +8,7 @@ from search_spaces.operators import (  # noqa: F401 - each registers its operato
     embedding,
     ends,
     linear,
+    movement,
     norm,
     pool,
     quantize,

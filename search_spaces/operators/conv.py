@@ -37,6 +37,7 @@ class Conv(Node):
         stride: Step in both directions.
         groups: 1, or `in_channels` for a depthwise convolution.
         batch_norm: False: only a bias behind it.
+        zero_init: Whether training begins with weights of 0, so that a sum begins with its other part.
     """
 
     in_channels: int = untimed()
@@ -44,13 +45,15 @@ class Conv(Node):
     stride: int = labelled("s", 1)
     groups: int = labelled("g", 1)
     batch_norm: bool = untimed(default=True)
+    zero_init: bool = untimed(default=False)
 
     has_integer_kernel = True
 
     def weights(self) -> tuple[WeightSpec, ...]:
         """Weight `(out, in / groups, kernel, kernel)`, bias (that of the batch norm, if there is one) and its gamma."""
         shape = (self.shape[0], self.in_channels // self.groups, self.kernel, self.kernel)
-        weight = WeightSpec("weight", shape, ("out", "in", "kernel", "kernel"), quantized=True, init="normal")
+        init = "zeros" if self.zero_init else "normal"
+        weight = WeightSpec("weight", shape, ("out", "in", "kernel", "kernel"), quantized=True, init=init)
         gamma = WeightSpec("gamma", self.shape[:1], ("out",), init="ones", folded=True)
         return (weight, WeightSpec("bias", self.shape[:1], ("out",)), *([gamma] if self.batch_norm else []))
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search_spaces.graph.node import Doubles, Floats, Node, Quantized, Weights, operator
+from search_spaces.graph.node import Doubles, Floats, Node, Quantized, Weights, labelled, operator
 from search_spaces.operators.ends import Input
+from search_spaces.operators.movement import Movement
 
 if TYPE_CHECKING:
     from search_spaces.lowering import Writer
@@ -45,3 +46,31 @@ class GlobalAveragePool(Node):
     def examples(cls) -> tuple[tuple[Node, ...], ...]:
         """See `Node`."""
         return ((Input(name="x", shape=(3, 4, 5)), cls(name="y", inputs=("x",), shape=(3, 1, 1))),)
+
+
+@operator("maxpool")
+@dataclass(frozen=True, kw_only=True)
+class MaxPool(Movement):
+    """Greatest value of each square of pixels; what is left over at the right and below is dropped.
+
+    Attributes:
+        size: Side of the square, and the step.
+    """
+
+    size: int = labelled("k", 2)
+
+    def emit(self, writer: "Writer") -> None:
+        """See `Node`."""
+        writer.operator("MaxPool", self.inputs, self.name, kernel_shape=[self.size] * 2, strides=[self.size] * 2)
+
+    def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+        """See `Node`."""
+        n, channels, height, width = (*inputs[0].shape[:2], *(length // self.size for length in inputs[0].shape[2:]))
+        kept = inputs[0][:, :, : height * self.size, : width * self.size]
+        greatest: Doubles = kept.reshape(n, channels, height, self.size, width, self.size).max(axis=(3, 5))
+        return greatest
+
+    @classmethod
+    def examples(cls) -> tuple[tuple[Node, ...], ...]:
+        """See `Node`."""
+        return ((Input(name="x", shape=(3, 4, 5)), cls(name="y", inputs=("x",), shape=(3, 2, 2))),)

@@ -38,7 +38,7 @@ class Quantize(Node):
         if self.format.is_minifloat:
             return [self.format.name]
         zero = "free" if self.format.asymmetric else self.format.zero_point
-        return [f"uint8 zero {zero}", *(["clip"] if self.format.bits < 8 else [])]
+        return [f"uint8 zero {zero}", *(["clip"] if self.format.bits < 8 and not self.shares else [])]
 
     def zero_point(self, weights: Mapping[str, Any]) -> int:
         """Return what stands for zero in the uint8 container."""
@@ -57,12 +57,15 @@ class Quantize(Node):
         return integers
 
     def emit(self, writer: "Writer") -> None:
-        """QuantizeLinear, a Clip of the uint8 tensor below 8 bits, DequantizeLinear."""
+        """QuantizeLinear, a Clip of the uint8 tensor below 8 bits, DequantizeLinear.
+
+        Where it shares a scale the values are in range already; runtimes move the integers then.
+        """
         zero, (qmin, qmax) = self.zero_point(writer.weights), self.bounds(writer.weights)
         scale = writer.constant(f"{self.name}/scale", np.float32(writer.weights[f"{self.name}/scale"]))
         zero_point = writer.constant(f"{self.name}/zero_point", np.uint8(zero))
         integers = f"{self.name}/integers"
-        if self.format.bits == 8:
+        if self.format.bits == 8 or self.shares:
             writer.operator("QuantizeLinear", [self.inputs[0], scale, zero_point], integers)
         else:
             wide = writer.operator("QuantizeLinear", [self.inputs[0], scale, zero_point], f"{self.name}/wide")

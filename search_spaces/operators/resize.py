@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search_spaces.graph.node import Doubles, Node, Weights, operator
+from search_spaces.graph.node import Doubles, Node, Weights, labelled, operator
 from search_spaces.operators.ends import Input
+from search_spaces.operators.movement import Movement
 
 if TYPE_CHECKING:
     from search_spaces.lowering import Writer
@@ -42,3 +43,30 @@ class Resize(Node):
         """See `Node`."""
         x = Input(name="x", shape=(2, 6, 8))
         return tuple((x, cls(name="y", inputs=("x",), shape=shape)) for shape in ((2, 3, 4), (2, 9, 11)))
+
+
+@operator("upsample")
+@dataclass(frozen=True, kw_only=True)
+class Upsample(Movement):
+    """Every pixel repeated, so that images are a whole number of times as high and wide: the nearest pixel.
+
+    Attributes:
+        factor: How often, in both directions.
+    """
+
+    factor: int = labelled("f", 2)
+
+    def emit(self, writer: "Writer") -> None:
+        """See `Node`."""
+        scales = writer.constant(f"{self.name}/scales", np.array([1, 1, self.factor, self.factor], np.float32))
+        settings = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        writer.operator("Resize", [self.inputs[0], "", scales], self.name, **settings)
+
+    def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+        """See `Node`."""
+        return inputs[0].repeat(self.factor, axis=2).repeat(self.factor, axis=3)
+
+    @classmethod
+    def examples(cls) -> tuple[tuple[Node, ...], ...]:
+        """See `Node`."""
+        return ((Input(name="x", shape=(2, 3, 4)), cls(name="y", inputs=("x",), shape=(2, 6, 8))),)

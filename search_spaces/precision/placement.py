@@ -43,7 +43,7 @@ def place_quantizers(block: Sequence[Node], sources: Sequence[NumberFormat]) -> 
     consumers_of = consumers(block)
     arriving = dict(zip((node.name for node in block if not node.inputs), sources, strict=True))
     quantized = {name: name for name, source in arriving.items() if precision.is_integer and not source.is_float32}
-    formats: dict[str, NumberFormat] = {}
+    formats = {name: arriving[name] for name in quantized}
     never_negative: set[str] = set()
     placed: list[Node] = []
     for node in block:

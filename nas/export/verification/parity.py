@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from latency_tables.runtimes.onnxruntime import open_session
+from search_spaces.costs import macs
 from search_spaces.graph.graph import Graph, consumers
 from search_spaces.graph.node import Node, Quantized, Weights
 from search_spaces.operators.conv import Conv
 from search_spaces.operators.quantize import Quantize
 
 N_REFERENCE_SAMPLES = 16
+MAX_REFERENCE_MACS = 4e9  # of all samples of step one: some ten seconds of exact sums
 FLOAT_TOLERANCE = 1e-4  # of the greatest output
 TIE = 1e-4  # of a step
 MIN_AGREEMENT = {"w8a8": 99.9, "below 8 bits": 99.5}  # percent
@@ -83,7 +85,8 @@ def check_parity(
         expected: What the supernet gives for them, shape `(n, *graph.output.shape)`.
         agree: Says for which samples two outputs answer alike, see `nas.tasks.Task.agreement`.
     """
-    step_one = _StepOne(graph, weights, _run_with_integers(model, graph, inputs[:N_REFERENCE_SAMPLES]))
+    few = max(1, min(N_REFERENCE_SAMPLES, int(MAX_REFERENCE_MACS / max(macs(graph.nodes), 1))))
+    step_one = _StepOne(graph, weights, _run_with_integers(model, graph, inputs[:few]))
     agreement = 100 * float(np.mean(agree(predictions(model, inputs), expected)))
     required = MIN_AGREEMENT["below 8 bits" if is_sub8bit(graph) else "w8a8"]
     operators = optimized_operators(model)

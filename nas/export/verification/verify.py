@@ -16,18 +16,20 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from latency_tables.runtimes.onnxruntime import open_session
+from nas.data.dataset import SIZES, Dataset
 from nas.data.load import DATASETS, PathNeededError, load_dataset
 from nas.export.min_runtime import check_runtime
 from nas.export.verification.parity import check_parity, predictions
 from nas.tasks import TASKS
 from nas.tasks.spaces import build_space
-from nas.tasks.task import values
+from nas.tasks.task import Task, values_of
 from search_spaces import SPACES
 from search_spaces.errors import DamagedFileError, InvalidInputError
 from search_spaces.graph.graph import Graph
-from search_spaces.lowering import has_integer_weights
+from search_spaces.lowering import has_integer_weights, of_any_size
 from search_spaces.plugins import load_plugin
 
+BATCH = 512
 SUMS = "SHA256SUMS"  # of all other files of the folder, as `sha256sum -c` takes it
 
 
@@ -94,7 +96,7 @@ def verify(folder: Path, data_path: str | None = None, plugins: Sequence[str] = 
         load_plugin(plugin)
     _check_plugins(subnet)
     kind = TASKS.get(subnet.get("task", "classification"))  # a version before named none
-    split = {"n_val": settings["n_val"], "seed": settings["seed"]}
+    split = {"n_val": settings["n_val"], "seed": settings["seed"], "options": settings.get("options")}
     try:
         data = load_dataset(settings["name"], path=data_path, targets=kind.targets, **split)
     except PathNeededError as error:
@@ -128,7 +130,7 @@ def verify(folder: Path, data_path: str | None = None, plugins: Sequence[str] = 
     reasons = list(parity.reasons)
     if not np.allclose(predictions(model, inputs), outputs, atol=1e-3 * np.abs(outputs).max()):
         reasons.append("the outputs of the samples differ from those that were recorded")
-    measured = values(task, predictions(model, data.test[data.inputs]), data.test)
+    measured = values_of(task, _scores(model, task, data))
     for metric in task.metrics:
         title, value = metric.title, measured[metric.name]
         recorded = subnet["measured"].get(f"{metric.name}_test")
@@ -136,6 +138,13 @@ def verify(folder: Path, data_path: str | None = None, plugins: Sequence[str] = 
             reasons.append(f"the test {title} is {metric.text(value)}, but {metric.text(recorded)} was recorded")
     told = {f"test {metric.title}": metric.text(measured[metric.name]) for metric in task.metrics}
     return Verification(parity.elements, len(inputs), told, tuple(reasons))
+
+
+def _scores(model: onnx.ModelProto, task: Task, data: Dataset) -> list[dict[str, NDArray[Any]]]:
+    """Return the scores of what a model gives for the test split; pictures of any size are given as they are."""
+    if SIZES in data.test:
+        model = of_any_size(model)
+    return [task.scores(predictions(model, batch[data.inputs]), batch) for batch in data.batches("test", BATCH)]
 
 
 def _check_plugins(subnet: Mapping[str, Any]) -> None:

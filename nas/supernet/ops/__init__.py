@@ -7,6 +7,7 @@ from nas.supernet.ops import (  # noqa: F401 - each registers its readings
     embedding,
     ends,
     linear,
+    movement,
     norm,
     pool,
     quantize,
