@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nas.events import distributed
-from nas.quantizers.integers import choose_scale_and_zero_point, fake_quantize, round_ste, scale_gradient
+from nas.quantizers.integers import choose_scale_and_zero_point, round_ste, scale_gradient
 from nas.quantizers.minifloats import choose_minifloat_scale, fake_quantize_minifloat
 from nas.supernet.folding import per_row
 from nas.supernet.weights import weight_owner
@@ -40,7 +40,7 @@ def rounded(supernet: "Supernet", node: Node, weight: Tensor) -> Tensor:
     scale = per_row(weight_scale(supernet, node, weight), weight)
     if number_format.is_minifloat:
         return fake_quantize_minifloat(weight, scale, number_format)
-    return fake_quantize(weight, scale, -number_format.qmax, number_format.qmax)
+    return supernet.fake_quantize_rows(weight, scale, -number_format.qmax, number_format.qmax)
 
 
 def activation_scale(

@@ -27,7 +27,8 @@ class Supernet(nn.Module):
         generator: Source of the initial weights; None takes a new one with seed 0.
 
     Attributes:
-        fake_quantize: Rounds activations; `nas.quantizers.compiled` has a faster one.
+        fake_quantize: Rounds activations; `nas.quantizers.compiled` has a faster one, `nas.quantizers.noise` another one.
+        fake_quantize_rows: Rounds weights.
         choose_scale: Chooses scales, of weights anew for every slice; also there.
     """
 
@@ -40,6 +41,7 @@ class Supernet(nn.Module):
         generator = generator or torch.Generator().manual_seed(0)
         self.space = space
         self.fake_quantize: FakeQuantize = fake_quantize
+        self.fake_quantize_rows: FakeQuantize = fake_quantize
         self.choose_scale: ChooseScale = choose_scale
         specs, scales, multipliers = take_inventory(space)
         self.shared = nn.ParameterDict()

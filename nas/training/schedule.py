@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from search_spaces.errors import check_range
 
@@ -23,8 +24,10 @@ class Schedule:
     """Greatest rate of the quantized stage."""
     warmup_epochs: int = 2
     """Epochs over which the rate grows at the start."""
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    """`sgd` with momentum, or `adam` (with decoupled weight decay), at about a hundredth of its rates."""
     momentum: float = 0.9
-    """Of SGD, in Nesterov's form."""
+    """Of SGD, in Nesterov's form; of Adam the first of its two."""
     weight_decay: float = 1e-4
     """On weights only."""
     n_random: int = 2
@@ -43,6 +46,8 @@ class Schedule:
     """Formats join one by one over the first half of the quantized stage; without, all at its start."""
     uniform_share: float = 0.0
     """Share of the random networks that have one format throughout."""
+    quantization_noise: bool = False
+    """In the quantized stage noise of the size of a rounding error stands for rounding."""
     kurtosis: float = 0.0
     """Weight of a regularizer that spreads weights evenly for few bits; EQ-Net has 0.015."""
     init_from: str = ""

@@ -15,6 +15,7 @@ from torch import Tensor
 from nas.data.dataset import Dataset
 from nas.events import distributed
 from nas.quantizers.compiled import compiled_quantizer
+from nas.quantizers.noise import quantization_noise
 from nas.supernet.supernet import Supernet
 from nas.tasks.task import Task, has_collapsed
 from nas.training.checkpoint import load_tensors, save_tensors
@@ -80,6 +81,7 @@ def train(
         schedule = replace(schedule, bfloat16=False)
     if schedule.compile and schedule.quantized_epochs:
         supernet.fake_quantize, supernet.choose_scale = compiled_quantizer()
+    rounding = supernet.fake_quantize, supernet.fake_quantize_rows
     optimizer = _optimizer(supernet, schedule)
     records = _resume(supernet, optimizer, checkpoint, identity) if checkpoint.exists() else []
     sample = sample or (lambda epoch, rng: sample_sandwich(supernet.space, schedule, epoch, rng))
@@ -88,6 +90,7 @@ def train(
     while len(records) < schedule.epochs:
         begin = None if checkpoint.exists() else {n: t.clone() for n, t in supernet.state_dict().items()}
         record = _epoch(job, optimizer, len(records), rollbacks)
+        supernet.fake_quantize, supernet.fake_quantize_rows = rounding
         earlier = [*([] if before is None else [before]), *(each[f"{task.metric.name}_largest"] for each in records)]
         at_end = record[f"{task.metric.name}_at_end"]
         if np.isfinite(record["loss"]) and not has_collapsed(task, at_end, earlier):
@@ -137,6 +140,9 @@ def _epoch(job: _Job, optimizer: torch.optim.Optimizer, epoch: int, rollbacks: i
     rng = np.random.default_rng([job.seed, epoch, rollbacks])
     in_bfloat16 = schedule.bfloat16 and not schedule.is_quantized(epoch)
     stage = "quantized" if schedule.is_quantized(epoch) else "float"
+    if schedule.quantization_noise and schedule.is_quantized(epoch):
+        noise = quantization_noise(torch.Generator(supernet.device).manual_seed(int(rng.integers(2**63))))
+        supernet.fake_quantize = supernet.fake_quantize_rows = noise
     steps: list[tuple[float, float, float]] = []
     seen, start = 0, time.perf_counter()
     for position, drawn in _batches(task, samples, n_samples, schedule, rng):
@@ -212,29 +218,40 @@ def _batches(
 
 
 def _optimizer(supernet: Supernet, schedule: Schedule) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum; weight decay on weights only, not on batch norms, biases or scales."""
+    """Return the optimizer; weight decay on weights only, not on batch norms, biases or scales."""
     decayed = [p for p in supernet.parameters() if p.ndim > 1]
     others = [p for p in supernet.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if schedule.optimizer == "adam":
+        return torch.optim.AdamW(groups, lr=schedule.learning_rate, betas=(schedule.momentum, 0.999))
     return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=schedule.momentum, nesterov=True)
 
 
-def _momenta(supernet: Supernet, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    buffers = {name: optimizer.state[p].get("momentum_buffer") for name, p in supernet.named_parameters()}
-    return {f"momentum:{name}": buffer for name, buffer in buffers.items() if buffer is not None}
+STATES = {"momentum": "momentum_buffer", "mean": "exp_avg", "square": "exp_avg_sq", "step": "step"}
+"""What a checkpoint calls the tensors that an optimizer keeps of each parameter."""
+
+
+def _optimizer_state(supernet: Supernet, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    kept: dict[str, Tensor] = {}
+    for name, parameter in supernet.named_parameters():
+        state = optimizer.state[parameter]
+        kept |= {f"{word}:{name}": state[key] for word, key in STATES.items() if state.get(key) is not None}
+    return kept
 
 
 def _save(supernet: Supernet, optimizer: torch.optim.Optimizer, path: Path, facts: dict[str, Any]) -> None:
-    save_tensors(path, {**supernet.state_dict(), **_momenta(supernet, optimizer)}, facts)
+    save_tensors(path, {**supernet.state_dict(), **_optimizer_state(supernet, optimizer)}, facts)
 
 
 def _resume(supernet: Supernet, optimizer: torch.optim.Optimizer, path: Path, identity: dict[str, Any]) -> list[Record]:
     tensors, facts = load_tensors(path)
     check_identity(facts, identity, path)
-    load_supernet(supernet, {n: t for n, t in tensors.items() if not n.startswith("momentum:")}, path)
+    kept = tuple(f"{word}:" for word in STATES)
+    load_supernet(supernet, {n: t for n, t in tensors.items() if not n.startswith(kept)}, path)
     for name, parameter in supernet.named_parameters():
-        if (buffer := tensors.get(f"momentum:{name}")) is not None:
-            optimizer.state[parameter]["momentum_buffer"] = buffer.to(parameter.device)
+        for word, key in STATES.items():
+            if (tensor := tensors.get(f"{word}:{name}")) is not None:
+                optimizer.state[parameter][key] = tensor.to("cpu" if word == "step" else parameter.device)
     return list(facts["records"])
 
 
