@@ -1,6 +1,6 @@
 """Data sets, one source a file."""
 
-from nas.data import digits, fashion_mnist, image_folder, npz, pasted_digits, pictures, rotated_digits  # noqa: F401  registers them
+from nas.data import digits, fashion_mnist, image_folder, npz, pasted_digits, photographs, pictures, rotated_digits  # noqa: F401
 from nas.data.dataset import Dataset
 from nas.data.load import DATASETS, Splits, load_dataset
 

@@ -103,8 +103,9 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of what a network takes, without the batch axis."""
-        return self.train[self.inputs].shape[1:]
+        """Shape of what a network takes, without the batch axis; of pictures of any size that at which time is measured."""
+        channels, *size = self.train[self.inputs].shape[1:]
+        return (channels, *self.facts.get("size", size))
 
     @cached_property
     def digest(self) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from nas.data.dataset import SIZES
 from nas.data.load import load_dataset
 
 
@@ -18,11 +19,15 @@ def check_dataset(name: str, *, path: str | None = None, targets: str = "labels"
     moved = load_dataset(name, path=path, targets=targets, seed=1)
     assert np.array_equal(moved.test[data.inputs], data.test[data.inputs]), "the test split depends on the seed"
     for split, arrays in data.splits.items():
-        assert list(arrays) == [data.inputs, data.targets], f"the {split} split has other arrays"
+        of_any_size = [SIZES] if SIZES in arrays else []
+        assert list(arrays) == [data.inputs, *of_any_size, data.targets], f"the {split} split has other arrays"
         assert len({len(array) for array in arrays.values()}) == 1, f"the {split} split has arrays of several lengths"
         assert arrays[data.inputs].dtype == np.float32
         assert np.isfinite(arrays[data.inputs]).all()
-        assert arrays[data.inputs].shape[1:] == data.input_shape
+        assert "size" in data.facts or arrays[data.inputs].shape[1:] == data.input_shape
+        batches = list(data.batches(split, 100))
+        assert sum(len(batch[data.inputs]) for batch in batches) == data.size(split), f"batches of {split} lose samples"
+        assert data.windows(split, arrays[data.inputs].shape[1:]).shape[1:] == arrays[data.inputs].shape[1:]
     mean, std = data.input_statistics()
     assert (std > 0).all(), f"a deviation is not above 0: {std}"
     assert np.isfinite(mean).all()

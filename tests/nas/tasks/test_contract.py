@@ -1,5 +1,7 @@
 """Contract of every registered task, data set, objective and strategy, by the checks that authors of plug-ins import."""
 
+from importlib.util import find_spec
+
 import pytest
 
 from nas.data import DATASETS, load_dataset
@@ -9,20 +11,34 @@ from nas.search.strategies import STRATEGIES
 from nas.tasks import TASKS
 from nas.testing import check_dataset, check_objective, check_strategy, check_task
 
-NEED_A_PATH = {"npz", "image_folder"}
-DATA = {"classification": "digits", "regression": "rotated_digits"}
+NEED_A_PATH = {"npz", "image_folder", "pictures"}
+DATA = {
+    "classification": ("digits", {}),
+    "regression": ("rotated_digits", {}),
+    "segmentation": ("pasted_digits", {}),
+    "super_resolution": ("photographs", {"patch": 16, "height": 16, "width": 16}),
+}
+TARGETS = {"rotated_digits": "numbers", "pasted_digits": "masks", "photographs": "pictures"}
+
+
+def skip_if_absent(source):
+    if source == "fashion_mnist" and not DEBIAN_FASHION_MNIST.is_dir():
+        pytest.skip("Debian's package dataset-fashion-mnist is not installed")
+    if source == "photographs" and find_spec("skimage") is None:
+        pytest.skip("scikit-image is not installed")
 
 
 @pytest.mark.parametrize("name", list(TASKS))
 def test_every_task_keeps_the_contract(name):
-    check_task(name, load_dataset(DATA[name], targets=TASKS.get(name).targets))
+    source, options = DATA[name]
+    skip_if_absent(source)
+    check_task(name, load_dataset(source, targets=TASKS.get(name).targets, options=options))
 
 
 @pytest.mark.parametrize("name", sorted(set(DATASETS) - NEED_A_PATH))
 def test_every_data_set_keeps_the_contract(name):
-    if name == "fashion_mnist" and not DEBIAN_FASHION_MNIST.is_dir():
-        pytest.skip("Debian's package dataset-fashion-mnist is not installed")
-    check_dataset(name, targets="numbers" if name == "rotated_digits" else "labels")
+    skip_if_absent(name)
+    check_dataset(name, targets=TARGETS.get(name, "labels"))
 
 
 @pytest.mark.parametrize("name", list(OBJECTIVES))
