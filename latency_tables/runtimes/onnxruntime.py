@@ -8,7 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from latency_tables.runtimes.machine import has_vnni
-from latency_tables.runtimes.runtime import RUNTIMES, Runner, timed
+from latency_tables.runtimes.runtime import RUNTIMES, Runner, feed, timed
 from search_spaces.errors import InvalidInputError
 
 OPTION_PREFIXES = ("session.", "optimization.", "memory.", "mlas.", "ep.")
@@ -27,10 +27,10 @@ class OnnxRuntime:
     def build(self, model: bytes, *, threads: int, options: Mapping[str, str]) -> Runner:
         """See `Runtime`; `options` are entries of onnxruntime's session configuration."""
         session = open_session(model, threads=threads, options=options)
-        (taken,) = session.get_inputs()
-        inputs = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
         binding = session.io_binding()
-        binding.bind_ortvalue_input(taken.name, onnxruntime.OrtValue.ortvalue_from_numpy(inputs))
+        for taken in session.get_inputs():
+            inputs = feed(taken.shape, is_float=taken.type == "tensor(float)")
+            binding.bind_ortvalue_input(taken.name, onnxruntime.OrtValue.ortvalue_from_numpy(inputs))
         for given in session.get_outputs():
             value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(given.shape, np.float32)
             binding.bind_ortvalue_output(given.name, value)

@@ -43,7 +43,7 @@ class OnnxRuntimeWeb:
         return f"{found['version']} (node {found['node']})"
 
     def build(self, model: bytes, *, threads: int, options: Mapping[str, str]) -> Runner:
-        """See `Runtime`; the input is a fixed wave."""
+        """See `Runtime`; inputs are a fixed wave."""
         if unknown := sorted(set(options) - {"graphOptimizationLevel"}):
             raise InvalidInputError(f"the options of onnxruntime-web are ['graphOptimizationLevel'], got {unknown}")
         session = _Session(self, model, threads, options)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_tables.runtimes.runtime import RUNTIMES, Runner, missing, timed
+from latency_tables.runtimes.runtime import RUNTIMES, Runner, feed, missing, timed
 from search_spaces.errors import InvalidInputError
 
 
@@ -24,9 +24,9 @@ class OpenVino:
     def build(self, model: bytes, *, threads: int, options: Mapping[str, str]) -> Runner:
         """See `Runtime`."""
         request = _compile(model, threads, tuple(sorted(options.items()))).create_infer_request()
-        taken = request.get_input_tensor(0)
-        taken.data[:] = np.random.default_rng(0).standard_normal(taken.shape).astype(np.float32)
-
+        for index in range(len(request.model_inputs)):
+            taken = request.get_input_tensor(index)
+            taken.data[:] = feed(taken.shape, is_float=taken.data.dtype == np.float32)
         return timed(request.infer)
 
     def outputs(self, model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

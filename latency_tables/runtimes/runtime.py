@@ -1,8 +1,8 @@
 """The interface of a runtime: build a model once, then run it n times and say how long each run took."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Runtime(Protocol):
         """
 
     def build(self, model: bytes, *, threads: int, options: Mapping[str, str]) -> Runner:
-        """Load a model with random input and everything allocated, ready to be timed.
+        """Load a model with random inputs and everything allocated, ready to be timed.
 
         Args:
             model: Serialized ONNX with fixed shapes.
@@ -69,6 +69,13 @@ def timed(call: Callable[..., object], *arguments: object) -> Runner:
         return np.diff(moments)
 
     return run
+
+
+def feed(shape: Sequence[int], *, is_float: bool) -> NDArray[Any]:
+    """Return a random input, or zeros where it holds whole numbers, which may be indices."""
+    if not is_float:
+        return np.zeros(shape, np.int64)
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
 def missing(runtime: str, way_out: str) -> NotReadyError:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_tables.runtimes.runtime import RUNTIMES, Runner, missing
+from latency_tables.runtimes.runtime import RUNTIMES, Runner, feed, missing
 from search_spaces.errors import InvalidInputError
 
 
@@ -31,14 +31,13 @@ class Tvm:
         tvm = _tvm()
         if unknown := sorted(set(options) - {"mcpu"}):
             raise InvalidInputError(f"the options of TVM are ['mcpu'], got {unknown}")
-        compiled, shape = _compile(model, options.get("mcpu", ""))
+        compiled, inputs = _compile(model, options.get("mcpu", ""))
         _set_threads(threads)
         machine = tvm.relax.VirtualMachine(compiled, tvm.cpu())
-        inputs = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-        given = tvm.runtime.tensor(inputs, tvm.cpu())
+        given = [tvm.runtime.tensor(feed(shape, is_float=is_float), tvm.cpu()) for shape, is_float in inputs]
 
         def run(n: int) -> NDArray[np.float64]:
-            return np.array(machine.time_evaluator("main", tvm.cpu(), number=1, repeat=n)(given).results)
+            return np.array(machine.time_evaluator("main", tvm.cpu(), number=1, repeat=n)(*given).results)
 
         return run
 
@@ -66,18 +65,22 @@ def _set_threads(threads: int) -> None:
 
 
 @lru_cache(maxsize=2048)
-def _compile(model: bytes, mcpu: str) -> tuple[Any, tuple[int, ...]]:
-    """Compiling takes seconds, so a model that is timed in many rounds is compiled once."""
+def _compile(model: bytes, mcpu: str) -> tuple[Any, list[tuple[tuple[int, ...], bool]]]:
+    """Return a compiled model, and of each input its shape and whether it is float32.
+
+    Compiling takes seconds, so a model that is timed in many rounds is compiled once.
+    """
     import onnx
 
     tvm = _tvm()
     proto = onnx.load_from_string(model)
-    shape = tuple(axis.dim_value for axis in proto.graph.input[0].type.tensor_type.shape.dim)
+    types = [tensor.type.tensor_type for tensor in proto.graph.input]
+    inputs = [(tuple(axis.dim_value for axis in t.shape.dim), t.elem_type == onnx.TensorProto.FLOAT) for t in types]
     target = tvm.target.Target({"kind": "llvm", "mcpu": mcpu or tvm.target.codegen.llvm_get_system_cpu()})
     module = tvm.relax.frontend.onnx.from_onnx(proto, keep_params_in_input=False)
     with target:
         module = tvm.relax.get_pipeline("zero")(module)
-    return tvm.compile(module, target=target), shape
+    return tvm.compile(module, target=target), inputs
 
 
 RUNTIMES.register("tvm")(Tvm())

@@ -29,6 +29,7 @@ class Dataset:
             are filled up at the right and below to the largest; the array `sizes`, shape `(n, 2)`, says how high and wide
             each is, and targets that are images are a whole number of times as large.
         facts: What the source knows besides, such as the names of classes.
+        options: Of the source, as given to `load_dataset`.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Dataset:
     val: Arrays
     test: Arrays
     facts: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def splits(self) -> Mapping[str, Arrays]:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -164,4 +164,5 @@ def load_dataset(
     """
     source = DATASETS.get(name)
     read = _read(name, source, str(expanded(path)) if path else path, options or {})
-    return read.dataset(name.partition(".py:")[2] or name, n_val=n_val, seed=seed, targets=targets)
+    data = read.dataset(name.partition(".py:")[2] or name, n_val=n_val, seed=seed, targets=targets)
+    return replace(data, options=dict(options or {}))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ from search_spaces.space.baselines import formats
 from search_spaces.space.subnet import Subnet
 
 N_PARITY_SAMPLES = 10_000
+MIN_PARITY_SAMPLES = 500  # of networks that give an answer for each pixel
 N_SAMPLES = 8
 MIN_AGREEMENT_OF_OPENVINO = 95.0  # percent: it rounds in its own way where it fuses operators
 
@@ -111,7 +113,7 @@ def export_bundle(
         "space_digest": subnet.space.digest,
         "formats": formats(supernet.space),
         "task": task.name,
-        "data": {"name": data.name, "digest": data.digest, "n_val": data.size("val"), "seed": seed},
+        "data": _data(data, seed),
         "input": _tensor(graph.nodes[0], batch) | task.describe()["inputs"],
         "output": _tensor(graph.output, batch) | task.describe()["outputs"],
         "onnx": {
@@ -159,6 +161,12 @@ def _targets(graph: Graph, asked: str) -> dict[str, Target]:
     return {name: TARGETS.get(name) for name in sorted(names)}
 
 
+def _data(data: Dataset, seed: int) -> dict[str, Any]:
+    """Return what it takes to load the same data set again."""
+    options = {"options": dict(data.options)} if data.options else {}
+    return {"name": data.name, "digest": data.digest, "n_val": data.size("val"), "seed": seed, **options}
+
+
 def _tensor(node: Node, batch: int | str) -> dict[str, Any]:
     """Return what a caller must know of an input or output."""
     (tensor,) = node.outputs
@@ -195,10 +203,12 @@ def check_folder(folder: Path) -> None:
 def parity_inputs(task: Task, data: Dataset, seed: int, n: int = N_PARITY_SAMPLES) -> NDArray[np.float32]:
     """Return `n` inputs, test split first, as different ones as there are first; where a data set has fewer, augmented.
 
+    A network that answers for each pixel is asked about fewer, 500 at least.
     Of pictures of any size they are windows of the size at which the network is exported, as many as there are.
     """
     if SIZES in data.test:
         return np.concatenate([data.windows(split, task.inputs[0].shape) for split in ("test", "val")])[:n]
+    n = max(min(n, MIN_PARITY_SAMPLES), n // math.prod(task.outputs[0].shape[1:]))
     ordered = {name: array[task.order(data.test)] for name, array in data.test.items()}
     splits = (ordered, data.val, data.train)
     samples = {name: torch.from_numpy(np.concatenate([split[name] for split in splits])) for name in data.test}

@@ -20,10 +20,13 @@ const handlers = {
     ort.env.wasm.numThreads = threads;
     const model = Uint8Array.from(Buffer.from(build, "base64"));
     const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"], ...options });
-    const shape = session.inputMetadata[0].shape;
-    const inputs = new Float32Array(shape.reduce((a, b) => a * b, 1)).map((_, i) => Math.sin(12.9898 * i));
-    const feeds = { [session.inputNames[0]]: new ort.Tensor("float32", inputs, shape) };
-    sessions.push({ session, feeds, shape });
+    const feeds = {};
+    for (const { name, type, shape } of session.inputMetadata) {
+      const n = shape.reduce((a, b) => a * b, 1);
+      const wave = () => new Float32Array(n).map((_, i) => Math.sin(12.9898 * i));
+      feeds[name] = new ort.Tensor(type, type === "int64" ? new BigInt64Array(n) : wave(), shape);
+    }
+    sessions.push({ session, feeds });
     return { id: sessions.length - 1 };
   },
   async run({ run, n }) {
@@ -37,7 +40,8 @@ const handlers = {
     return { seconds };
   },
   async outputs({ outputs, inputs }) {
-    const { session, shape } = sessions[outputs];
+    const { session } = sessions[outputs];
+    const { shape } = session.inputMetadata[0];
     const feeds = { [session.inputNames[0]]: new ort.Tensor("float32", Float32Array.from(inputs), shape) };
     const answers = await session.run(feeds);
     const { data, dims } = answers[session.outputNames[0]];
