@@ -12,7 +12,7 @@ ENLARGED = 2  # a digit of 8x8 pixels becomes so many times as large
 MAX_DIGITS = 3
 NOISE = 4.0  # greatest background value; ink has up to 16
 INK = 4.0  # from here on a pixel is of the digit
-N_TRAIN, N_TEST = 2400, 400
+N_TRAIN, N_TEST = 1500, 300
 
 
 @DATASETS.register("pasted_digits")

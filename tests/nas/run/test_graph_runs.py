@@ -61,7 +61,7 @@ def test_super_resolution_of_a_folder(photographs, quick, tmp_path, capsys):
 
 def test_segmentation_by_a_u_net(quick, tmp_path):
     run, folder = tmp_path / "run", tmp_path / "bundle"
-    quicker = ["--set", "data.n_val=1500", "--set", "search.n_calibration=64"]
+    quicker = ["--set", "data.n_val=1000", "--set", "search.n_calibration=64"]
     assert main(["run", str(EXPERIMENTS / "segmentation.yaml"), "--out", str(run), *quick, *SHORT, *quicker]) == 0
     front = pd.read_csv(run / "front.csv")
     assert (front["mean_iou_val"] > 0).all()

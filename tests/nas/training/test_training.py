@@ -109,7 +109,12 @@ def test_training_learns_and_every_format_works(evaluator):
     assert abs(errors[2] - errors[0]) < 6
 
 
-def test_stopped_training_ends_with_the_same_weights(tiny_space, digits, make_schedule, tmp_path, task):
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"optimizer": "adam", "learning_rate": 0.003}, {"quantization_noise": True}],
+    ids=["sgd", "adam", "noise"],
+)
+def test_stopped_training_ends_with_the_same_weights(tiny_space, digits, make_schedule, tmp_path, task, settings):
     class StoppedError(Exception):
         pass
 
@@ -117,7 +122,7 @@ def test_stopped_training_ends_with_the_same_weights(tiny_space, digits, make_sc
         if done > 0.7 * total:
             raise StoppedError
 
-    schedule = make_schedule(float_epochs=2, quantized_epochs=2)
+    schedule = make_schedule(float_epochs=2, quantized_epochs=2, **settings)
     whole, halved = fresh(tiny_space, digits), fresh(tiny_space, digits)
     records = train(whole, task, digits, schedule, seed=3, checkpoint=tmp_path / "a", identity={"x": 1})
     with pytest.raises(StoppedError):
