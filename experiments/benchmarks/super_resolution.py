@@ -1,9 +1,9 @@
-"""What a run of super-resolution has found, against bicubic, uniform formats and float32; and what int8 brings at picture size.
+"""What a run of super-resolution has found, against bicubic and uniform formats; what int8 brings at picture size.
 
     python experiments/benchmarks/super_resolution.py runs/sr --data FOLDER --part bicubic front widths quantizers
 
-`bicubic`: PSNR of bicubic enlargement on the test pictures. `front`: the run's figures. `widths`: time of the largest network's
-layers by width, float32 and w8a8 side by side. `quantizers`: time of two quantizers of one tensor against one that is shared.
+`bicubic`: PSNR of bicubic enlargement on the test pictures. `front`: the run's figures. `widths`: time of a residual block's
+convolutions by width, float32 and w8a8 side by side. `quantizers`: time of two quantizers of one tensor against one shared.
 """
 
 import argparse
