@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from search_spaces.costs import FactorTable, arrivals, formats_of_inputs, macs
+from search_spaces.costs import FactorTable, formats_of_inputs, incoming_costs, macs
 from search_spaces.errors import HwnasError, InvalidInputError
 from search_spaces.graph.graph import Graph, consumers
 from search_spaces.graph.node import Node, n_elements
@@ -159,7 +159,7 @@ class Accelerator:
             )
         found = {}
         for name in ("estimated_ms", "estimated_mj"):
-            factors = arrivals(space, lambda s, b, name=name: self.costs(place_quantizers(b, s), s)[name])  # type: ignore[misc]
+            factors = incoming_costs(space, lambda s, b, name=name: self.costs(place_quantizers(b, s), s)[name])  # type: ignore[misc]
             found[name] = FactorTable(factors)
         return found
 

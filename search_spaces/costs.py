@@ -201,7 +201,9 @@ def cost_table(space: SearchSpace, name: str) -> FactorTable:
             raise InvalidInputError(
                 f"the peak of space '{space.name}' is no table, as its networks are no chains; take it from `graph_costs`"
             )
-        return FactorTable(arrivals(space, lambda s, b: peak_activation_bytes(place_quantizers(b, s), s)), takes_max=True)
+        return FactorTable(
+            incoming_costs(space, lambda s, b: peak_activation_bytes(place_quantizers(b, s), s)), takes_max=True
+        )
     cost = ADDITIVE[name]
     factors = [
         combine(lambda block: cost(place_quantizers(block, _joined(block))) if block else 0.0, [factor])
@@ -215,9 +217,9 @@ def _joined(block: Block) -> list[NumberFormat]:
     return [border(block)] * len(block_inputs(block))
 
 
-def arrivals(space: SearchSpace, price: Callable[[tuple[NumberFormat, ...], Block], float]) -> tuple[Factor, ...]:
+def incoming_costs(space: SearchSpace, price: Callable[[tuple[NumberFormat, ...], Block], float]) -> tuple[Factor, ...]:
     """Return factors of what a block costs given the formats in which its inputs arrive."""
-    factors = (combine(lambda arrival: price(*arrival) if arrival else 0.0, [factor]) for factor in space.incoming)
+    factors = (combine(lambda incoming: price(*incoming) if incoming else 0.0, [factor]) for factor in space.incoming)
     return tuple(factor.reduced().astype(np.float64) for factor in factors)
 
 

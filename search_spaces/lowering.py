@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from search_spaces.errors import InvalidInputError
-from search_spaces.graph.graph import Graph
+from search_spaces.graph.graph import Graph, consumers
 from search_spaces.graph.node import Node, Weights, WeightSpec
 from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.quantize import Quantize
@@ -132,6 +132,7 @@ class Writer:
         self.int4 = int4
         self.operators: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
+        self.consumers_of = consumers(graph.nodes)
         self._written: set[str] = set()
 
     def constant(self, name: str, value: ArrayLike) -> str:

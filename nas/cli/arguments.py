@@ -131,7 +131,9 @@ def build_parser() -> argparse.ArgumentParser:
     finetune.add_argument("run", help="run folder")
     finetune.add_argument("id", help="id of the subnet, as `hwnas front` prints it")
     finetune.add_argument("--epochs", type=int, default=3, help="passes over the training samples (default 3)")
-    finetune.add_argument("--lr", "--rate", type=float, default=0.01, help="maximum learning rate (default 0.01)")
+    finetune.add_argument(
+        "--lr", "--rate", type=float, help="maximum learning rate (default 0.01; with Adam that of training)"
+    )
     finetune.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/finetuned/ID)")
     finetune.set_defaults(verb="finetune")
 

@@ -16,6 +16,7 @@ Arrays = Mapping[str, NDArray[Any]]
 """Arrays of some samples by name, the samples along the first axis of each."""
 
 SIZES = "sizes"
+MAX_PIXELS = 2**18  # of a batch of whole pictures: a network holds dozens of numbers for each
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +64,9 @@ class Dataset:
             _, group = np.unique(sizes, axis=0, return_inverse=True)
             groups = [np.flatnonzero(group == i) for i in range(group.max() + 1)]
         for index in groups:
-            for start in range(0, len(index), n):
-                chosen = index[start : start + n]
+            together = n if sizes is None else max(1, min(n, MAX_PIXELS // int(np.prod(sizes[index[0]]))))
+            for start in range(0, len(index), together):
+                chosen = index[start : start + together]
                 batch = {name: array[chosen] for name, array in arrays.items()}
                 yield batch if sizes is None else self._cut(batch, sizes[chosen[0]])
 

@@ -40,7 +40,7 @@ def read_in_words(data: Dataset) -> list[str]:
     lowest, highest = images.min(axis=(0, 2, 3)), images.max(axis=(0, 2, 3))
     ranges = [f"{low:g} to {high:g}" for low, high in zip(lowest, highest, strict=True)]
     values = ranges[0] if len(set(ranges)) == 1 else f"by channel {'; '.join(ranges)}"
-    channels, height, width = data.input_shape
+    channels, height, width = images.shape[1:]
     targets = TARGETS.get(data.targets).words(data.train[data.targets])
     lines = [
         f"read {data.name}: {len(images):,} training, {data.size('val'):,} validation and {data.size('test'):,} test images"

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +91,8 @@ class DataSettings:
     """Samples and what networks should make of them; the text under each field is its help."""
 
     name: str = "digits"
-    """`digits`, `fashion_mnist`, `npz`, `image_folder`, `pictures`, or one of your own: FILE.py:NAME."""
+    """`digits`, `rotated_digits`, `pasted_digits`, `fashion_mnist`, `photographs`, `npz`, `image_folder`, `pictures`, or one
+    of your own: FILE.py:NAME."""
     path: str | None = None
     """File or folder of the data; `fashion_mnist` finds Debian's package by itself."""
     n_val: int = 0
@@ -101,6 +102,8 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         check_range("n_val", self.n_val, 0, 10**9)
+        if not isinstance(self.options, Mapping):
+            raise InvalidInputError(f"data.options are names and values, as {{scale: 2}}; got {self.options!r}")
 
     def load(self, targets: str, seed: int) -> Dataset:
         """Load the data set, see `load_dataset`."""
@@ -125,6 +128,11 @@ def _read(name: str, source: Source, path: str | None, options: Mapping[str, Any
     if unknown := sorted(set(options) - set(known)):
         offered = f"its options are {', '.join(known)}" if known else "it has no options"
         raise InvalidInputError(f"the data set '{name}' has no option {', '.join(unknown)}; {offered}")
+    kinds = get_type_hints(source)
+    for option, value in options.items():
+        kind = kinds.get(option)
+        if kind in (int, float, bool, str) and type(value) is not kind and not (kind is float and type(value) is int):
+            raise InvalidInputError(f"data.options.{option} must be of type {kind.__name__}, got {value!r}")
     try:
         read = source(path, **options)
     except (HwnasError, MemoryError):

@@ -51,6 +51,12 @@ class Pictures:
             raise InvalidInputError(f"the data set '{name}' has pictures, the task needs {targets}")
         check_range("patch", self.patch, 8, 4096)
         check_range("scale", self.scale, 2, 8)
+        for side, length in zip(("height", "width"), self.size, strict=True):
+            check_range(side, length, 1, 100_000)
+        if not self.training or not self.test:
+            raise InvalidInputError(f"the data set '{name}' has no pictures to train on, or none for the test")
+        if len({len(picture) for picture in (*self.training, *self.test)}) > 1:
+            raise InvalidInputError(f"the data set '{name}' mixes pictures of one channel and of three")
         smallest = min(min(picture.shape[1:]) // self.scale for picture in (*self.training, *self.test))
         if smallest < self.patch:
             raise InvalidInputError(
@@ -60,14 +66,18 @@ class Pictures:
         n = len(self.training)
         n_val = n_val or max(1, n // 6)
         if n < MIN_PICTURES or n_val >= n:
-            raise InvalidInputError(f"n_val must leave at least one of {n} training pictures, of at least {MIN_PICTURES}")
-        order = np.random.default_rng(seed).permutation(n)
+            raise InvalidInputError(
+                f"n_val must leave at least one of {n} training pictures, of at least {MIN_PICTURES}; got {n_val}"
+            )
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(n)
         val, train = (sorted(part) for part in (order[:n_val], order[n_val:]))
         patches = [self._patches(self.training[i]) for i in train]
         small, large = (np.concatenate(arrays) for arrays in zip(*patches, strict=True))
+        mixed = rng.permutation(len(small))  # the first ones calibrate: not all of one picture
         return Dataset(
             name,
-            {"images": small, "pictures": large},
+            {"images": small[mixed], "pictures": large[mixed]},
             self._whole([self.training[i] for i in val]),
             self._whole(self.test),
             {"size": self.size, "scale": self.scale},
@@ -109,7 +119,7 @@ def read_pictures(
         patch: Height and width of the small patches that are trained on.
         height: Of the small pictures at which time is measured.
         width: Likewise.
-        luminance: Whether only the luminance of colours is taken; grey pictures are luminance already.
+        luminance: True to take only the luminance of colours (of ITU-R BT.601, 16 to 235); grey pictures stay as they are.
 
     Raises:
         PathNeededError: If there is no path.
@@ -175,4 +185,5 @@ def _files(folder: Path) -> list[Path]:
     """Return the files in a folder and in its folders, sorted, hidden ones passed over."""
     if not folder.is_dir():
         raise InvalidInputError(f"there is no folder '{folder}' of pictures")
-    return sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts))

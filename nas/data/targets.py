@@ -123,7 +123,7 @@ class Masks:
 
     def checked(self, targets: NDArray[Any], n: int, split: str) -> NDArray[np.int64]:
         """See `Targets`."""
-        if targets.ndim != 3 or len(targets) != n:
+        if targets.ndim != 3 or len(targets) != n or not targets.size:
             raise InvalidInputError(f"{split} masks must have shape ({n}, h, w), one for each image; got {targets.shape}")
         if targets.dtype.kind not in "ui":
             raise InvalidInputError(f"{split} masks must be integers, got {targets.dtype}")
@@ -133,8 +133,13 @@ class Masks:
 
     def check_splits(self, train: NDArray[Any], test: NDArray[Any]) -> int:
         """See `Targets`."""
+        check_alike(train, test, "masks")
         if train.max() < 1:
             raise InvalidInputError("the training masks are background throughout: nothing can be learned of them")
+        if absent := sorted(set(range(int(train.max()) + 1)) - set(np.unique(train).tolist())):
+            raise InvalidInputError(
+                f"the training masks must hold every class in 0..{train.max()}, but have no {absent[:5]}"
+            )
         if test.max() > train.max():
             raise InvalidInputError(f"the training masks are 0..{train.max()}, but a test mask has {test.max()}")
         return 2
@@ -151,17 +156,28 @@ class Masks:
 TARGETS.register("masks")(Masks())
 
 
+def check_alike(train: NDArray[Any], test: NDArray[Any], what: str) -> None:
+    """Raise `InvalidInputError` if training and test targets differ in shape."""
+    if train.shape[1:] != test.shape[1:]:
+        raise InvalidInputError(f"training {what} have shape {train.shape[1:]}, test {what} {test.shape[1:]}")
+
+
 class LargePictures:
-    """A larger picture a sample; its source has checked it."""
+    """A larger picture a sample."""
 
     def checked(self, targets: NDArray[Any], n: int, split: str) -> NDArray[np.float32]:
         """See `Targets`."""
-        if targets.ndim != 4 or len(targets) != n:
+        if targets.ndim != 4 or len(targets) != n or not targets.size:
             raise InvalidInputError(f"{split} pictures must have shape ({n}, channels, h, w), got {targets.shape}")
+        if targets.dtype.kind not in "uif":
+            raise InvalidInputError(f"{split} pictures must be uint8 or float, got {targets.dtype}")
+        if not np.isfinite(targets).all():
+            raise InvalidInputError(f"{split} pictures must be finite, got NaN or infinity")
         return targets.astype(np.float32)
 
-    def check_splits(self, train: NDArray[Any], test: NDArray[Any]) -> int:  # noqa: ARG002
+    def check_splits(self, train: NDArray[Any], test: NDArray[Any]) -> int:
         """See `Targets`."""
+        check_alike(train, test, "pictures")
         return 1
 
     def strata(self, train: NDArray[Any]) -> None:  # noqa: ARG002

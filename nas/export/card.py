@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from nas.data.dataset import Dataset
-from nas.export.verification.parity import N_REFERENCE_SAMPLES, Parity
+from nas.export.verification.parity import Parity
 from nas.objectives.columns import LATENCY, SPLITS, Column
 from nas.tasks.task import Task
 from search_spaces.graph.graph import Graph
@@ -122,7 +122,7 @@ def _integers(parity: Parity) -> str:
     if not parity.elements:
         return "All layers are float32: there are no integers to compare."
     return (
-        f"{parity.elements:,} integers on {N_REFERENCE_SAMPLES} samples compared with an independent reference: "
+        f"{parity.elements:,} integers on {parity.reference_samples} samples compared with an independent reference: "
         f"{parity.integer_mismatches} differ, {parity.ties} lie halfway and went the other way."
     )
 

@@ -14,7 +14,8 @@ def quantization_noise(generator: torch.Generator) -> FakeQuantize:
 
     Source:
         Differentiable quantization by additive noise, Baskin et al. 2021, arXiv:1804.10969; for super-resolution QuantNAS,
-        Shvetsov et al. 2023, arXiv:2208.14839, section 3.2.
+        Shvetsov et al. 2023, arXiv:2208.14839, section 3.2. Differs: a scale has the gradient of what is clipped alone, as
+        that of the noise is zero on average; minifloats are rounded.
     """
 
     def noisy(values: Tensor, scale: Tensor, qmin: int | Tensor, qmax: int | Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Summary of a search: how good its predictor was, and whether to measure more."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from nas.objectives.columns import Column
 from nas.search import evolve, exact_front, hypervolume
 from nas.search.acquisition import Scale
+from nas.search.exact import TooLargeError
 from nas.search.study import SearchResult
 from predictors import Features, RidgePredictor, assess, linear_table
 from search_spaces.costs import cost_table
@@ -35,7 +37,9 @@ def print_search(space: SearchSpace, result: SearchResult, metric: str, run: Pat
     if more := min(found.curve.more, space.size - len(values)):
         noise = " --set search.noise=0" if result.stopped_early else ""
         print(f"to measure {more} more: `hwnas search {run} --set search.n_measurements={len(values) + more}{noise}`")
-    print(f"evolution reached {100 * evolved_share(space, result, metric):.2f} % of the exact front of a linear prediction")
+    with suppress(TooLargeError):  # where no exact front is known
+        share = 100 * evolved_share(space, result, metric)
+        print(f"evolution reached {share:.2f} % of the exact front of a linear prediction")
 
 
 def evolved_share(space: SearchSpace, result: SearchResult, metric: str) -> float:

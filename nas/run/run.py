@@ -339,7 +339,7 @@ class Run:
         return self._export(self.evaluator(), self.subnet(subnet_id), folder, **options)
 
     def finetune(
-        self, subnet_id: str, to: str | Path | None = None, *, epochs: int = 3, learning_rate: float = 0.01
+        self, subnet_id: str, to: str | Path | None = None, *, epochs: int = 3, learning_rate: float | None = None
     ) -> FineTuned:
         """Train a measured network on by itself, and export it.
 
@@ -347,7 +347,7 @@ class Run:
             subnet_id: Its id.
             to: New folder; by default `finetuned/ID` in the run folder.
             epochs: Passes over the training samples.
-            learning_rate: Greatest rate.
+            learning_rate: Greatest rate; None: 0.01, or with Adam that of the quantized stage.
 
         Raises:
             InvalidInputError: If there is no such network, or the folder is in the way.
@@ -359,6 +359,7 @@ class Run:
             check_folder(folder)
             for latencies in self.latencies[:1]:
                 latencies.table.read()  # what the export needs is here before hours are spent
+            learning_rate = learning_rate or self.experiment.training.finetuning_rate
             name = f"finetune-{subnet_id}-{epochs}-{learning_rate:g}.safetensors"
             with progress_bar(f"fine-tuning {subnet_id}") as update:
                 values = finetune(

@@ -26,6 +26,10 @@ Floats = NDArray[np.float64]
 MAX_ENTRIES = 1_000_000  # of one table, each a set of points; measured: some ten microseconds an entry and option
 
 
+class TooLargeError(InvalidInputError):
+    """The choices of a space are so entangled that an exact front needs tables that are too large."""
+
+
 @dataclass(frozen=True)
 class _Set:
     """A Pareto set: what some genes can add up to.
@@ -60,8 +64,8 @@ def exact_front(space: SearchSpace, tables: Mapping[str, FactorTable], *, tolera
         Networks in ascending order of the first objective.
 
     Raises:
-        InvalidInputError: If there is no objective, one is a maximum, `tolerance` is negative, or the choices are so
-            entangled that the tables would be too large.
+        InvalidInputError: If there is no objective, one is a maximum, or `tolerance` is negative.
+        TooLargeError: If the tables would be too large.
     """
     if not tables:
         raise InvalidInputError("an exact front needs at least one objective, got none")
@@ -76,7 +80,7 @@ def exact_front(space: SearchSpace, tables: Mapping[str, FactorTable], *, tolera
     factors += _inactive(space, len(tables))
     order, largest = elimination_order(space, [factor.genes for factor in factors])
     if largest > MAX_ENTRIES:
-        raise InvalidInputError(
+        raise TooLargeError(
             f"an exact front of space '{space.name}' needs a table of {largest:,} entries, more than {MAX_ENTRIES:,}: "
             "too many choices meet in one place; search by evolution (`strategy: predictor`) instead"
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.search.exact import exact_front
+from nas.search.exact import TooLargeError, exact_front
 from nas.search.milp import best_within
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInputError
@@ -48,7 +48,10 @@ def check_feasible(
         if best_within(space, constraints[0].signed, bounds) is not None:
             return
     signed = {f"{bound.sign} {bound.name}": bound.signed for bound in constraints}
-    front = exact_front(space, signed, tolerance=TOLERANCE if len(constraints) > 2 else 0.0)
+    try:
+        front = exact_front(space, signed, tolerance=TOLERANCE if len(constraints) > 2 else 0.0)
+    except TooLargeError:  # the search will see
+        return
     broken = [bound.excess(values) for bound, values in zip(constraints, front.values.T, strict=True)]
     excess = np.column_stack(broken).max(axis=1)
     nearest = int(excess.argmin())

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nas.quantizers.integers import fake_quantize
 from nas.quantizers.minifloats import fake_quantize_minifloat
 from nas.supernet.folding import BATCH_NORM_EPS, batch_norm_line, per_row
 from nas.supernet.ops.conv import convolve
@@ -69,7 +68,7 @@ class SharedLayers:
         """See `ParameterSource`."""
         scale, zero_point = self.scale(node, x)
         if zero_point is not None:
-            return fake_quantize(x, scale, -zero_point, node.format.n_levels - 1 - zero_point)
+            return self.supernet.fake_quantize_rows(x, scale, -zero_point, node.format.n_levels - 1 - zero_point)
         if node.format.is_minifloat:
             return fake_quantize_minifloat(x, scale, node.format)
         return self.supernet.fake_quantize(x, scale, node.format.qmin, node.format.qmax)

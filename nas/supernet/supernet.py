@@ -28,7 +28,7 @@ class Supernet(nn.Module):
 
     Attributes:
         fake_quantize: Rounds activations; `nas.quantizers.compiled` has a faster one, `nas.quantizers.noise` another one.
-        fake_quantize_rows: Rounds weights.
+        fake_quantize_rows: Rounds weights, and activations that have a zero point.
         choose_scale: Chooses scales, of weights anew for every slice; also there.
     """
 

@@ -45,11 +45,13 @@ class Segmentation:
         shape: Channels, height and width of an image.
         n_classes: Number of classes, the background counted.
         classes: Their names, where the data set has them.
+        chance: Mean IoU of calling everything background.
     """
 
     shape: tuple[int, ...]
     n_classes: int
     classes: tuple[str, ...] = ()
+    chance: float = 50.0
 
     name: ClassVar[str] = "segmentation"
     metric: ClassVar[Metric] = MEAN_IOU
@@ -63,8 +65,9 @@ class Segmentation:
         images, masks = data.train["images"], data.train["masks"]
         if images.shape[2:] != masks.shape[1:]:
             raise InvalidInputError(f"masks of {masks.shape[1:]} do not fit images of {images.shape[2:]}")
-        n_classes = int(masks.max()) + 1
-        return cls(shape=images.shape[1:], n_classes=n_classes, classes=data.facts.get("classes", ()))
+        n_classes = 1 + max(int(split["masks"].max()) for split in data.splits.values())
+        guess = 100 * float(mean_iou(np.zeros_like(masks), masks, n_classes).mean())
+        return cls(shape=images.shape[1:], n_classes=n_classes, classes=data.facts.get("classes", ()), chance=guess)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -80,11 +83,6 @@ class Segmentation:
     def outputs(self) -> tuple[TensorSpec, ...]:
         """A logit for each class of each pixel."""
         return (TensorSpec("logits", (self.n_classes, *self.shape[1:])),)
-
-    @property
-    def chance(self) -> float:
-        """Of calling everything background: it alone is found, among two classes."""
-        return 50.0
 
     def loss(self, output: "Tensor", batch: "Mapping[str, Tensor]", *, smoothing: float = 0.0) -> "Tensor":
         """Return the cross-entropy of a pixel, see `Task`."""

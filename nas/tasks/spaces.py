@@ -34,4 +34,6 @@ def build_space(name: str, task: Task, formats: Sequence[str] = ()) -> SearchSpa
         space = build(**settings)
     if not isinstance(space, SearchSpace):
         raise InvalidInputError(f"the space '{name}' must give a SearchSpace, got {type(space).__name__}")
+    if space.slots and (n := space.n_inputs) != len(task.inputs):
+        raise InvalidInputError(f"the space '{name}' takes {n} inputs, the task {len(task.inputs)}")
     return space

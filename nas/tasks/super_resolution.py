@@ -32,6 +32,7 @@ PSNR = declare(
 SSIM = declare(Metric(name="ssim", title="SSIM", direction="max", of_data=True, noise=0.0002, tolerance=0.001))
 
 PEAK = 255.0
+SSIM_MARGIN = 5  # pixels that the windows of SSIM need around one
 MIN_AGREEMENT_DB = 50.0  # of a file's picture against the supernet's
 LUMINANCE = np.array([65.481, 128.553, 24.966]) / 255  # ITU-R BT.601, of 8-bit RGB, above 16
 
@@ -69,6 +70,16 @@ class SuperResolution:
         scale = pictures.shape[-1] // images.shape[-1]
         if tuple(scale * length for length in images.shape[2:]) != pictures.shape[2:]:
             raise InvalidInputError(f"pictures of {pictures.shape[2:]} are no enlargement of {images.shape[2:]}")
+        if images.shape[1] != pictures.shape[1] or images.shape[1] not in (1, 3):
+            raise InvalidInputError(
+                "pictures must have one channel or three, small and large alike; "
+                f"got {images.shape[1]} and {pictures.shape[1]}"
+            )
+        if min(pictures.shape[2:]) <= 2 * (scale + SSIM_MARGIN):
+            raise InvalidInputError(
+                f"large pictures must have more than {2 * (scale + SSIM_MARGIN)} pixels a side to be judged, got "
+                f"{min(pictures.shape[2:])}"
+            )
         size = data.facts.get("size", images.shape[2:])
         return cls(shape=(images.shape[1], *size), scale=scale, std=max(float(images.std()), 1e-6))
 
@@ -121,10 +132,10 @@ class SuperResolution:
 
     def scores(self, output: NDArray[Any], samples: Arrays) -> dict[str, NDArray[Any]]:
         """Return PSNR and SSIM of each picture, rounded to whole numbers as a file holds it, see `Task`."""
-        found, wanted = (self._judged(pixels) for pixels in (np.rint(output.clip(0, PEAK)), samples["pictures"]))
+        found, wanted = (self._inner_luminance(pixels) for pixels in (np.rint(output.clip(0, PEAK)), samples["pictures"]))
         return {"psnr_db": psnr(found, wanted), "ssim": np.array([ssim(a, b) for a, b in zip(found, wanted, strict=True)])}
 
-    def _judged(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
+    def _inner_luminance(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
         """Return the luminance without its border, shape `(n, height, width)`."""
         inner = pixels.astype(np.float64)[:, :, self.scale : -self.scale, self.scale : -self.scale]
         return inner[:, 0] if inner.shape[1] == 1 else 16 + np.tensordot(inner, LUMINANCE, axes=(1, 0))
@@ -163,6 +174,6 @@ def ssim(found: NDArray[np.float64], wanted: NDArray[np.float64]) -> float:
     """
     c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
     smooth = [gaussian_filter(x, 1.5, truncate=3.5) for x in (found, wanted, found**2, wanted**2, found * wanted)]
-    a, b, aa, bb, ab = (x[5:-5, 5:-5] for x in smooth)
+    a, b, aa, bb, ab = (x[SSIM_MARGIN:-SSIM_MARGIN, SSIM_MARGIN:-SSIM_MARGIN] for x in smooth)
     alike = (2 * a * b + c1) * (2 * (ab - a * b) + c2) / ((a**2 + b**2 + c1) * (aa - a**2 + bb - b**2 + c2))
     return float(alike.mean())

@@ -25,6 +25,10 @@ class Samples(Protocol):
         """The training samples."""
 
     @property
+    def splits(self) -> Mapping[str, Arrays]:
+        """All samples by split."""
+
+    @property
     def facts(self) -> Mapping[str, Any]:
         """What the source knows of its samples besides, such as names of classes."""
 

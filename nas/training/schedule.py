@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from search_spaces.errors import check_range
+from search_spaces.errors import InvalidInputError, check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,8 @@ class Schedule:
     def __post_init__(self) -> None:
         for name in ("float_epochs", "quantized_epochs", "warmup_epochs"):
             check_range(name, getattr(self, name), 0, 100_000)
+        if self.optimizer not in ("sgd", "adam"):
+            raise InvalidInputError(f"training.optimizer must be sgd or adam, got '{self.optimizer}'")
         check_range("distillation", self.distillation, 0, 1)
         check_range("n_random", self.n_random, 0, 64)
         check_range("random_translate", self.random_translate, 0, 64)
@@ -79,6 +81,11 @@ class Schedule:
     def epochs(self) -> int:
         """Epochs of both stages."""
         return self.float_epochs + self.quantized_epochs
+
+    @property
+    def finetuning_rate(self) -> float:
+        """The greatest rate at which one network is trained on unless another is asked for."""
+        return 0.01 if self.optimizer == "sgd" else self.quantized_learning_rate
 
     def is_quantized(self, epoch: float) -> bool:
         """Return True in the quantized stage; `epoch` counts from 0, with fractions."""

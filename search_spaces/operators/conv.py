@@ -37,7 +37,7 @@ class Conv(Node):
         stride: Step in both directions.
         groups: 1, or `in_channels` for a depthwise convolution.
         batch_norm: False: only a bias behind it.
-        zero_init: Whether training begins with weights of 0, so that a sum begins with its other part.
+        zero_init: True if training begins with weights of 0, so that a sum begins with its other part.
     """
 
     in_channels: int = untimed()

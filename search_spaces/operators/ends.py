@@ -44,7 +44,11 @@ class Output(Node):
 
     def emit(self, writer: "Writer") -> None:
         """Rename the operator before, so that the output costs nothing and bears the name of the node."""
-        writer.operators[-1].output[0] = self.name
+        last = writer.operators[-1] if writer.operators else None
+        if last is not None and last.output[0] == self.inputs[0] and len(writer.consumers_of[self.inputs[0]]) == 1:
+            last.output[0] = self.name
+        else:
+            writer.operator("Identity", self.inputs, self.name)
 
     def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
         """See `Node`."""

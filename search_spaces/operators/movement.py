@@ -19,11 +19,12 @@ class Movement(Node):
 
     moves_data = True
     has_integer_kernel = True
+    may_tie = True
 
     def compute_integers(self, inputs: Sequence[Quantized], output: Quantized | None, weights: Weights) -> Floats:
-        """See `Node`; input and output share a scale."""
+        """See `Node`; where input and output share a scale the integers are the same."""
         moved = self.compute([inputs[0].integers.astype(np.float64)], weights).astype(np.float32)
-        return moved if output else moved * scale_ratio(inputs, None)
+        return moved * scale_ratio(inputs, output)
 
 
 @operator("depthtospace")

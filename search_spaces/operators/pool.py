@@ -51,7 +51,7 @@ class GlobalAveragePool(Node):
 @operator("maxpool")
 @dataclass(frozen=True, kw_only=True)
 class MaxPool(Movement):
-    """Greatest value of each square of pixels; what is left over at the right and below is dropped.
+    """Maximum of each square of pixels; what is left over at the right and below is dropped.
 
     Attributes:
         size: Side of the square, and the step.
@@ -67,8 +67,8 @@ class MaxPool(Movement):
         """See `Node`."""
         n, channels, height, width = (*inputs[0].shape[:2], *(length // self.size for length in inputs[0].shape[2:]))
         kept = inputs[0][:, :, : height * self.size, : width * self.size]
-        greatest: Doubles = kept.reshape(n, channels, height, self.size, width, self.size).max(axis=(3, 5))
-        return greatest
+        maximum: Doubles = kept.reshape(n, channels, height, self.size, width, self.size).max(axis=(3, 5))
+        return maximum
 
     @classmethod
     def examples(cls) -> tuple[tuple[Node, ...], ...]:

@@ -44,6 +44,7 @@ def place_quantizers(block: Sequence[Node], sources: Sequence[NumberFormat]) -> 
     arriving = dict(zip((node.name for node in block if not node.inputs), sources, strict=True))
     quantized = {name: name for name, source in arriving.items() if precision.is_integer and not source.is_float32}
     formats = {name: arriving[name] for name in quantized}
+    roots: dict[str, str] = {}  # of a quantizer that shares a scale: the one whose scale it is
     never_negative: set[str] = set()
     placed: list[Node] = []
     for node in block:
@@ -53,8 +54,9 @@ def place_quantizers(block: Sequence[Node], sources: Sequence[NumberFormat]) -> 
             never_negative.add(node.name)
         if node.name in quantized or not _is_quantized(node, consumers_of[node.name]):
             continue
-        tensor_format = _tensor_format(node, _takers(node, consumers_of), signed=node.name not in never_negative)
+        tensor_format = _tensor_format(node, _consumers_behind(node, consumers_of), signed=node.name not in never_negative)
         before = quantized.get(node.inputs[0], "") if node.moves_data else ""
+        before = roots.get(before, before)
         quantizer = Quantize(
             name=quantizer_name(node),
             inputs=(node.name,),
@@ -65,6 +67,7 @@ def place_quantizers(block: Sequence[Node], sources: Sequence[NumberFormat]) -> 
         )
         placed.append(quantizer)
         quantized[node.name] = quantizer.name
+        roots |= {quantizer.name: before} if before else {}
         formats[quantizer.name] = quantizer.format
     return tuple(placed)
 
@@ -82,11 +85,11 @@ def _is_quantized(node: Node, consumers_of: Sequence[Node]) -> bool:
     return not node.gives_raw and not any(consumer.takes_raw for consumer in consumers_of)
 
 
-def _takers(node: Node, consumers_of: Mapping[str, Sequence[Node]]) -> list[Node]:
-    """Return who computes with the values of a tensor, looked for behind what only moves them; none if they leave."""
+def _consumers_behind(node: Node, consumers_of: Mapping[str, Sequence[Node]]) -> list[Node]:
+    """Return the consumers of a tensor, looked for behind what only moves its values; none if they leave the block."""
     found: list[Node] = []
     for consumer in consumers_of[node.name]:
-        behind = _takers(consumer, consumers_of) if consumer.moves_data else [consumer]
+        behind = _consumers_behind(consumer, consumers_of) if consumer.moves_data else [consumer]
         if not behind:
             return []
         found += behind

@@ -1,9 +1,11 @@
 """Assembly: the blocks of one network and who takes what of whom; `connect` makes it a graph."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node
+from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.ends import Input
 from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.formats import FLOAT32, NumberFormat
@@ -63,36 +65,48 @@ def connect(assembly: Assembly) -> Graph:
     Raises:
         ValueError: If a tensor is given in another shape or type than it is taken in.
     """
-    nodes: list[Node] = []
+    nodes: dict[str, Node] = {}
     block_of: dict[str, str] = {}
     results: list[Node] = []
     for j, (name, block) in enumerate(zip(assembly.names, assembly.blocks, strict=True)):
-        placed = place_quantizers(block, assembly.formats(j))
         inputs = block_inputs(block)
-        given = {inputs[e.position].name: results[e.producer] for e in assembly.edges if e.consumer == j}
+        given = {inputs[edge.position].name: results[edge.producer] for edge in assembly.edges if edge.consumer == j}
         for taken in inputs:
             if taken.name in given:
-                check_agreement(taken, given[taken.name])
-        own = [_renamed(node, given) for node in placed if node.name not in given]
-        nodes += own
-        block_of |= {node.name: name for node in own}
-        results.append(own[-1] if own else given[inputs[-1].name])
-    return Graph(tuple(nodes), block_of)
+                check_agreement(taken.outputs[0], given[taken.name].outputs[0])
+        last = given.get(inputs[-1].name) if inputs else None
+        for node in place_quantizers(block, assembly.formats(j)):
+            if node.name in given:
+                continue
+            if node.name in nodes:
+                raise ValueError(f"two nodes are called '{node.name}'")
+            last = nodes[node.name] = _connected(node, given, nodes)
+            block_of[node.name] = name
+        assert last is not None
+        results.append(last)
+    return Graph(tuple(nodes.values()), block_of)
 
 
-def check_agreement(taken: Node, given: Node) -> None:
+def check_agreement(taken: TensorSpec, given: TensorSpec) -> None:
     """Raise `ValueError` if an input of a block differs in shape or type from the tensor that it is given."""
-    took, gave = taken.outputs[0], given.outputs[0]
-    if (took.shape, took.dtype) != (gave.shape, gave.dtype):
-        words = [f"{tensor.dtype} of shape {tensor.shape}" for tensor in (took, gave)]
-        raise ValueError(f"'{taken.name}' takes {words[0]}, but '{given.name}' gives {words[1]}")
+    if (taken.shape, taken.dtype) != (given.shape, given.dtype):
+        took, gave = (f"{tensor.dtype} of shape {tensor.shape}" for tensor in (taken, given))
+        raise ValueError(f"'{taken.name}' takes {took}, but '{given.name}' gives {gave}")
 
 
-def _renamed(node: Node, given: dict[str, Node]) -> Node:
-    """Return a node that takes the results of other blocks in place of its block's inputs."""
+def _connected(node: Node, given: Mapping[str, Node], before: Mapping[str, Node]) -> Node:
+    """Return a node that takes the results of other blocks in place of its block's inputs.
+
+    A quantizer that shares a scale has the format of the one whose scale it is, which may stand in another block.
+
+    Args:
+        node: Of a block with its quantizers.
+        given: Results of other blocks by the names of the block's inputs.
+        before: The nodes of the network so far.
+    """
     node = replace(node, inputs=tuple(given[name].name if name in given else name for name in node.inputs))
-    if isinstance(node, Quantize) and node.shares in given:
-        source = given[node.shares]
-        assert isinstance(source, Quantize)
+    if isinstance(node, Quantize) and node.shares:
+        source = given.get(node.shares) or before[node.shares]
+        assert isinstance(source, Quantize), f"'{node.name}' shares the scale of '{source.name}', which has none"
         node = replace(node, shares=source.shares or source.name, format=source.format)
     return node

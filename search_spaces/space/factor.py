@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,9 @@ class Factor:
         for axis in reversed(range(len(genes))):
             first = values.take([0], axis=axis)
             if np.all(values == first):
-                values = values.take(0, axis=axis)
+                values = first.squeeze(axis)  # not an element: that may be a tuple, which is no array
                 del genes[axis]
-        return Factor(tuple(genes), np.asarray(values))
+        return Factor(tuple(genes), values)
 
 
 def combine(function: Callable[..., Any], factors: Sequence[Factor]) -> Factor:
@@ -59,3 +60,9 @@ def combine(function: Callable[..., Any], factors: Sequence[Factor]) -> Factor:
     if not genes:
         values[()] = function(*(table.item() for table in aligned))
     return Factor(genes, values)
+
+
+def any_of(factors: Sequence[Factor]) -> Factor:
+    """Return whether any of some factors is true; of none: False."""
+    never = Factor((), np.array(False, dtype=object))
+    return reduce(lambda a, b: combine(lambda x, y: bool(x or y), [a, b]).reduced(), factors, never)

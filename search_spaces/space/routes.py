@@ -7,7 +7,7 @@ from typing import Any
 
 from search_spaces.precision.formats import FLOAT32
 from search_spaces.space.assembly import Block, border
-from search_spaces.space.factor import Factor, combine
+from search_spaces.space.factor import Factor, any_of, combine
 from search_spaces.space.slots import PREVIOUS, Slot, Source
 
 
@@ -81,7 +81,7 @@ def transitions(
         key = route.consumer, route.position
         if key not in taken:
             taken[key] = _taken(blocks[route.consumer], take, route.position)
-        factor = combine(_transition, [given[route.producer], taken[key], *(active[i] for i in route.nearer)])
+        factor = combine(_transition, [given[route.producer], taken[key], any_of([active[i] for i in route.nearer])])
         if any(value is not None for value in factor.values.flat):
             found.append(factor)
     return tuple(found)
@@ -102,27 +102,28 @@ def incoming(
         for route in (route for route in routes if route.consumer == j):
             by_position[route.position].append(route)
         for chosen in itertools.product(*(options or [None] for options in by_position)):
-            factor = _arrival(blocks[j], chosen, borders, active)
+            factor = _incoming(blocks[j], chosen, borders, active)
             if any(value is not None for value in factor.values.flat):
                 found.append(factor)
     return tuple(found)
 
 
-def _arrival(block: Factor, chosen: Sequence[Route | None], borders: Sequence[Factor], active: Sequence[Factor]) -> Factor:
-    nearer = [active[i] for route in chosen if route for i in route.nearer]
+def _incoming(block: Factor, chosen: Sequence[Route | None], borders: Sequence[Factor], active: Sequence[Factor]) -> Factor:
+    """Return the formats that the chosen producers give a block, and the block; None where they are not its producers."""
+    nearer = any_of([active[i] for route in chosen if route for i in route.nearer])
     given = [borders[route.producer] for route in chosen if route]
 
-    def arrive(taken: Block | None, *others: Any) -> tuple[tuple[Any, ...], Block] | None:
-        formats, is_nearer = iter(others[: len(given)]), others[len(given) :]
-        arriving = tuple(next(formats) if route else FLOAT32 for route in chosen)
-        return None if taken is None or None in arriving or any(is_nearer) else (arriving, taken)
+    def come_together(taken: Block | None, is_nearer: bool, *borders: Any) -> tuple[tuple[Any, ...], Block] | None:
+        remaining = iter(borders)
+        formats = tuple(next(remaining) if route else FLOAT32 for route in chosen)
+        return None if taken is None or None in formats or is_nearer else (formats, taken)
 
-    return combine(arrive, [block, *given, *nearer])
+    return combine(come_together, [block, nearer, *given])
 
 
 def _taken(factor: Factor, take: Callable[[Block, int], Hashable], position: int) -> Factor:
     return combine(lambda block: take(block, position) if block else None, [factor]).reduced()
 
 
-def _transition(given: Hashable, taken: Hashable, *nearer: bool) -> tuple[Hashable, Hashable] | None:
-    return None if given is None or taken is None or any(nearer) else (given, taken)
+def _transition(given: Hashable, taken: Hashable, is_nearer: bool) -> tuple[Hashable, Hashable] | None:
+    return None if given is None or taken is None or is_nearer else (given, taken)

@@ -1,4 +1,4 @@
-"""SearchSpace: genomes and subnets, and the chain of slots that turns a subnet into a graph.
+"""SearchSpace: genomes and subnets, and the slots that turn a subnet into a graph.
 
 Three words: a *choice* is one decision, a *gene* the index of its option, a *genome* one gene for every choice. Genes of
 choices that do not matter (of a block that elastic depth leaves out) are 0, so equal networks have equal rows.
@@ -257,6 +257,12 @@ class SearchSpace:
     def routes(self) -> tuple[routes.Route, ...]:
         """Which slot can give an input of which other one."""
         return routes.find_routes(self.slots, self.active)
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs of its networks: of slots that are always active, sources that name no slot."""
+        names = [slot.name for slot in self.slots]
+        return sum(not routes.candidates(names, j, source) for j, slot in enumerate(self.slots) for source in slot.sources)
 
     @cached_property
     def is_chain(self) -> bool:

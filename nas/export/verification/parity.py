@@ -35,7 +35,8 @@ class Parity:
     """Result of both steps.
 
     Attributes:
-        tensors: Integer tensors compared in step one.
+        reference_samples: Samples of step one.
+        tensors: Integer tensors compared there.
         elements: Their elements.
         integer_mismatches: Elements that differ although onnxruntime computed them in integers.
         ties: Elements that differ where the exact value lies halfway between two integers to 1e-4; either is right.
@@ -49,6 +50,7 @@ class Parity:
         reasons: What failed, one sentence each; empty when everything holds.
     """
 
+    reference_samples: int
     tensors: int
     elements: int
     integer_mismatches: int
@@ -105,6 +107,7 @@ def check_parity(
     if not agreement >= required:
         reasons.append(f"file and supernet agree on {agreement:.2f} % of {len(inputs)} samples, less than {required} %")
     return Parity(
+        reference_samples=min(few, len(inputs)),
         tensors=step_one.tensors,
         elements=step_one.elements,
         integer_mismatches=step_one.integer_mismatches,

@@ -112,7 +112,9 @@ def test_what_does_not_fit_is_refused(tmp_path):
         load_dataset("pictures", targets="pictures")
     with pytest.raises(InvalidInputError, match="the data set 'pictures' has pictures, the task needs labels"):
         load_dataset("pictures", path=str(tmp_path / "a"))
-    with pytest.raises(InvalidInputError, match="n_val must leave at least one of 2 training pictures"):
+    with pytest.raises(
+        InvalidInputError, match="n_val must leave at least one of 2 training pictures, of at least 3; got 1"
+    ):
         Pictures(
             training=[np.zeros((1, 20, 20), np.uint8)] * 2,
             test=[np.zeros((1, 20, 20), np.uint8)],
@@ -122,3 +124,41 @@ def test_what_does_not_fit_is_refused(tmp_path):
         ).dataset("x", n_val=0, seed=0, targets="pictures")
     with pytest.raises(InvalidInputError, match="the data set 'digits' has no option scale; it has no options"):
         load_dataset("digits", options={"scale": 2})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patch": "big"}, "data.options.patch must be of type int, got 'big'"),
+        ({"scale": 2.0}, "data.options.scale must be of type int, got 2.0"),
+        ({"luminance": "no"}, "data.options.luminance must be of type bool, got 'no'"),
+        ({"height": -4}, "height must be in 1..100000, got -4"),
+        ({"scale": 0}, "scale must be in 2..8, got 0"),
+        ({"patch": 1}, "patch must be in 8..4096, got 1"),
+    ],
+)
+def test_options_are_checked(tmp_path, options, message):
+    save(tmp_path / "train", 6)
+    save(tmp_path / "test", 1)
+    with pytest.raises(InvalidInputError, match=message):
+        load(tmp_path, **options)
+
+
+def test_hidden_files_are_passed_over_and_patches_are_mixed(tmp_path):
+    save(tmp_path / "train", 6)
+    save(tmp_path / "test", 1)
+    save(tmp_path / "test" / ".cache", 2)
+    data = load(tmp_path)
+    assert data.size("test") == 1
+    ordered = load_dataset(
+        "pictures", path=str(tmp_path), n_val=2, seed=1, targets="pictures", options={"patch": 10, "height": 8, "width": 8}
+    )
+    assert not np.array_equal(data.train["images"], ordered.train["images"])
+
+
+def test_whole_pictures_are_measured_few_at_a_time():
+    many = [np.zeros((1, 1024, 1024), np.uint8)] * 3
+    data = Pictures(training=many, test=many, scale=2, patch=512, size=(8, 8)).dataset(
+        "x", n_val=1, seed=0, targets="pictures"
+    )
+    assert [len(batch["images"]) for batch in data.batches("test", 512)] == [1, 1, 1]

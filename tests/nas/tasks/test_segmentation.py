@@ -50,3 +50,30 @@ def test_masks_that_do_not_fit_are_refused():
     ):
         with pytest.raises(InvalidInputError, match=message):
             Splits(x=x, y=y, x_test=x, y_test=y, targets="masks").dataset("x", n_val=2, seed=0, targets="masks")
+
+
+def test_classes_are_those_of_all_splits_and_guessing_is_that_of_the_masks():
+    images = np.zeros((4, 1, 2, 2), np.float32)
+    train = {"images": images, "masks": np.array([[[0, 0], [0, 1]]] * 4)}
+    val = {"images": images, "masks": np.array([[[0, 2], [0, 1]]] * 4)}
+    task = Segmentation.of(Dataset("x", train, val, train))
+    assert task.outputs[0].shape == (3, 2, 2)
+    assert task.chance == pytest.approx(100 * (3 / 4 + 0) / 2)
+
+
+@pytest.mark.parametrize(
+    ("y", "y_test", "message"),
+    [
+        (np.array([0, 255]), np.array([0, 255]), "must hold every class in 0..255, but have no"),
+        (np.array([0, 1]), np.array([0, 2]), "the training masks are 0..1, but a test mask has 2"),
+    ],
+)
+def test_classes_must_be_whole(y, y_test, message):
+    x = np.zeros((8, 8, 8))
+    masks, test = (np.resize(values, (8, 8, 8)) for values in (y, y_test))
+    with pytest.raises(InvalidInputError, match=message):
+        Splits(x=x, y=masks, x_test=x, y_test=test, targets="masks").dataset("x", n_val=2, seed=0, targets="masks")
+    with pytest.raises(InvalidInputError, match=r"training masks have shape \(8, 8\), test masks \(4, 8\)"):
+        Splits(x=x, y=masks % 2, x_test=x, y_test=test[:, :4], targets="masks").dataset(
+            "x", n_val=2, seed=0, targets="masks"
+        )

@@ -86,3 +86,16 @@ def test_outputs_are_as_much_larger_as_the_pairs_say():
     wrong = {**train, "pictures": np.ones((2, 1, 24, 16), np.float32)}
     with pytest.raises(InvalidInputError, match="are no enlargement of"):
         SuperResolution.of(Dataset("x", wrong, wrong, wrong))
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "message"),
+    [
+        ((1, 12, 12), (3, 24, 24), "must have one channel or three, small and large alike; got 1 and 3"),
+        ((1, 7, 7), (1, 14, 14), "must have more than 14 pixels a side to be judged, got 14"),
+    ],
+)
+def test_pairs_that_make_no_sense_are_refused(small, large, message):
+    train = {"images": np.ones((2, *small), np.float32), "pictures": np.ones((2, *large), np.float32)}
+    with pytest.raises(InvalidInputError, match=message):
+        SuperResolution.of(Dataset("x", train, train, train))

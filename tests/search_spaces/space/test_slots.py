@@ -9,6 +9,8 @@ import torch
 
 from latency_tables.runtimes.onnxruntime import open_session
 from latency_tables.table.latency_model import iterate_parts, network_features, sort_parts
+from nas.export.verification.parity import check_parity
+from nas.objectives.supernet_evaluator import predict
 from nas.search.exact import elimination_order, exact_front
 from nas.search.pareto import non_dominated
 from nas.supernet.calibrate import calibrate
@@ -18,11 +20,15 @@ from nas.supernet.supernet import Supernet
 from nas.testing import check_space
 from search_spaces import PREVIOUS, Choice, InvalidInputError, SearchSpace, Slot, cost_table, graph_costs, lower
 from search_spaces.families.builder import BlockBuilder
+from search_spaces.families.edsr import edsr
 from search_spaces.graph.node import Node
+from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.elementwise import Add, Relu
 from search_spaces.operators.ends import Input, Output
+from search_spaces.operators.pool import MaxPool
 from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.formats import Precision
+from search_spaces.space.baselines import uniform_genome
 from search_spaces.space.choice import ActiveWhen
 from search_spaces.space.space import TabularSpace
 
@@ -154,7 +160,10 @@ def test_a_front_whose_tables_would_be_too_large_is_refused():
     [
         ({"sources": (PREVIOUS, ("later",))}, r"slot 'join1' takes from \['later'\], which are no slots before it"),
         ({"sources": (PREVIOUS,)}, "slot 'join1' has 1 sources, but its block takes 2 inputs"),
-        ({"sources": (("inner2",), ("outer",))}, "input 1 of slot 'join1' has no slot to come from where depth is 0"),
+        (
+            {"sources": (("inner2", "inner1"), ("outer",))},
+            "input 1 of slot 'join1' has no slot to come from where depth is 0",
+        ),
         ({"name": "stem"}, r"need distinct names; \['stem'\] stand twice"),
     ],
 )
@@ -228,3 +237,111 @@ def test_a_network_of_nested_skips_is_trained_folded_and_lowered(name):
     model = lower(graph, extract(supernet, graph, calibration), batch=8)
     (found,) = open_session(model.SerializeToString()).run(None, {"images": images.numpy()})
     assert np.abs(found - expected).max() < (1e-5 if name == "float32" else 0.05)
+
+
+def test_a_stage_of_many_optional_blocks_is_a_space():
+    space = edsr(
+        "deep",
+        input_shape=(1, 8, 8),
+        outputs=TensorSpec("pictures", (1, 16, 16)),
+        depths=tuple(range(1, 17)),
+        widths=(4,),
+        kernels=(3,),
+        formats=("float32", "w8a8"),
+    )
+    genome = uniform_genome(space, "largest", "w8a8")
+    assert cost_table(space, "bitops")(genome[None])[0] == graph_costs(space.subnet(genome).graph)["bitops"]
+    many = TabularSpace([Choice(f"c{i}", (0, 1)) for i in range(64)])
+    assert elimination_order(many, [tuple(range(64))])[1] == 2**64
+
+
+def test_the_last_block_of_a_chain_may_be_optional():
+    space = nested_skips()
+    conditional = Slot("more", ("depth", "join2/format"), lambda v: more(v) if v["depth"] else ())
+    chain = SearchSpace("chain", space.choices, [*space.slots[:-1], conditional], space.conditions)
+    genome = np.zeros(len(space.choices), np.int16)
+    assert chain.subnet(genome).graph.output.name == "join2/add"
+
+
+def more(values):
+    return convolution("more", values, format_choice="join2/format")
+
+
+def movers(name, precision, shape):
+    """A block of two poolings in a row and a convolution."""
+    builder = BlockBuilder(name, precision, shape)
+    pooled = builder.apply(MaxPool, "pool1", builder.input, shape=(shape[0], 4, 4))
+    pooled = builder.apply(MaxPool, "pool2", pooled, shape=(shape[0], 2, 2))
+    builder.conv("conv", pooled, shape[0], batch_norm=False)
+    return builder.nodes
+
+
+def shuffled(name, precision, shape):
+    """Pixels made of channels and a ReLU behind, with a scale of its own."""
+    builder = BlockBuilder(name, precision, shape)
+    large = builder.enlarge("enlarge", builder.input, shape[0], 2)
+    builder.conv("conv", builder.apply(Relu, "relu", large), shape[0], batch_norm=False)
+    return builder.nodes
+
+
+@pytest.mark.parametrize("precision", ["w8a8", "w4a4"])
+@pytest.mark.parametrize("block", [movers, shuffled])
+def test_what_moves_data_is_what_the_integer_reference_says(block, precision, rng):
+    shape, chosen = (4, 8, 8), Precision.from_name(precision)
+
+    def stem(_):
+        builder = BlockBuilder("stem", chosen, shape, source="images")
+        builder.apply(Relu, "relu", builder.conv("conv", builder.input, shape[0], kernel=3, batch_norm=False))
+        return builder.nodes
+
+    def end(_):
+        given = block("middle", chosen, shape)[-1].shape
+        builder = BlockBuilder("end", Precision.from_name("float32"), given)
+        return (*builder.nodes, Relu(name="end/relu", inputs=("end/input",), shape=given))
+
+    slots = [Slot("stem", (), stem), Slot("middle", (), lambda _: block("middle", chosen, shape)), Slot("end", (), end)]
+    space = SearchSpace("movers", [Choice("only", (1,))], slots)
+    graph, supernet = space.subnet(np.zeros(1, np.int16)).graph, Supernet(space)
+    assert (
+        len({node.format for node in graph.nodes if isinstance(node, Quantize) and node.shares == "stem/relu/quantize"}) <= 1
+    )
+    images = torch.from_numpy(rng.normal(size=(32, *shape)).astype(np.float32))
+    calibration = calibrate(supernet, graph, images)
+    weights = extract(supernet, graph, calibration)
+    expected = predict(supernet, graph, calibration, images).numpy()
+
+    def alike(a, b):
+        return np.abs(a - b).reshape(len(a), -1).max(axis=1) <= 0.1 * np.abs(b).max()
+
+    parity = check_parity(lower(graph, weights), graph, weights, images.numpy(), expected, alike)
+    assert not parity.reasons
+
+
+@pytest.mark.parametrize(
+    ("slots", "message"),
+    [
+        (lambda s: [*s[:4], replace(s[4], sources=("outer", ("outer",))), *s[5:]], "is a tuple of names, as in sources="),
+        (lambda s: [*s, Slot("behind", (), lambda _: answer({})[:1] + answer({})[1:2])], "takes the output 'answer'"),
+        (lambda s: [*s[:-1], Slot("idle", (), lambda _: idle())], r"slot 'idle': nobody in the block takes \['dead'\]"),
+    ],
+)
+def test_slips_in_slots_are_named(slots, message):
+    space = nested_skips()
+    with pytest.raises(InvalidInputError, match=message):
+        SearchSpace("wrong", space.choices, slots(list(space.slots)), space.conditions)
+
+
+def idle():
+    x = Input(name="x", shape=SHAPE)
+    return (x, Relu(name="dead", inputs=("x",), shape=SHAPE), Output(name="out", inputs=("x",), shape=SHAPE))
+
+
+def test_an_output_that_renames_nothing_is_a_copy():
+    """An output of what others take, too, does not take its name away."""
+    stem = Slot("stem", (), lambda _: (Input(name="x", shape=SHAPE), Relu(name="r", inputs=("x",), shape=SHAPE)))
+    aside = (Input(name="a", shape=SHAPE), Output(name="aside", inputs=("a",), shape=SHAPE))
+    slots = [stem, Slot("aside", (), lambda _: aside), Slot("answer", (), answer, sources=(("stem",),))]
+    graph = SearchSpace("aside", [Choice("only", (1,))], slots).subnet(np.zeros(1, np.int16)).graph
+    x = np.random.default_rng(0).normal(size=(1, *SHAPE)).astype(np.float32)
+    for found in open_session(lower(graph, {}).SerializeToString()).run(["aside", "answer"], {"x": x}):
+        assert np.array_equal(found, np.maximum(x, 0))
