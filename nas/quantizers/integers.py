@@ -9,6 +9,7 @@ from torch import Tensor
 
 ChooseScale = Callable[[Tensor, int], Tensor]
 FakeQuantize = Callable[[Tensor, Tensor, int, int], Tensor]
+FakeQuantizeAny = Callable[[Tensor, Tensor, int | Tensor, int | Tensor], Tensor]  # bounds may have gradients
 
 N_SHRINK_FACTORS = 40
 MIN_SCALE = 1e-12

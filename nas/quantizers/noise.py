@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from nas.quantizers.integers import FakeQuantize
+from nas.quantizers.integers import FakeQuantizeAny
 
 
-def quantization_noise(generator: torch.Generator) -> FakeQuantize:
+def quantization_noise(generator: torch.Generator) -> FakeQuantizeAny:
     """Return a stand-in for `fake_quantize`: values are clipped as there, and moved by up to half a step at random.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas.quantizers.integers import ChooseScale, FakeQuantize, choose_scale, fake_quantize
+from nas.quantizers.integers import ChooseScale, FakeQuantize, FakeQuantizeAny, choose_scale, fake_quantize
 from nas.supernet.executor import execute
 from nas.supernet.layers import SharedLayers
 from nas.supernet.weights import initial_tensor, slice_of, take_inventory
@@ -41,7 +41,7 @@ class Supernet(nn.Module):
         generator = generator or torch.Generator().manual_seed(0)
         self.space = space
         self.fake_quantize: FakeQuantize = fake_quantize
-        self.fake_quantize_rows: FakeQuantize = fake_quantize
+        self.fake_quantize_rows: FakeQuantizeAny = fake_quantize
         self.choose_scale: ChooseScale = choose_scale
         specs, scales, multipliers = take_inventory(space)
         self.shared = nn.ParameterDict()
