@@ -33,9 +33,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-# Everything optional: runtimes besides onnxruntime, Dask, PostgreSQL's driver, TensorBoard, QONNX, Optuna's dashboard; tests of what is missing are skipped.
+# Everything optional: runtimes besides onnxruntime, Dask, PostgreSQL's driver, TensorBoard, QONNX, Optuna's dashboard, scikit-image; tests of what is missing are skipped.
 runtimes: $(VENV)/.installed-dev
-	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino,tvm,dask,postgresql,tensorboard,qonnx,dashboard]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino,tvm,dask,postgresql,tensorboard,qonnx,dashboard,pictures]'
 	if command -v npm > /dev/null; then cd latency_tables/runtimes/web && npm ci --silent --ignore-scripts --no-audit --no-fund; fi
 
 clean:

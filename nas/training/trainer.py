@@ -89,8 +89,10 @@ def train(
     rollbacks = int(records[-1]["rollbacks"]) if records else 0
     while len(records) < schedule.epochs:
         begin = None if checkpoint.exists() else {n: t.clone() for n, t in supernet.state_dict().items()}
-        record = _epoch(job, optimizer, len(records), rollbacks)
-        supernet.fake_quantize, supernet.fake_quantize_rows = rounding
+        try:
+            record = _epoch(job, optimizer, len(records), rollbacks)
+        finally:
+            supernet.fake_quantize, supernet.fake_quantize_rows = rounding
         earlier = [*([] if before is None else [before]), *(each[f"{task.metric.name}_largest"] for each in records)]
         at_end = record[f"{task.metric.name}_at_end"]
         if np.isfinite(record["loss"]) and not has_collapsed(task, at_end, earlier):
