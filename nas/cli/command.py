@@ -237,7 +237,7 @@ def _finetune(options: argparse.Namespace) -> int:
 
     if not 1 <= options.epochs <= 10_000:
         raise InvalidInputError(f"--epochs must be in 1..10000, got {options.epochs}")
-    if not 0 < options.lr <= 10:
+    if options.lr is not None and not 0 < options.lr <= 10:
         raise InvalidInputError(f"--lr must be above 0 and at most 10, got {options.lr}")
     run = _open(options.run)
     found = run.finetune(options.id, options.to, epochs=options.epochs, learning_rate=options.lr)
