@@ -69,7 +69,7 @@ def lower(graph: Graph, weights: Weights | None = None, *, batch: int | str = 1,
 
 
 def of_any_size(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy of a model that takes images of any height and width.
+    """Return a copy of a model that takes any height and width.
 
     It is right where every operator takes any size, as convolutions do; one with a linear layer on pixels does not run.
     """

@@ -11,6 +11,7 @@ import nas
 from nas.cli.command import main
 from nas.run.experiment import Experiment
 from nas.tasks import METRICS
+from search_spaces import PREVIOUS, Slot
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -32,7 +33,7 @@ def test_links_lead_somewhere(page):
 def test_own_data_as_documented(tmp_path, monkeypatch, capsys):
     """The page's array names and its YAML, on three classes of coloured images of 12 x 12 pixels."""
     text = (ROOT / "docs" / "own-data.md").read_text()
-    _, yaml = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
+    _, yaml, pictures = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
     rng = np.random.default_rng(0)
     y_train, y_test = np.arange(120) % 3, np.arange(60) % 3
@@ -41,6 +42,8 @@ def test_own_data_as_documented(tmp_path, monkeypatch, capsys):
     exec(code, {"np": np, "x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test})
     (tmp_path / "mine.yaml").write_text(yaml)
     assert Experiment.from_yaml(tmp_path / "mine.yaml").data.path == "mine.npz"
+    (tmp_path / "photos.yaml").write_text(pictures)
+    assert Experiment.from_yaml(tmp_path / "photos.yaml").data.options["luminance"] is True
     quick = ["training.float_epochs=1", "training.quantized_epochs=0", "training.warmup_epochs=0"]
     words = ["train", "mine.yaml", "--out", "run", *(word for change in quick for word in ("--set", change))]
     assert main(words) == 0, capsys.readouterr().err
@@ -50,7 +53,8 @@ def test_own_data_as_documented(tmp_path, monkeypatch, capsys):
 def test_own_search_space_as_documented(tmp_path):
     """The family of the page, through every stage, run as the page says."""
     text = (ROOT / "docs" / "own-space.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    code, slot = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    assert eval(slot, {"Slot": Slot, "PREVIOUS": PREVIOUS, "reads": (), "build": dict}).sources[0] == PREVIOUS
     (experiment,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
     assert len(code.splitlines()) < 100
     (tmp_path / "plain.py").write_text(code)

@@ -13,7 +13,7 @@ def execute(graph: Graph, inputs: Tensor | Mapping[str, Tensor], source: Paramet
     """Compute a network of one output.
 
     Args:
-        graph: Whole network with its quantizers. Where all its operators take images of any size, the inputs may be larger
+        graph: Whole network with its quantizers. Where all its operators take tensors of any size, the inputs may be larger
             or smaller than those of the graph.
         inputs: Of a network with one input its tensor, raw, shape `(n, *graph.input_shape)`; otherwise by name.
         source: Gives weights and scales.

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +262,8 @@ def check_identity(facts: dict[str, Any], identity: dict[str, Any], path: Path) 
     for key, value in identity.items():
         if key == "space_digest" and key not in facts:  # of a version that knew names alone
             continue
+        if key == "training" and isinstance(facts.get(key), Mapping):  # a version before had fewer settings
+            facts = {**facts, key: {**asdict(Schedule()), **facts[key]}}
         if facts.get(key) != value:
             raise InvalidInputError(
                 f"'{path}' is of another training: its {key} is {facts.get(key)}, this one's is {value}; "

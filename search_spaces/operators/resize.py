@@ -48,7 +48,7 @@ class Resize(Node):
 @operator("upsample")
 @dataclass(frozen=True, kw_only=True)
 class Upsample(Movement):
-    """Every pixel repeated, so that images are a whole number of times as high and wide: the nearest pixel.
+    """Every pixel repeated, to a whole number of times the height and width: the nearest pixel.
 
     Attributes:
         factor: How often, in both directions.
