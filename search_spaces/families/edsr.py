@@ -112,9 +112,7 @@ def edsr(
     for index in range(1, max(depths) + 1):
         names = {what: f"block{index}/{what}" for what in offered}
         choices += [Choice(names[what], options) for what, options in offered.items()]
-        deep_enough = tuple(depth for depth in depths if depth >= index)
-        if deep_enough != depths:
-            conditions |= {each: ActiveWhen("depth", deep_enough) for each in names.values()}
+        conditions |= ActiveWhen.deep_enough(index, "depth", depths, names.values())
         reads = ("depth", "width", *names.values())
         slots.append(Slot(f"block{index}", reads, partial(family.block, index)))
     choices.append(Choice("tail/format", offered["format"]))

@@ -157,9 +157,7 @@ def staged(
             at = _Position(stage=s, block=b, width_before=before, strides=strides)
             before = at.width
             choices += [Choice(at.choice(what), options) for what, options in offered.items()]
-            deep_enough = tuple(depth for depth in stage.depths if depth >= b)
-            if deep_enough != stage.depths:
-                conditions |= {at.choice(what): ActiveWhen(at.depth, deep_enough) for what in offered}
+            conditions |= ActiveWhen.deep_enough(b, at.depth, stage.depths, map(at.choice, offered))
             reads = [*everywhere, at.depth, at.width, *map(at.choice, offered)]
             if at.width_before not in (None, at.width):
                 reads.append(str(at.width_before))

@@ -133,9 +133,7 @@ def unet(
         for index in range(1, max(level.depths) + 1):
             names = {what: f"down{n}/block{index}/{what}" for what in offered}
             choices += [Choice(names[what], options) for what, options in offered.items()]
-            deep_enough = tuple(each for each in level.depths if each >= index)
-            if deep_enough != level.depths:
-                conditions |= {each: ActiveWhen(depth, deep_enough) for each in names.values()}
+            conditions |= ActiveWhen.deep_enough(index, depth, level.depths, names.values())
             before = [f"level{n - 1}/width"] if n > 1 and index == 1 else []
             reads = (depth, width, *before, *names.values())
             slots.append(Slot(f"down{n}/block{index}", reads, partial(family.down, n, index)))

@@ -71,9 +71,7 @@ def vit(
             prefix = f"layer{layer}/{half.name}"
             own = [Choice(f"{prefix}/{half.choice}", half.options), Choice(f"{prefix}/format", offered)]
             choices += own
-            deep_enough = tuple(depth for depth in depths if depth >= layer)
-            if deep_enough != depths:
-                conditions |= {choice.name: ActiveWhen("depth", deep_enough) for choice in own}
+            conditions |= ActiveWhen.deep_enough(layer, "depth", depths, (choice.name for choice in own))
             reads = ("depth", "embedding", *(choice.name for choice in own))
             slots.append(Slot(prefix, reads, partial(_layer, layer, prefix, grid, half)))
     for depth in depths:

@@ -1,5 +1,6 @@
 """Choice: one decision with ordered options; ActiveWhen: when a decision matters at all."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,3 +49,16 @@ class ActiveWhen:
 
     choice: str
     options: tuple[Option, ...]
+
+    @classmethod
+    def deep_enough(cls, index: int, depth: str, depths: Sequence[int], names: Iterable[str]) -> "dict[str, ActiveWhen]":
+        """Return conditions of the choices of a block that is there only if enough blocks are; none if it always is.
+
+        Args:
+            index: Of the block, from 1.
+            depth: Name of the choice of the number of blocks.
+            depths: Its options.
+            names: Of the block's choices.
+        """
+        deep_enough = tuple(each for each in depths if each >= index)
+        return {} if deep_enough == tuple(depths) else dict.fromkeys(names, cls(depth, deep_enough))

@@ -64,8 +64,14 @@ def finetune(
         return {f"{name}_{split}": float(array[0]) for split in SPLITS for name, array in found[split].items()}
 
     before = measure()
-    short = replace(schedule, float_epochs=0, quantized_epochs=epochs, quantized_learning_rate=learning_rate, kurtosis=0.0)
-    short = replace(short, quantization_noise=False)  # it learns with its own rounding
+    short = replace(
+        schedule,
+        float_epochs=0,
+        quantized_epochs=epochs,
+        quantized_learning_rate=learning_rate,
+        kurtosis=0.0,
+        quantization_noise=False,  # it learns with its own rounding
+    )
     identity = {**identity, "finetuned": subnet.id, "epochs": epochs, "learning_rate": learning_rate}
     train(
         evaluator.supernet,
