@@ -16,7 +16,7 @@ from search_spaces.graph.node import Node, n_elements
 from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.formats import FLOAT32, NumberFormat
 from search_spaces.precision.placement import place_quantizers, quantizer_name
-from search_spaces.space.assembly import Block, block_inputs, border
+from search_spaces.space.assembly import Block, block_inputs
 from search_spaces.space.factor import Factor, combine
 from search_spaces.space.space import Genomes, SearchSpace
 
@@ -128,7 +128,7 @@ def size_bytes(nodes: Sequence[Node]) -> float:
     in all, or none in float32; others, such as biases, at 4 bytes an element; tied ones once. The file on disk is larger:
     onnxruntime wants weights below 8 bits in int8 containers.
     """
-    total = 0
+    total = sum(node.held_bytes for node in nodes)
     for node in nodes:
         for spec in (spec for spec in node.weights() if spec.is_counted):
             n = math.prod(spec.shape)
@@ -214,7 +214,7 @@ def cost_table(space: SearchSpace, name: str) -> FactorTable:
 
 def _joined(block: Block) -> list[NumberFormat]:
     """Return formats of inputs that a block takes as they are."""
-    return [border(block)] * len(block_inputs(block))
+    return [block[0].precision.border] * len(block_inputs(block))
 
 
 def incoming_costs(space: SearchSpace, price: Callable[[tuple[NumberFormat, ...], Block], float]) -> tuple[Factor, ...]:

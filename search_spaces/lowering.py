@@ -60,7 +60,7 @@ def lower(graph: Graph, weights: Weights | None = None, *, batch: int | str = 1,
             [_tensor_info(tensor, batch) for node in graph.outputs for tensor in node.outputs],
             writer.initializers,
         ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[helper.make_opsetid("", writer.opset)],
         ir_version=IR_VERSION,
         producer_name="hwnas",
     )
@@ -133,12 +133,24 @@ class Writer:
         self.operators: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.consumers_of = consumers(graph.nodes)
+        self.opset = OPSET
         self._written: set[str] = set()
 
     def constant(self, name: str, value: ArrayLike) -> str:
         """Write a constant and return its name."""
         self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
         return name
+
+    def tensor(self, tensor: onnx.TensorProto, name: str) -> str:
+        """Write a constant as it is, under another name, and return that."""
+        self.initializers.append(onnx.TensorProto())
+        self.initializers[-1].CopyFrom(tensor)
+        self.initializers[-1].name = name
+        return name
+
+    def require_opset(self, version: int) -> None:
+        """Write the model in this version of ONNX at least."""
+        self.opset = max(self.opset, version)
 
     def operator(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Write an ONNX operator and return the name of its result."""
@@ -227,4 +239,4 @@ def is_int4(node: Node) -> bool:
 
 def _tensor_info(tensor: TensorSpec, batch: int | str) -> onnx.ValueInfoProto:
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
-    return helper.make_tensor_value_info(tensor.name, kind, [batch, *tensor.shape])
+    return helper.make_tensor_value_info(tensor.name, kind, [batch, *tensor.shape] if tensor.batched else tensor.shape)

@@ -88,11 +88,18 @@ def check_signature(example: tuple[Node, ...]) -> None:
     *inputs, node = example
     for own in (field for field in fields(node) if field.name not in COMMON):
         value = getattr(node, own.name)
-        other = not value if isinstance(value, bool) else f"{value}x" if isinstance(value, str) else value + 2
+        other = _other(value)
         settings: dict[str, Any] = {own.name: other}
         changed = signature([*inputs, replace(node, **settings)])
         assert (changed != signature(example)) == own.metadata.get("timed", True), f"field '{own.name}'"
         assert describe([replace(node, **settings)]) != describe([node]), f"field '{own.name}'"
+
+
+def _other(value: Any) -> Any:
+    """Return another value of a field."""
+    if isinstance(value, bool):
+        return not value
+    return f"{value}x" if isinstance(value, str) else (*value, 2) if isinstance(value, tuple) else value + 2
 
 
 def in_format(example: tuple[Node, ...], precision: str) -> Graph:

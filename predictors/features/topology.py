@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from search_spaces.errors import InvalidInputError
 from search_spaces.registry import Registry
+from search_spaces.operators.conv import Conv, pair
 from search_spaces.space.assembly import Block
 from search_spaces.space.cell import Cell
 from search_spaces.space.choice import Option
@@ -44,7 +45,7 @@ def format_trait(block: Block) -> str:
 @TRAITS.register("kernel")
 def kernel_trait(block: Block) -> str:
     """Return the greatest kernel of a block; 0 where it has none."""
-    return str(max((node.kernel for node in block if hasattr(node, "kernel")), default=0))
+    return str(max((max(pair(node.kernel)) for node in block if isinstance(node, Conv)), default=0))
 
 
 def checked_traits(names: Sequence[str]) -> tuple[str, ...]:

@@ -106,6 +106,9 @@ class Node:
     moves_data: ClassVar[bool] = False
     """True if it computes nothing: the values of its result are those of its input."""
 
+    stays_float: ClassVar[bool] = False
+    """True if it computes in float32 in every format, so that nothing is rounded for its sake."""
+
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """The tensors that it gives."""
@@ -123,6 +126,11 @@ class Node:
     def macs(self) -> float:
         """Return the multiply-accumulate operations for one sample."""
         return 0.0
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of numbers that it holds besides the tensors that it declares."""
+        return 0
 
     def nonnegative(self, inputs: Sequence[bool]) -> bool:
         """Return True if its result cannot be negative, given for each input whether it cannot."""

@@ -11,8 +11,10 @@ class TensorSpec:
         name: Unique within the network.
         shape: Without the batch axis.
         dtype: NumPy's name of the type of its elements.
+        batched: False if it has no batch axis, and `shape` is all there is.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
+    batched: bool = True

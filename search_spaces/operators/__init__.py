@@ -10,6 +10,7 @@ from search_spaces.operators import (  # noqa: F401 - each registers its operato
     linear,
     movement,
     norm,
+    opaque,
     pool,
     quantize,
     resize,

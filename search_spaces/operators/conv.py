@@ -1,5 +1,6 @@
-"""Convolutions."""
+"""Convolutions, and the windows that they and pooling share."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,32 +27,51 @@ if TYPE_CHECKING:
     from search_spaces.lowering import Writer
 
 
+Pair = tuple[int, int]
+Pads = tuple[int, ...]
+
+
+def pair(value: int | Pair) -> Pair:
+    """Return height and width of what is one number where both are alike."""
+    return (value, value) if isinstance(value, int) else value
+
+
 @operator("conv")
 @dataclass(frozen=True, kw_only=True)
 class Conv(Node):
-    """A convolution with `same` padding and a batch norm behind it, which becomes scale and bias once trained.
+    """A convolution, perhaps with a batch norm behind it, which becomes scale and bias once trained.
 
     Attributes:
         in_channels: Channels taken.
-        kernel: Height and width of the kernel, odd.
-        stride: Step in both directions.
-        groups: 1, or `in_channels` for a depthwise convolution.
+        kernel: Height and width of the kernel: one number, or both. Odd, unless `pads` are given.
+        stride: Step in both directions: one number, or both.
+        groups: 1; `in_channels` for a depthwise convolution; or what divides both numbers of channels.
         batch_norm: False: only a bias behind it.
         zero_init: True if training begins with weights of 0, so that a sum begins with its other part.
+        pads: Zeros at the top, the left, below and at the right; empty: half of the kernel on every side (`same`).
+        dilation: Step between two elements of the kernel.
     """
 
     in_channels: int = untimed()
-    kernel: int = labelled("k")
-    stride: int = labelled("s", 1)
+    kernel: int | Pair = labelled("k")
+    stride: int | Pair = labelled("s", 1)
     groups: int = labelled("g", 1)
     batch_norm: bool = untimed(default=True)
     zero_init: bool = untimed(default=False)
+    pads: Pads = ()
+    dilation: int = 1
 
     has_integer_kernel = True
 
+    @property
+    def padding(self) -> Pads:
+        """Zeros at the top, the left, below and at the right."""
+        height, width = (length // 2 for length in pair(self.kernel))
+        return self.pads or (height, width, height, width)
+
     def weights(self) -> tuple[WeightSpec, ...]:
         """Weight `(out, in / groups, kernel, kernel)`, bias (that of the batch norm, if there is one) and its gamma."""
-        shape = (self.shape[0], self.in_channels // self.groups, self.kernel, self.kernel)
+        shape = (self.shape[0], self.in_channels // self.groups, *pair(self.kernel))
         init = "zeros" if self.zero_init else "normal"
         weight = WeightSpec("weight", shape, ("out", "in", "kernel", "kernel"), quantized=True, init=init)
         gamma = WeightSpec("gamma", self.shape[:1], ("out",), init="ones", folded=True)
@@ -59,18 +79,20 @@ class Conv(Node):
 
     def macs(self) -> float:
         """See `Node`."""
-        return n_elements(self) * (self.in_channels // self.groups) * self.kernel**2
+        return n_elements(self) * (self.in_channels // self.groups) * math.prod(pair(self.kernel))
 
     def emit(self, writer: "Writer") -> None:
-        """`same` padding as torch pads: kernel // 2 on every side, which onnx calls explicit pads."""
+        """See `Node`; all padding is explicit."""
+        dilations = {"dilations": [self.dilation] * 2} if self.dilation > 1 else {}
         writer.operator(
             "Conv",
             [self.inputs[0], *writer.weight_and_bias(self)],
             self.name,
-            kernel_shape=[self.kernel] * 2,
-            strides=[self.stride] * 2,
-            pads=[self.kernel // 2] * 4,
+            kernel_shape=list(pair(self.kernel)),
+            strides=list(pair(self.stride)),
+            pads=list(self.padding),
             group=self.groups,
+            **dilations,
         )
 
     def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
@@ -86,24 +108,52 @@ class Conv(Node):
     def _sums(self, x: NDArray[Any], weights: Weights) -> Doubles:
         """Return the sums with the bias, shape `(n, out, height, width)`; exact on integers around zero."""
         weight, bias = (weights[f"{self.name}/{role}"].astype(np.float64) for role in ("weight", "bias"))
-        margin = self.kernel // 2
-        padded = np.pad(x.astype(np.float64), [(0, 0), (0, 0), (margin, margin), (margin, margin)])
-        windows = sliding_window_view(padded, (self.kernel, self.kernel), axis=(2, 3))[:, :, :: self.stride, :: self.stride]
-        n, channels, height, width = windows.shape[:4]
-        grouped = windows.reshape(n, self.groups, channels // self.groups, height, width, self.kernel, self.kernel)
+        windows = self.windows(x.astype(np.float64))
+        n, channels, height, width, *kernel = windows.shape
+        grouped = windows.reshape(n, self.groups, channels // self.groups, height, width, *kernel)
         filters = weight.reshape(self.groups, -1, *weight.shape[1:])
         sums = np.einsum("ngchwkl,gockl->ngohw", grouped, filters, optimize=True)
         result: Doubles = sums.reshape(n, -1, height, width) + bias[:, None, None]
         return result
+
+    def windows(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return what each output pixel is computed from, shape `(n, in_channels, height, width, *kernel)`."""
+        return windows_of(x, pair(self.kernel), pair(self.stride), self.padding, self.dilation)
 
     @classmethod
     def examples(cls) -> tuple[tuple[Node, ...], ...]:
         """See `Node`."""
         x = Input(name="x", shape=(4, 5, 6))
         plain = {"kernel": 3, "batch_norm": False}
-        settings: tuple[dict[str, Any], ...] = ({"kernel": 1}, {"kernel": 3, "stride": 2}, {"kernel": 5, "groups": 4}, plain)
-        shapes = ((6, 5, 6), (6, 3, 3), (4, 5, 6), (2, 5, 6))
+        settings: tuple[dict[str, Any], ...] = (
+            {"kernel": 1},
+            {"kernel": 3, "stride": 2},
+            {"kernel": 5, "groups": 4},
+            plain,
+            {"kernel": (1, 3), "stride": (2, 1), "groups": 2},
+            {"kernel": 3, "pads": (0, 0, 1, 1), "stride": 2},
+            {"kernel": 3, "dilation": 2, "pads": (2, 2, 2, 2)},
+        )
+        shapes = ((6, 5, 6), (6, 3, 3), (4, 5, 6), (2, 5, 6), (6, 3, 6), (2, 2, 3), (2, 5, 6))
         return tuple(
             (x, cls(name="y", inputs=("x",), shape=shape, in_channels=4, **chosen))
             for shape, chosen in zip(shapes, settings, strict=True)
         )
+
+
+def windows_of(x: NDArray[Any], kernel: Pair, stride: Pair, pads: Pads, dilation: int = 1, value: float = 0.0) -> NDArray[Any]:
+    """Return the windows that a kernel meets, shape `(n, channels, height, width, *kernel)`.
+
+    Args:
+        x: Shape `(n, channels, height, width)`.
+        kernel: Height and width.
+        stride: Step in each direction.
+        pads: What is added at the top, the left, below and at the right.
+        dilation: Step between two elements of the kernel.
+        value: What is added.
+    """
+    top, left, bottom, right = pads
+    padded = np.pad(x, [(0, 0), (0, 0), (top, bottom), (left, right)], constant_values=value)
+    reach = tuple(dilation * (length - 1) + 1 for length in kernel)
+    windows: NDArray[Any] = sliding_window_view(padded, reach, axis=(2, 3))  # type: ignore[call-overload]
+    return windows[:, :, :: stride[0], :: stride[1], ::dilation, ::dilation]

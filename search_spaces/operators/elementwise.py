@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from search_spaces.graph.node import Doubles, Floats, Node, Quantized, Weights, operator, scale_ratio
+from search_spaces.graph.node import Doubles, Floats, Node, Quantized, Weights, operator, scale_ratio, untimed
 from search_spaces.operators.ends import Input
 
 if TYPE_CHECKING:
@@ -44,6 +44,74 @@ class Relu(Activation):
         return np.maximum(inputs[0], 0)
 
 
+@operator("relu6")
+@dataclass(frozen=True, kw_only=True)
+class Relu6(Activation):
+    """x between 0 and 6.
+
+    In a block of integers the bound is that of the integers behind it: their scale must not reach beyond 6.
+    """
+
+    is_fused = True
+    takes_raw = True
+    limit: ClassVar[float] = 6.0
+
+    def nonnegative(self, inputs: Sequence[bool]) -> bool:
+        """See `Node`."""
+        return True
+
+    def emit(self, writer: "Writer") -> None:
+        """A Clip in float32; onnxruntime keeps a float kernel before it, so that integers have a Relu, and saturate at 6."""
+        if self.precision.is_integer:
+            writer.operator("Relu", self.inputs, self.name)
+            return
+        low, high = (writer.constant(f"{self.name}/{k}", np.float32(v)) for k, v in (("low", 0), ("high", self.limit)))
+        writer.operator("Clip", [self.inputs[0], low, high], self.name)
+
+    def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+        """See `Node`."""
+        return np.clip(inputs[0], 0, self.limit)
+
+
+@operator("leakyrelu")
+@dataclass(frozen=True, kw_only=True)
+class LeakyRelu(Activation):
+    """x where it is positive, otherwise a share of it.
+
+    Attributes:
+        slope: The share.
+    """
+
+    slope: float = untimed(0.01)
+
+    def emit(self, writer: "Writer") -> None:
+        """See `Node`."""
+        writer.operator("LeakyRelu", self.inputs, self.name, alpha=self.slope)
+
+    def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+        """See `Node`."""
+        return np.where(inputs[0] > 0, inputs[0], inputs[0] * self.slope)
+
+
+@operator("sigmoid")
+@dataclass(frozen=True, kw_only=True)
+class Sigmoid(Activation):
+    """1 / (1 + exp(-x)); multiplied with x it is SiLU."""
+
+    def nonnegative(self, inputs: Sequence[bool]) -> bool:
+        """See `Node`."""
+        return True
+
+    def emit(self, writer: "Writer") -> None:
+        """See `Node`."""
+        writer.operator("Sigmoid", self.inputs, self.name)
+
+    def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+        """See `Node`."""
+        result: Doubles = 0.5 + 0.5 * np.tanh(inputs[0] / 2)
+        return result
+
+
 @operator("hardswish")
 @dataclass(frozen=True, kw_only=True)
 class HardSwish(Activation):
@@ -62,7 +130,13 @@ class HardSwish(Activation):
 @operator("hardsigmoid")
 @dataclass(frozen=True, kw_only=True)
 class HardSigmoid(Activation):
-    """x / 6 + 1 / 2, between 0 and 1."""
+    """A line of x that passes 1 / 2 at 0, between 0 and 1.
+
+    Attributes:
+        slope: Of the line.
+    """
+
+    slope: float = untimed(1 / 6)
 
     def nonnegative(self, inputs: Sequence[bool]) -> bool:
         """See `Node`."""
@@ -70,11 +144,11 @@ class HardSigmoid(Activation):
 
     def emit(self, writer: "Writer") -> None:
         """See `Node`."""
-        writer.operator("HardSigmoid", self.inputs, self.name, alpha=1 / 6, beta=0.5)
+        writer.operator("HardSigmoid", self.inputs, self.name, alpha=self.slope, beta=0.5)
 
     def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
         """See `Node`."""
-        gate: Doubles = np.clip(inputs[0] / 6 + 0.5, 0, 1)
+        gate: Doubles = np.clip(inputs[0] * self.slope + 0.5, 0, 1)
         return gate
 
 
@@ -121,7 +195,7 @@ class Add(Node):
 @operator("multiply")
 @dataclass(frozen=True, kw_only=True)
 class Multiply(Node):
-    """Product of a tensor of shape `(channels, height, width)` with a gate of shape `(channels, 1, 1)`."""
+    """Product of a tensor of shape `(channels, height, width)` with another one, or with a gate of shape `(channels, 1, 1)`."""
 
     has_integer_kernel = True
     may_tie = True
@@ -145,5 +219,6 @@ class Multiply(Node):
     @classmethod
     def examples(cls) -> tuple[tuple[Node, ...], ...]:
         """See `Node`."""
-        inputs = (Input(name="a", shape=(3, 4, 5)), Input(name="gate", shape=(3, 1, 1)))
-        return ((*inputs, cls(name="y", inputs=("a", "gate"), shape=(3, 4, 5))),)
+        a = Input(name="a", shape=(3, 4, 5))
+        others = (Input(name="b", shape=(3, 1, 1)), Input(name="b", shape=(3, 4, 5)))
+        return tuple((a, other, cls(name="y", inputs=("a", "b"), shape=(3, 4, 5))) for other in others)

@@ -18,17 +18,19 @@ class Input(Node):
 
     Attributes:
         dtype: NumPy's name of the type of its elements; only float32 is ever quantized.
+        batched: False if it has no batch axis.
     """
 
     inputs: tuple[str, ...] = ()
     dtype: str = "float32"
+    batched: bool = True
 
     gives_8_bits = True
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """See `Node`."""
-        return (TensorSpec(self.name, self.shape, self.dtype),)
+        return (TensorSpec(self.name, self.shape, self.dtype, self.batched),)
 
     def emit(self, writer: "Writer") -> None:
         """Write nothing: the model's input bears the name of the node."""
@@ -37,10 +39,23 @@ class Input(Node):
 @operator("output")
 @dataclass(frozen=True, kw_only=True)
 class Output(Node):
-    """The output of a network: float32, never quantized."""
+    """The output of a network, never quantized.
+
+    Attributes:
+        dtype: NumPy's name of the type of its elements.
+        batched: False if it has no batch axis.
+    """
+
+    dtype: str = "float32"
+    batched: bool = True
 
     takes_raw = True
     gives_raw = True
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """See `Node`."""
+        return (TensorSpec(self.name, self.shape, self.dtype, self.batched),)
 
     def emit(self, writer: "Writer") -> None:
         """Rename the operator before, so that the output costs nothing and bears the name of the node."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search_spaces.graph.node import Doubles, Floats, Node, Quantized, Weights, labelled, operator
+from search_spaces.operators.conv import Pads, Pair, pair, windows_of
 from search_spaces.operators.ends import Input
 from search_spaces.operators.movement import Movement
 
@@ -51,26 +52,37 @@ class GlobalAveragePool(Node):
 @operator("maxpool")
 @dataclass(frozen=True, kw_only=True)
 class MaxPool(Movement):
-    """Maximum of each square of pixels; what is left over at the right and below is dropped.
+    """Maximum of each rectangle of pixels; what is left over at the right and below is dropped.
 
     Attributes:
-        size: Side of the square, and the step.
+        size: Height and width of the rectangle: one number, or both.
+        stride: Step in both directions: one number, or both; 0: as `size`.
+        pads: Pixels at the top, the left, below and at the right that are never the greatest; empty: none.
     """
 
-    size: int = labelled("k", 2)
+    size: int | Pair = labelled("k", 2)
+    stride: int | Pair = 0
+    pads: Pads = ()
+
+    @property
+    def step(self) -> Pair:
+        """Step in each direction."""
+        return pair(self.stride or self.size)
 
     def emit(self, writer: "Writer") -> None:
         """See `Node`."""
-        writer.operator("MaxPool", self.inputs, self.name, kernel_shape=[self.size] * 2, strides=[self.size] * 2)
+        pads = {"pads": list(self.pads)} if self.pads else {}
+        writer.operator("MaxPool", self.inputs, self.name, kernel_shape=list(pair(self.size)), strides=list(self.step), **pads)
 
     def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
         """See `Node`."""
-        n, channels, height, width = (*inputs[0].shape[:2], *(length // self.size for length in inputs[0].shape[2:]))
-        kept = inputs[0][:, :, : height * self.size, : width * self.size]
-        maximum: Doubles = kept.reshape(n, channels, height, self.size, width, self.size).max(axis=(3, 5))
+        pads = self.pads or (0, 0, 0, 0)
+        maximum: Doubles = windows_of(inputs[0], pair(self.size), self.step, pads, value=-np.inf).max(axis=(4, 5))
         return maximum
 
     @classmethod
     def examples(cls) -> tuple[tuple[Node, ...], ...]:
         """See `Node`."""
-        return ((Input(name="x", shape=(3, 4, 5)), cls(name="y", inputs=("x",), shape=(3, 2, 2))),)
+        x = Input(name="x", shape=(3, 4, 5))
+        padded = cls(name="y", inputs=("x",), shape=(3, 2, 3), size=3, stride=2, pads=(1, 1, 1, 1))
+        return ((x, cls(name="y", inputs=("x",), shape=(3, 2, 2))), (x, padded))

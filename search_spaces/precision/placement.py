@@ -3,8 +3,8 @@
 Rules, for a block that computes in integers:
 
 - each of its inputs is converted once, to 8 bits, if it arrives in float32; branch and shortcut take the same tensor;
-- every tensor that an operator computed is quantized, but not between an operator and its ReLU, and not what leaves the
-  network; what cannot be negative, as after a ReLU of its block, is unsigned (zero point 0), all else signed (128);
+- every tensor that an operator computed is quantized, but not between an operator and its ReLU, not between two operators
+  that stay in float32, and not what leaves the network or, from an operator that gives float32, the block; what cannot be negative, as after a ReLU of its block, is unsigned (zero point 0), all else signed (128);
 - an operator that only moves data, as a pooling by maximum does, gives the very integers that it takes: the quantizer
   behind it shares the scale of the one before;
 - inside the block a tensor has the block's activation format, asymmetric where the block is and the tensor signed; what
@@ -46,10 +46,17 @@ def place_quantizers(block: Sequence[Node], sources: Sequence[NumberFormat]) -> 
     formats = {name: arriving[name] for name in quantized}
     roots: dict[str, str] = {}  # of a quantizer that shares a scale: the one whose scale it is
     never_negative: set[str] = set()
+    floats: set[str] = set()  # tensors that are held in float32 anyway, whatever is quantized behind them
     placed: list[Node] = []
     for node in block:
-        takes_rounded = precision.is_integer or node.macs() > 0
-        placed.append(replace(node, inputs=tuple(quantized.get(n, n) for n in node.inputs)) if takes_rounded else node)
+        rounded = quantized
+        if node.stays_float:
+            rounded = {name: q for name, q in quantized.items() if name not in floats}
+        elif not precision.is_integer and node.macs() == 0:
+            rounded = {}
+        placed.append(replace(node, inputs=tuple(rounded.get(n, n) for n in node.inputs)) if rounded else node)
+        if gives_float(node) or (node.name in arriving and node.name not in quantized):
+            floats.add(node.name)
         if node.nonnegative([name in never_negative for name in node.inputs]):
             never_negative.add(node.name)
         if node.name in quantized or not _is_quantized(node, consumers_of[node.name]):
@@ -72,6 +79,11 @@ def place_quantizers(block: Sequence[Node], sources: Sequence[NumberFormat]) -> 
     return tuple(placed)
 
 
+def gives_float(node: Node) -> bool:
+    """Return True if the result of an operator is held in float32 in a block of integers, too."""
+    return node.stays_float or node.gives_raw
+
+
 def quantizer_name(node: Node) -> str:
     """Return the name of the quantizer behind an operator of its own block."""
     return f"{node.name}/quantize"
@@ -82,6 +94,8 @@ def _is_quantized(node: Node, consumers_of: Sequence[Node]) -> bool:
         return any(consumer.macs() > 0 for consumer in consumers_of)
     if node.outputs[0].dtype != "float32":
         return False
+    if gives_float(node) or not node.inputs:
+        return any(not (consumer.stays_float or consumer.takes_raw) for consumer in consumers_of)
     return not node.gives_raw and not any(consumer.takes_raw for consumer in consumers_of)
 
 

@@ -9,7 +9,7 @@ from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.ends import Input
 from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.formats import FLOAT32, NumberFormat
-from search_spaces.precision.placement import place_quantizers
+from search_spaces.precision.placement import gives_float, place_quantizers
 
 Block = tuple[Node, ...]
 
@@ -55,8 +55,8 @@ def block_inputs(block: Block) -> tuple[Node, ...]:
 
 
 def border(block: Block) -> NumberFormat:
-    """Return the format in which a block gives its result."""
-    return block[0].precision.border
+    """Return the format in which a block gives its result: float32 where its last operator does, whatever its block does."""
+    return FLOAT32 if gives_float(block[-1]) else block[0].precision.border
 
 
 def connect(assembly: Assembly) -> Graph:
@@ -89,7 +89,7 @@ def connect(assembly: Assembly) -> Graph:
 
 def check_agreement(taken: TensorSpec, given: TensorSpec) -> None:
     """Raise `ValueError` if an input of a block differs in shape or type from the tensor that it is given."""
-    if (taken.shape, taken.dtype) != (given.shape, given.dtype):
+    if (taken.shape, taken.dtype, taken.batched) != (given.shape, given.dtype, given.batched):
         took, gave = (f"{tensor.dtype} of shape {tensor.shape}" for tensor in (taken, given))
         raise ValueError(f"'{taken.name}' takes {took}, but '{given.name}' gives {gave}")
 

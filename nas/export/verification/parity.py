@@ -169,7 +169,7 @@ class _StepOne:
                 self.floats[node.name] = tensor.integers.astype(np.float64) * float(tensor.scale)
             elif not _is_integer_result(graph, node):
                 self.floats[node.name] = node.compute([self.floats[n] for n in node.inputs], weights)
-            elif any(consumer.gives_raw for consumer in consumers_of[node.name]):
+            elif node.gives_raw or any(consumer.gives_raw for consumer in consumers_of[node.name]):
                 tensors = [self._quantized(name) for name in node.inputs]
                 self.floats[node.name] = node.compute_integers(tensors, None, weights).astype(np.float64)
         outputs = self.floats[graph.output.name]

@@ -24,7 +24,7 @@ from nas.training.checkpoint import load_tensors
 from predictors import Features, assess, pair_effects
 from search_spaces import SearchSpace
 from search_spaces.graph.graph import Graph
-from search_spaces.operators.conv import Conv
+from search_spaces.operators.conv import Conv, pair
 from search_spaces.space.space import Genomes
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def describe_blocks(graph: Graph) -> list[dict[str, Any]]:
     blocks = []
     for name, nodes in graph.blocks.items():
         last = nodes[-1]
-        kernels = [node.kernel for node in nodes if isinstance(node, Conv)]
+        kernels = [max(pair(node.kernel)) for node in nodes if isinstance(node, Conv)]
         channels, *size = last.shape
         blocks.append(
             {

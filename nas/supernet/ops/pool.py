@@ -19,9 +19,20 @@ def _(node: GlobalAveragePool) -> str:
 
 @apply_operator.register
 def _(node: MaxPool, inputs: list[Tensor], source: ParameterSource) -> Tensor:
-    return functional.max_pool2d(inputs[0], node.size)
+    return functional.max_pool2d(_padded(inputs[0], node), node.size, node.step)
 
 
 @torch_source.register
 def _(node: MaxPool) -> str:
-    return f"functional.max_pool2d({input_sources(node)[0]}, {node.size})"
+    taken = input_sources(node)[0]
+    if node.pads:
+        top, left, bottom, right = node.pads
+        taken = f"functional.pad({taken}, {[left, right, top, bottom]}, value=-float('inf'))"
+    return f"functional.max_pool2d({taken}, {node.size}, {node.step})"
+
+
+def _padded(x: Tensor, node: MaxPool) -> Tensor:
+    if not node.pads:
+        return x
+    top, left, bottom, right = node.pads
+    return functional.pad(x, [left, right, top, bottom], value=-float("inf"))
