@@ -12,7 +12,7 @@ from search_spaces.errors import HwnasError, InvalidInputError
 
 if TYPE_CHECKING:
     from latency_tables.table.table import LatencyTable
-    from nas.export.bundle import Exported
+    from nas.export.folder import Exported
     from nas.run.run import Run
     from nas.run.tables import DeviceTable
 

@@ -1,14 +1,17 @@
-"""Several processes that train one supernet together, as `torchrun` starts them; alone, everything here changes nothing."""
+"""Several processes that train one supernet together, as `torchrun` starts them; alone, everything here changes nothing.
+
+Torch is asked only where it has been imported: a process that never did has joined nobody.
+"""
 
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor
-from torch import distributed as dist
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -24,6 +27,7 @@ def session() -> Iterator[None]:
         yield
         return
     importlib.import_module("torch.distributed.nn")
+    dist = importlib.import_module("torch.distributed")
     dist.init_process_group("gloo")
     try:
         yield
@@ -31,20 +35,28 @@ def session() -> Iterator[None]:
         dist.destroy_process_group()
 
 
+def _group() -> Any:
+    """Return `torch.distributed` if this process has joined others, otherwise None."""
+    dist = sys.modules.get("torch.distributed")
+    return dist if dist is not None and dist.is_initialized() else None
+
+
 def world_size() -> int:
     """Return the number of processes that train together."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    group = _group()
+    return int(group.get_world_size()) if group else 1
 
 
 def is_main() -> bool:
     """Return whether this process is the one that writes files and talks to the user."""
-    return not dist.is_initialized() or dist.get_rank() == 0
+    group = _group()
+    return group is None or group.get_rank() == 0
 
 
 def barrier() -> None:
     """Wait until every process has come here."""
     if world_size() > 1:
-        dist.barrier()
+        _group().barrier()
 
 
 def main_first(make: Callable[[], T]) -> T:
@@ -61,22 +73,24 @@ def shard(n: int) -> slice:
     """Return the part of a batch of n samples that this process computes; of parts that differ the later are larger."""
     if world_size() == 1:
         return slice(n)
-    rank = dist.get_rank()
+    rank = _group().get_rank()
     return slice(rank * n // world_size(), (rank + 1) * n // world_size())
 
 
-def all_reduce(values: Tensor) -> Tensor:
+def all_reduce(values: "Tensor") -> "Tensor":
     """Return the sum of a tensor over the processes."""
     if world_size() > 1:
         values = values.clone()
-        dist.all_reduce(values)
+        _group().all_reduce(values)
     return values
 
 
-def all_reduce_gradients(parameters: Iterable[Tensor]) -> None:
+def all_reduce_gradients(parameters: "Iterable[Tensor]") -> None:
     """Add up the gradients of all processes, in one message; each has gradients for the same parameters."""
     if world_size() == 1:
         return
+    import torch
+
     gradients = [p.grad for p in parameters if p.grad is not None]
     summed = all_reduce(torch.cat([gradient.flatten() for gradient in gradients]))
     parts = torch.split(summed, [gradient.numel() for gradient in gradients])

@@ -1,12 +1,8 @@
 """The exported folder: the model, what it is, and the proof that it computes what was trained."""
 
-import hashlib
 import json
 import math
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +13,16 @@ from numpy.typing import NDArray
 from latency_tables.timing.measurement import Measurement
 from nas.data.dataset import SIZES, Dataset
 from nas.export.card import card, program
+from nas.export.folder import Exported, check_folder, drafted
 from nas.export.min_runtime import check_runtime, min_onnxruntime
 from nas.export.targets.qonnx import has_qonnx
 from nas.export.targets.targets import DEFAULT, TARGETS, Deployed, Target
 from nas.export.verification.parity import Parity, check_parity, is_sub8bit, predictions
-from nas.export.verification.verify import SUMS
 from nas.objectives.supernet_evaluator import SupernetEvaluator, predict
 from nas.supernet.deploy import extract
 from nas.tasks.task import Task
 from search_spaces.costs import graph_costs
-from search_spaces.errors import InvalidInputError, VerificationError
+from search_spaces.errors import VerificationError
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node
 from search_spaces.lowering import IR_VERSION, OPSET, lower
@@ -37,19 +33,6 @@ N_PARITY_SAMPLES = 10_000
 MIN_PARITY_SAMPLES = 500  # of networks that give an answer for each pixel
 N_SAMPLES = 8
 MIN_AGREEMENT_OF_OPENVINO = 95.0  # percent: it rounds in its own way where it fuses operators
-
-
-@dataclass(frozen=True)
-class Exported:
-    """An exported folder.
-
-    Attributes:
-        folder: Where it is.
-        verification: What `parity.json` holds.
-    """
-
-    folder: Path
-    verification: Mapping[str, Any]
 
 
 def export_bundle(
@@ -127,12 +110,7 @@ def export_bundle(
         "measured": measured,
         "found": dict(found or {}),
     }
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise InvalidInputError(f"cannot write to '{folder}': {error.strerror}") from error
-    try:
+    with drafted(folder) as draft:
         (draft / "model.onnx").write_bytes(content)
         deployed = Deployed(graph, weights, lower(graph, weights), inputs, expected)
         agreements = {
@@ -146,13 +124,6 @@ def export_bundle(
         few = inputs[:N_SAMPLES]
         samples: dict[str, Any] = {graph.nodes[0].name: few, graph.output.name: predictions(model, few)}
         np.savez(draft / "samples.npz", **samples)
-        checksums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(draft.iterdir())}
-        (draft / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in checksums.items()))
-        for path in (draft, *draft.iterdir()):
-            path.chmod(0o755 if path.is_dir() else 0o644)
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return Exported(folder, verification)
 
 
@@ -190,14 +161,6 @@ def _agreement(
             f"{required} % must"
         )
     return {"samples": len(same), "agreement": agreement}
-
-
-def check_folder(folder: Path) -> None:
-    """Raise `InvalidInputError` if something is in the way of a bundle."""
-    if folder.exists() and not folder.is_dir():
-        raise InvalidInputError(f"'{folder}' exists already and is no folder; choose another one")
-    if folder.exists() and any(folder.iterdir()):
-        raise InvalidInputError(f"'{folder}' exists already and is not empty; choose another folder, or remove it first")
 
 
 def parity_inputs(task: Task, data: Dataset, seed: int, n: int = N_PARITY_SAMPLES) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from nas.export.bench import Benchmark
-from nas.export.bundle import Exported
+from nas.export.folder import Exported
 from nas.export.verification.verify import Verification
 from nas.tasks.metric import Metric
 

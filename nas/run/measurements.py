@@ -16,10 +16,10 @@ from search_spaces.errors import InvalidInputError
 from search_spaces.space.space import SearchSpace
 
 if TYPE_CHECKING:
-    from nas.run.run import Run
+    from nas.run.base import BaseRun
 
 
-def scores(run: "Run", device: str = "") -> Scores:
+def scores(run: "BaseRun", device: str = "") -> Scores:
     """Return the front of a run with what it is compared with.
 
     Args:
@@ -32,7 +32,7 @@ def scores(run: "Run", device: str = "") -> Scores:
     """
     if not device:
         return run.folder.scores()
-    table, metric = find_table(run.folder, run.space, device), Column.of_objective(run.task.metric.name)
+    table, metric = find_table(run.folder, run.space, device), Column.of_objective(run.metric.name)
     return rescored(run.folder, run.measurements(), metric, run.static_costs().keys(), table)
 
 

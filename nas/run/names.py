@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from nas.objectives.signals import SIGNALS
 from nas.run.experiment import Experiment
 from nas.search.strategies import build_strategy
 from search_spaces import SPACES, InvalidInputError
@@ -17,8 +16,11 @@ def checked(experiment: Experiment) -> Experiment:
     SPACES.get(experiment.space)
     search = experiment.search
     build_strategy(search.strategy.name, search.strategy.options)
-    for name in search.signals:
-        SIGNALS.get(name)
+    if search.signals:
+        from nas.objectives.signals import SIGNALS  # computed by torch
+
+        for name in search.signals:
+            SIGNALS.get(name)
     experiment = experiment.with_absolute_paths()
     if experiment.search.prior and not (Path(experiment.search.prior) / "experiment.yaml").is_file():
         raise InvalidInputError(f"search.prior: '{search.prior}' is no run folder: it holds no experiment.yaml")

@@ -7,56 +7,41 @@ from typing import Any
 
 import pandas as pd
 
-from latency_tables.analytical import Accelerator
-from latency_tables.table.table import LatencyTable
 from nas.data.dataset import Dataset
 from nas.data.load import expanded
-from nas.events.files import write_atomically
 from nas.events.progress import progress_bar
-from nas.export.bench import Benchmark, bench
-from nas.export.bundle import Exported, check_folder
+from nas.export.folder import Exported, check_folder
 from nas.export.verification.verify import Verification, verify
-from nas.objectives.objective import OBJECTIVES, SHIPPED, Objective
 from nas.objectives.supernet_evaluator import SupernetEvaluator
-from nas.report.page import render
-from nas.report.plots import Plot, front_plot
-from nas.report.recommended import recommended
 from nas.run.archives import Archives
+from nas.run.base import BaseRun
 from nas.run.experiment import Experiment
 from nas.run.folder import RunFolder
-from nas.run.latencies import Latencies, import_results
 from nas.run.resolve import create_folder, resolve_experiment
 from nas.run.stages.export import export_subnet
 from nas.run.stages.finetune import FineTuned, finetune
 from nas.run.stages.front import write_front
-from nas.run.stages.report import report_content
 from nas.run.stages.search import search_run
 from nas.run.stages.train import train_supernet
-from nas.run.tables import DeviceTable, named_device
 from nas.run.trained import new_supernet, torch_threads, trained_supernet, training_identity, weights_identity
 from nas.run.workers import RunMeasure, backend
-from nas.search.feasibility import check_feasible
-from nas.search.measurements import Measurements
-from nas.search.recommendation import Recommendation
 from nas.search.state import Measure
 from nas.search.study import SearchResult
 from nas.tasks import TASKS, Task
+from nas.tasks.metric import Metric
 from nas.tasks.spaces import build_space
+from nas.training.checkpoint import load_tensors
 from nas.training.trainer import init_from
-from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInputError
 from search_spaces.space.space import SearchSpace
 from search_spaces.space.subnet import Subnet
 
 
-class Run:
+class Run(BaseRun):
     """An experiment in a folder; each stage reads what it needs from there and goes on where it was stopped.
 
     Make one with `create`, or open one with `open` (`nas.open_run`).
     """
-
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
 
     @classmethod
     def create(
@@ -100,15 +85,7 @@ class Run:
             raise InvalidInputError(f"a run folder is a path, got {folder!r:.80}")
         return cls(RunFolder.open(expanded(str(folder))).with_search(overrides))
 
-    def __repr__(self) -> str:
-        return f"Run({str(self.folder.path)!r})"
-
     # ------------------------------------------------------------------ parts
-
-    @property
-    def experiment(self) -> Experiment:
-        """What the run is about."""
-        return self.folder.experiment
 
     @cached_property
     def data(self) -> Dataset:
@@ -119,6 +96,11 @@ class Run:
     def task(self) -> Task:
         """The task, on the data set."""
         return TASKS.get(self.experiment.task).of(self.data)
+
+    @property
+    def metric(self) -> Metric:
+        """See `BaseRun`."""
+        return self.task.metric
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -131,15 +113,10 @@ class Run:
         n_val, folder = self.data.size("val"), self.folder
         return Archives(folder, self.space, self.task, n_val, lambda: weights_identity(folder, self.space, self.data))
 
-    @cached_property
-    def latencies(self) -> tuple[Latencies, ...]:
-        """The latencies on every device of the run, the first one's without a suffix."""
-        config, made = self.experiment, []
-        for i, device in enumerate(config.devices.values()):
-            path, owner = self.folder.table_path(device.name), str(self.folder.path)
-            table = DeviceTable(self.space, device, config.table, path, config.seed, owner)
-            made.append(Latencies(table, self.archives.open, config.latency_of(i)))
-        return tuple(made)
+    def training_records(self) -> list[dict[str, Any]]:
+        """See `BaseRun`."""
+        records: list[dict[str, Any]] = load_tensors(self.folder.supernet)[1]["records"]
+        return records
 
     def evaluator(self) -> SupernetEvaluator:
         """Return what measures subnets of the trained supernet.
@@ -149,15 +126,6 @@ class Run:
         """
         supernet = trained_supernet(self.folder, self.space, self.data)
         return SupernetEvaluator(supernet, self.task, self.data, n_calibration=self.experiment.search.n_calibration)
-
-    def static_costs(self) -> dict[str, Objective]:
-        """Return the costs that need no measurement."""
-        search = self.experiment.search
-        named = [*SHIPPED, *search.objectives, *search.max, *search.min]
-        exact = {name: OBJECTIVES.get(name)(self.space) for name in dict.fromkeys(named) if name in OBJECTIVES}
-        if self.experiment.accelerator:
-            exact |= Accelerator.from_dict(self.experiment.accelerator, "accelerator").tables(self.space)
-        return exact
 
     # ------------------------------------------------------------------ stages
 
@@ -184,50 +152,6 @@ class Run:
             supernet = new_supernet(self.experiment, self.space, self.data)
             identity = training_identity(self.experiment, self.space, self.data)
             train_supernet(self.folder, supernet, self.task, self.data, identity)
-
-    def measure(self, *, again: bool = False) -> list[LatencyTable]:
-        """Measure the latency tables of the run's devices, or read those that are there; one for each device.
-
-        Args:
-            again: Measure even if there is a table.
-
-        Raises:
-            InvalidInputError: If a table that is there was measured on another machine or for another space.
-            NotReadyError: If a device is remote and its table is missing.
-        """
-        with self.folder.locked():
-            return [latencies.table.measure(again=again) for latencies in self.latencies]
-
-    def tables(self) -> list[LatencyTable]:
-        """Return the latency tables of this run, the first device's first; one that is missing is refused."""
-        return [latencies.table.read() for latencies in self.latencies]
-
-    def import_results(self, file: Path, *, again: bool = False) -> LatencyTable:
-        """Take what a benchmark bundle has measured, see `nas.run.latencies.import_results`."""
-        with self.folder.locked():
-            return import_results(
-                self.latencies,
-                Path(file),
-                owner=str(self.folder.path),
-                again=again,
-                measured=self.archives.genomes,
-                forget=self.archives.forget_latencies,
-            )
-
-    def check_constraints(self, *, measured: bool = True) -> None:
-        """Make sure that some network satisfies the constraints, as far as that is known without training.
-
-        Args:
-            measured: Whether latency tables that are there count.
-
-        Raises:
-            InvalidInputError: If none does; with the nearest that does.
-        """
-        exact = self.static_costs()
-        if measured:
-            exact |= {each.name: each.predicted() for each in self.latencies if each.table.path.exists()}
-        tables = {name: cost for name, cost in exact.items() if isinstance(cost, FactorTable) and not cost.takes_max}
-        check_feasible(self.space, tables, self.experiment.search.max, self.experiment.search.min)
 
     def search(
         self,
@@ -272,56 +196,6 @@ class Run:
         return result
 
     # ------------------------------------------------------------------ the front
-
-    def front(self, max: Mapping[str, float] | None = None, min: Mapping[str, float] | None = None) -> pd.DataFrame:  # noqa: A002
-        """Return the measured front: a row for each network, its id, choices and numbers; sorted by the first objective.
-
-        Args:
-            max: Upper bounds by column, such as `{"latency_ms": 0.5}`.
-            min: Lower bounds by column.
-
-        Raises:
-            NotReadyError: If there is no front yet.
-            InvalidInputError: If a column does not exist or holds no numbers.
-        """
-        return self.folder.front(max, min)
-
-    def recommend(self, weights: Mapping[str, float]) -> Recommendation:
-        """Return the row of the front that weights of its objectives name, see `nas.search.recommendation.recommend`."""
-        return recommended(self.front(), self.folder.objectives, weights)
-
-    def baselines(self) -> pd.DataFrame:
-        """Return the measured uniform networks, with their names in column `baseline`."""
-        return self.folder.baselines()
-
-    def best_id(self) -> str:
-        """Return the id of the front's network with the best metric; of equals the fastest."""
-        return self.folder.best_id()
-
-    def subnet(self, subnet_id: str) -> Subnet:
-        """Return a measured network by its id.
-
-        Raises:
-            InvalidInputError: If there is none.
-        """
-        return self.archives.subnet(subnet_id)
-
-    def measurements(self) -> Measurements:
-        """Return every measured network, in the order of measurement; NaN where something was not measured.
-
-        Raises:
-            NotReadyError: If nothing was measured.
-        """
-        return self.archives.measurements(self.latencies, self.static_costs())
-
-    def plot(self) -> Plot:
-        """Return a picture of the front; a notebook shows it, `save` writes it. It needs no display."""
-        return front_plot(self.front(), self.measurements().frame(), self.baselines(), self.experiment.name)
-
-    def report(self) -> Path:
-        """Write the report, one page that needs no network, and return its file."""
-        write_atomically(self.folder.report, render(report_content(self)).encode())
-        return self.folder.report
 
     def export(self, subnet_id: str, to: str | Path | None = None, **options: Any) -> Exported:
         """Export a measured network, verified.
@@ -379,14 +253,6 @@ class Run:
     def verify(self, subnet_id: str) -> Verification:
         """Verify a network that was exported into the run folder again, see `nas.export.verification.verify`."""
         return verify(self.folder.export_path(subnet_id), self.experiment.data.path, self.experiment.plugin_files)
-
-    def bench(self, subnet_id: str, device: str | None = None, *, rounds: int = 20) -> Benchmark:
-        """Time a network that was exported into the run folder again.
-
-        `device` is the YAML file of one, or the name of a runtime; None: onnxruntime with one thread. `rounds` are sessions
-        that are opened and timed.
-        """
-        return bench(self.folder.export_path(subnet_id), named_device(device), rounds)
 
     def _export(self, evaluator: SupernetEvaluator, subnet: Subnet, folder: Path, **settings: Any) -> Exported:
         device, n_measured = self.latencies[0].table if self.latencies else None, len(self.archives.genomes())

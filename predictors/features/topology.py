@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.errors import InvalidInputError
-from search_spaces.registry import Registry
 from search_spaces.operators.conv import Conv, pair
+from search_spaces.registry import Registry
 from search_spaces.space.assembly import Block
 from search_spaces.space.cell import Cell
 from search_spaces.space.choice import Option

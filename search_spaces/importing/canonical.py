@@ -35,7 +35,9 @@ def read_model(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(path)
     except OSError as error:
-        raise InvalidInputError(f"cannot read '{path}', or the external data beside it: {error.strerror or error}") from error
+        raise InvalidInputError(
+            f"cannot read '{path}', or the external data beside it: {error.strerror or error}"
+        ) from error
     except (DecodeError, ValueError, onnx.checker.ValidationError) as error:
         raise InvalidInputError(f"'{path}' is no ONNX model, or is cut off") from error
     if not model.graph.node:
@@ -64,13 +66,17 @@ def canonicalize(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]] |
 def _check(model: onnx.ModelProto) -> None:
     kinds = {node.op_type for node in _all_nodes(model.graph)}
     if found := sorted(kinds & set(QUANTIZED)):
-        raise InvalidInputError(f"the model is quantized already ({', '.join(found)}): adopt the float32 model it was made of")
+        raise InvalidInputError(
+            f"the model is quantized already ({', '.join(found)}): adopt the float32 model it was made of"
+        )
     foreign = [node for node in _all_nodes(model.graph) if node.domain not in ("", "ai.onnx")]
     if foreign:
         raise InvalidInputError(
             f"operator '{foreign[0].op_type}' is of domain '{foreign[0].domain}', not ONNX's own; export the model without it"
         )
-    types = {t.type.tensor_type.elem_type: t.name for t in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
+    types = {
+        t.type.tensor_type.elem_type: t.name for t in (*model.graph.input, *model.graph.value_info, *model.graph.output)
+    }
     types |= {tensor.data_type: tensor.name for tensor in model.graph.initializer}
     if narrow := next((kind for kind in FLOATS if kind in types), None):
         raise InvalidInputError(f"tensor '{types[narrow]}' is {FLOATS[narrow]}: adopt the model in float32")
@@ -117,7 +123,9 @@ def _with_shapes(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) 
                 axis.ClearField("dim_value")
             if asked is not None:
                 if axis.dim_value and axis.dim_value != asked[i]:
-                    raise InvalidInputError(f"input '{tensor.name}' has {axis.dim_value} along axis {i}, --shape gives {asked[i]}")
+                    raise InvalidInputError(
+                        f"input '{tensor.name}' has {axis.dim_value} along axis {i}, --shape gives {asked[i]}"
+                    )
                 axis.dim_value = asked[i]
             elif not axis.dim_value and i == 0:
                 axis.dim_value = 1
@@ -248,7 +256,9 @@ class _Folder:
         if n_elements > MAX_FOLDED or node.op_type.startswith("Random"):
             return False
         given = {name: self.constants[name] for name in node.input if name}
-        inputs = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in given.items()]
+        inputs = [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in given.items()
+        ]
         outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
         graph = helper.make_graph([node], "constant", inputs, outputs)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10)

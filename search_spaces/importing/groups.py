@@ -7,7 +7,6 @@ group each slot has one result: the operators whose results nobody needs but the
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from search_spaces.graph.graph import consumers
 from search_spaces.graph.node import Node
 from search_spaces.importing.reader import Imported
 
@@ -45,7 +44,11 @@ def group_nodes(imported: Imported, max_layers: int = MAX_LAYERS) -> dict[str, s
     nodes = [node for node in imported.nodes if node.inputs]
     layers = {node.name for node in nodes if has_layer(node)}
     paths = {node.name: tuple(filter(None, imported.scopes[node.name].split("."))) for node in nodes}
-    named = _by_module(nodes, layers, paths, max_layers) if any(paths[name] for name in layers) else _by_cuts(nodes, layers, max_layers)
+    named = (
+        _by_module(nodes, layers, paths, max_layers)
+        if any(paths[name] for name in layers)
+        else _by_cuts(nodes, layers, max_layers)
+    )
     first_layers = {name: group for name, group in named.items() if group}
     return _with_neighbours(nodes, first_layers)
 

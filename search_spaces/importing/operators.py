@@ -145,7 +145,7 @@ def clip(place: Place) -> Reading | None:
 
 @READERS.register("HardSwish")
 def hardswish(place: Place) -> Reading | None:
-    """x times hard-sigmoid of x."""
+    """X times hard-sigmoid of x."""
     return (place.node(HardSwish), {}) if place.is_image else None
 
 
@@ -235,13 +235,18 @@ def resize(place: Place) -> Reading | None:
     factor = factors.pop()
     # Of a whole factor, all of these take pixel i // factor.
     ways = {("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "round_prefer_ceil")}
-    way = (place.setting("coordinate_transformation_mode", "half_pixel"), place.setting("nearest_mode", "round_prefer_floor"))
+    way = (
+        place.setting("coordinate_transformation_mode", "half_pixel"),
+        place.setting("nearest_mode", "round_prefer_floor"),
+    )
     if factors or factor != int(factor) or factor < 2 or way not in ways:
         return None
     return place.node(Upsample, factor=int(factor)), {}
 
 
-def _pads(place: Place, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...] | None:
+def _pads(
+    place: Place, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[int, ...] | None:
     """Return the pads at the top, the left, below and at the right, `auto_pad` resolved."""
     auto = place.setting("auto_pad", "NOTSET")
     if auto in ("NOTSET", ""):

@@ -132,7 +132,7 @@ def line(program: Program) -> int:
 
 @PATTERNS.register("hard_swish")
 def hard_swish(program: Program) -> int:
-    """x times Clip(x + 3, 0, 6) over 6, in whatever order."""
+    """X times Clip(x + 3, 0, 6) over 6, in whatever order."""
     n = 0
     for clip in _of(program, ("Clip",)):
         if _bounds(program, clip) != (0.0, 6.0):
@@ -144,7 +144,7 @@ def hard_swish(program: Program) -> int:
         last = program.only_consumer(clip.output)
         if x is None or last is None:
             continue
-        kinds = set()
+        kinds: set[str] = set()
         while last is not None and len(kinds) < 2:  # a product with x, and a division by 6: in either order
             if last.kind == "Mul" and x in last.inputs and "x" not in kinds:
                 kinds.add("x")
@@ -213,7 +213,11 @@ def transposed(program: Program) -> int:
         weight = program.constant(op.inputs[1])
         settings = op.attributes
         kernel = tuple(weight.shape[2:]) if weight is not None else ()
-        plain = not any(settings.get("pads", [])) and not any(settings.get("output_padding", [])) and "output_shape" not in settings
+        plain = (
+            not any(settings.get("pads", []))
+            and not any(settings.get("output_padding", []))
+            and "output_shape" not in settings
+        )
         one = settings.get("group", 1) == 1 and set(settings.get("dilations", [1])) == {1}
         if weight is None or len(set(kernel)) != 1 or len(kernel) != 2 or not (plain and one and not _is_auto(op)):
             continue
@@ -229,7 +233,9 @@ def transposed(program: Program) -> int:
         size = program.shapes[op.inputs[0]][2:]
         program.shapes[middle], program.dtypes[middle] = (1, n_out * block**2, *size), "float32"
         conv = Op("Conv", op.name, inputs, [middle], {"kernel_shape": [1, 1]}, op.scope)
-        shuffle = Op("DepthToSpace", f"{op.name}/shuffle", [middle], [op.output], {"blocksize": block, "mode": b"CRD"}, op.scope)
+        shuffle = Op(
+            "DepthToSpace", f"{op.name}/shuffle", [middle], [op.output], {"blocksize": block, "mode": b"CRD"}, op.scope
+        )
         at = program.ops.index(op)
         program.ops[at : at + 1] = [conv, shuffle]
         program.index()

@@ -20,12 +20,100 @@ from search_spaces.operators.ends import Input
 from search_spaces.operators.opaque import Opaque, Subgraph
 
 KNOWN = frozenset(
-    "Abs Add And ArgMax AveragePool BatchNormalization Cast Ceil Clip Concat Cos CumSum Div Elu Equal Erf Exp Expand Flatten Floor"
-    " Gather GatherElements GatherND Gelu GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish Identity"
-    " InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max MaxPool Min Mish Mod Mul Neg"
-    " Not Or PRelu Pad Pow RMSNormalization Range Reciprocal ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu"
-    " Reshape Resize Round Selu Shape Sigmoid Sign Sin Slice Softmax Softplus Softsign Split Sqrt Squeeze Sub Swish Sum Tanh Tile"
-    " Transpose Unsqueeze Where Conv ConvTranspose Gemm Linear Attention DepthToSpace SpaceToDepth GlobalAveragePool".split()
+    [
+        "Abs",
+        "Add",
+        "And",
+        "ArgMax",
+        "AveragePool",
+        "BatchNormalization",
+        "Cast",
+        "Ceil",
+        "Clip",
+        "Concat",
+        "Cos",
+        "CumSum",
+        "Div",
+        "Elu",
+        "Equal",
+        "Erf",
+        "Exp",
+        "Expand",
+        "Flatten",
+        "Floor",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "Gelu",
+        "GlobalMaxPool",
+        "Greater",
+        "GreaterOrEqual",
+        "GroupNormalization",
+        "HardSigmoid",
+        "HardSwish",
+        "Identity",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "LeakyRelu",
+        "Less",
+        "LessOrEqual",
+        "Log",
+        "LogSoftmax",
+        "MatMul",
+        "Max",
+        "MaxPool",
+        "Min",
+        "Mish",
+        "Mod",
+        "Mul",
+        "Neg",
+        "Not",
+        "Or",
+        "PRelu",
+        "Pad",
+        "Pow",
+        "RMSNormalization",
+        "Range",
+        "Reciprocal",
+        "ReduceL2",
+        "ReduceMax",
+        "ReduceMean",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceSum",
+        "Relu",
+        "Reshape",
+        "Resize",
+        "Round",
+        "Selu",
+        "Shape",
+        "Sigmoid",
+        "Sign",
+        "Sin",
+        "Slice",
+        "Softmax",
+        "Softplus",
+        "Softsign",
+        "Split",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Swish",
+        "Sum",
+        "Tanh",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+        "Conv",
+        "ConvTranspose",
+        "Gemm",
+        "Linear",
+        "Attention",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "GlobalAveragePool",
+    ]
 )
 """Operators that are understood although they stay in float32; of all others not even the multiply-accumulates are known."""
 
@@ -174,7 +262,8 @@ def without_batch(shape: tuple[int, ...]) -> tuple[tuple[int, ...], bool]:
 def subgraph(program: Program, op: Op, tensor: str) -> Subgraph:
     """Return one operator with its constants, under names of its own."""
     names: dict[str, str] = {}
-    inputs, constants = [], []
+    inputs: list[onnx.ValueInfoProto] = []
+    constants: list[onnx.TensorProto] = []
     for taken in op.inputs:
         if not taken or taken in names:
             continue
@@ -183,8 +272,8 @@ def subgraph(program: Program, op: Op, tensor: str) -> Subgraph:
             constants.append(numpy_helper.from_array(np.asarray(program.constants[taken], order="C"), names[taken]))
             continue
         names[taken] = f"i{len(inputs)}"
-        kind = helper.np_dtype_to_tensor_dtype(np.dtype(program.dtypes[taken]))
-        inputs.append(helper.make_tensor_value_info(names[taken], kind, None))
+        element = helper.np_dtype_to_tensor_dtype(np.dtype(program.dtypes[taken]))
+        inputs.append(helper.make_tensor_value_info(names[taken], element, None))
     given = ["o" if each == tensor else (f"unused{k}" if each else "") for k, each in enumerate(op.outputs)]
     while given and given[-1].startswith("unused") and op.kind not in ("Split",):
         given.pop()

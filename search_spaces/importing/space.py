@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cached_property, partial
+
+import numpy as np
 
 from search_spaces.errors import InvalidInputError
+from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node
 from search_spaces.importing.groups import MAX_LAYERS, SlotOfNodes, cut_slots, group_nodes, has_layer
 from search_spaces.importing.reader import Imported
@@ -23,14 +26,47 @@ class Adopted:
     """A trained network as a search space with weights.
 
     Attributes:
-        space: One choice, `GROUP/format`, for each group that has weights.
         imported: What was read.
-        groups: Names of the groups as the file has them, with dots, by name of the choice.
+        slots: Its slots, in an order in which they can be computed.
+        groups: Those that have a choice: names as the file has them, with dots, and the formats that each may have.
+        name: Of the space.
     """
 
-    space: SearchSpace
     imported: Imported
-    groups: Mapping[str, str]
+    slots: tuple[SlotOfNodes, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    name: str = "adopted"
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The space: one choice, `GROUP/format`, for each group."""
+        return self._space(self.groups)
+
+    def in_format(self, name: str) -> Graph:
+        """Return the whole network in one format, whether its groups may have that or not."""
+        space = self._space(dict.fromkeys(self.groups, (name,)))
+        return space.subnet(np.zeros(len(self.groups), np.int16)).graph
+
+    def _space(self, formats: Mapping[str, tuple[str, ...]]) -> SearchSpace:
+        nodes = {node.name: node for node in self.imported.nodes}
+        inputs = [node for node in self.imported.nodes if not node.inputs]
+        slots = [Slot(node.name, (), partial(_input, node), sources=((),)) for node in inputs]
+        slot_of = {node.name: node.name for node in inputs} | {slot.name: slot.name for slot in self.slots}
+        own = _own_outputs(list(nodes.values()), self.imported.outputs)
+        for slot in self.slots:
+            sources = _sources(slot)
+            reads = (choice_name(slot.group),) if slot.group in formats else ()
+            build = partial(_block, slot, tuple(nodes[s] for s in sources), own.get(slot.name), reads)
+            slots.append(Slot(slot.name, reads, build, sources=tuple((slot_of[s],) for s in sources)))
+        for output, given in self.imported.outputs.items():
+            if own.get(given) != output:
+                slots.append(Slot(f"{output}:output", (), partial(_output, output, nodes[given]), sources=((given,),)))
+        return SearchSpace(self.name, [Choice(choice_name(group), own) for group, own in formats.items()], slots)
+
+
+def choice_name(group: str) -> str:
+    """Return the name of the choice of a group."""
+    return f"{group.replace('.', '/')}/format"
 
 
 def adopt(
@@ -41,7 +77,7 @@ def adopt(
     fixed: Mapping[str, Sequence[str]] | None = None,
     max_layers: int = MAX_LAYERS,
 ) -> Adopted:
-    """Return the space of a trained network.
+    """Return a trained network as a space.
 
     Args:
         imported: The network.
@@ -55,42 +91,28 @@ def adopt(
         InvalidInputError: If no operator has weights that could be held in integers, a format is unknown, or a pattern fits
             no group.
     """
-    offered = check_formats(formats)
-    inputs = [node for node in imported.nodes if not node.inputs]
     nodes = [node for node in imported.nodes if node.inputs]
     group_of = group_nodes(imported, max_layers)
     weighted = dict.fromkeys(group_of[node.name] for node in nodes if has_layer(node))
     if not weighted:
         raise InvalidInputError("the model has no convolution or linear layer that hwnas knows: there is nothing to choose")
-    names = {group: f"{group.replace('.', '/')}/format" for group in weighted}
-    options = dict.fromkeys(weighted, offered)
+    options = dict.fromkeys(weighted, check_formats(formats))
     for pattern, own in (fixed or {}).items():
         fitting = [group for group in weighted if fnmatchcase(group, pattern)]
         if not fitting:
             raise InvalidInputError(f"no group is called '{pattern}'; the groups are {', '.join(weighted)}")
         options |= dict.fromkeys(fitting, check_formats(own))
-    by_name = {node.name: node for node in imported.nodes}
-    slots = [Slot(node.name, (), partial(_input, node), sources=((),)) for node in inputs]
-    slot_of = {node.name: node.name for node in inputs}
-    own_outputs = _own_outputs(nodes, imported.outputs)
-    for part in cut_slots(nodes, group_of, list(imported.outputs.values())):
-        slot_of[part.name] = part.name
-        sources = _sources(part)
-        reads = (names[part.group],) if part.group in weighted else ()
-        build = partial(_block, part, tuple(by_name[s] for s in sources), own_outputs.get(part.name), reads)
-        slots.append(Slot(part.name, reads, build, sources=tuple((slot_of[s],) for s in sources)))
-    for output, given in imported.outputs.items():
-        if own_outputs.get(given) != output:
-            slots.append(Slot(f"{output}:output", (), partial(_output, output, by_name[given]), sources=((given,),)))
-    choices = [Choice(names[group], options[group]) for group in weighted]
-    return Adopted(SearchSpace(name, choices, slots), imported, {names[group]: group for group in weighted})
+    slots = tuple(cut_slots(nodes, group_of, list(imported.outputs.values())))
+    return Adopted(imported, slots, options, name)
 
 
 def _own_outputs(nodes: Sequence[Node], outputs: Mapping[str, str]) -> dict[str, str]:
     """Return the outputs that stand in the slot of the node that gives them, by its name: nobody else takes its result."""
     taken = {name for node in nodes for name in node.inputs}
     given = list(outputs.values())
-    return {node: output for output, node in outputs.items() if node not in taken and given.count(node) == 1 and node != output}
+    return {
+        node: output for output, node in outputs.items() if node not in taken and given.count(node) == 1 and node != output
+    }
 
 
 def _sources(part: SlotOfNodes) -> list[str]:

@@ -141,7 +141,9 @@ class Conv(Node):
         )
 
 
-def windows_of(x: NDArray[Any], kernel: Pair, stride: Pair, pads: Pads, dilation: int = 1, value: float = 0.0) -> NDArray[Any]:
+def windows_of(
+    x: NDArray[Any], kernel: Pair, stride: Pair, pads: Pads, dilation: int = 1, value: float = 0.0
+) -> NDArray[Any]:
     """Return the windows that a kernel meets, shape `(n, channels, height, width, *kernel)`.
 
     Args:
@@ -155,5 +157,5 @@ def windows_of(x: NDArray[Any], kernel: Pair, stride: Pair, pads: Pads, dilation
     top, left, bottom, right = pads
     padded = np.pad(x, [(0, 0), (0, 0), (top, bottom), (left, right)], constant_values=value)
     reach = tuple(dilation * (length - 1) + 1 for length in kernel)
-    windows: NDArray[Any] = sliding_window_view(padded, reach, axis=(2, 3))  # type: ignore[call-overload]
+    windows: NDArray[Any] = sliding_window_view(padded, reach, axis=(2, 3))
     return windows[:, :, :: stride[0], :: stride[1], ::dilation, ::dilation]

@@ -72,7 +72,9 @@ class MaxPool(Movement):
     def emit(self, writer: "Writer") -> None:
         """See `Node`."""
         pads = {"pads": list(self.pads)} if self.pads else {}
-        writer.operator("MaxPool", self.inputs, self.name, kernel_shape=list(pair(self.size)), strides=list(self.step), **pads)
+        writer.operator(
+            "MaxPool", self.inputs, self.name, kernel_shape=list(pair(self.size)), strides=list(self.step), **pads
+        )
 
     def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
         """See `Node`."""

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor, nn
 
 
-def conv_bn(n_in: int, n_out: int, kernel: int, stride: int = 1, groups: int = 1, act: nn.Module | None = None) -> nn.Sequential:
+def conv_bn(
+    n_in: int, n_out: int, kernel: int, stride: int = 1, groups: int = 1, act: nn.Module | None = None
+) -> nn.Sequential:
     conv = nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, groups=groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(n_out), *([act] if act else []))
 
@@ -126,9 +128,7 @@ class Detector(nn.Module):
         self.squeeze, self.widen = conv_bn(w[3], w[2], 1, act=nn.SiLU()), conv_bn(4 * w[2], w[3], 1, act=nn.SiLU())
         self.pool = nn.MaxPool2d(5, 1, 2)
         self.lateral = nn.ModuleList([conv_bn(w[3], w[2], 1, act=nn.SiLU()), conv_bn(w[2], w[1], 1, act=nn.SiLU())])
-        self.merge = nn.ModuleList(
-            nn.Sequential(conv_bn(2 * n, n, 1, act=nn.SiLU()), CSP(n)) for n in (w[2], w[1])
-        )
+        self.merge = nn.ModuleList(nn.Sequential(conv_bn(2 * n, n, 1, act=nn.SiLU()), CSP(n)) for n in (w[2], w[1]))
         self.heads = nn.ModuleList(nn.Conv2d(n, n_outputs, 1) for n in (w[1], w[2], w[3]))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -18,6 +18,7 @@ from onnx import numpy_helper
 from latency_tables.runtimes.onnxruntime import open_session
 from nas.data.dataset import SIZES, Dataset
 from nas.data.load import DATASETS, PathNeededError, load_dataset
+from nas.export.folder import SUMS
 from nas.export.min_runtime import check_runtime
 from nas.export.verification.parity import check_parity, predictions
 from nas.tasks import TASKS
@@ -30,7 +31,6 @@ from search_spaces.lowering import has_integer_weights, of_any_size
 from search_spaces.plugins import load_plugin
 
 BATCH = 512
-SUMS = "SHA256SUMS"  # of all other files of the folder, as `sha256sum -c` takes it
 
 
 @dataclass(frozen=True)

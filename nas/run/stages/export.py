@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.events.progress import working
-from nas.export.bundle import Exported, export_bundle
+from nas.export.bundle import export_bundle
+from nas.export.folder import Exported
 from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.run.folder import RunFolder
 from nas.run.provenance import provenance, recorded

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nas.export.bundle import Exported
+from nas.export.folder import Exported
 from nas.objectives.evaluator import Split
 from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.training.schedule import Schedule

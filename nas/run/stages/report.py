@@ -20,7 +20,6 @@ from nas.search.measurements import Measurements
 from nas.search.order import ByLoss
 from nas.search.pareto import hypervolume
 from nas.tasks.metric import METRICS
-from nas.training.checkpoint import load_tensors
 from predictors import Features, assess, pair_effects
 from search_spaces import SearchSpace
 from search_spaces.graph.graph import Graph
@@ -28,13 +27,13 @@ from search_spaces.operators.conv import Conv, pair
 from search_spaces.space.space import Genomes
 
 if TYPE_CHECKING:
-    from nas.run.run import Run
+    from nas.run.base import BaseRun
 
 N_IMPORTANT = 20  # choices that are shown
 INACTIVE = "inactive"
 
 
-def report_content(run: "Run") -> dict[str, Any]:
+def report_content(run: "BaseRun") -> dict[str, Any]:
     """Return the content of the report page, see `nas.report.page.render`.
 
     Args:
@@ -46,7 +45,7 @@ def report_content(run: "Run") -> dict[str, Any]:
     config, space = run.experiment, run.space
     front, uniform = run.front(), run.baselines()
     measured = run.measurements()
-    metric = Column.of_objective(run.task.metric.name)
+    metric = Column.of_objective(run.metric.name)
     objectives, columns, values = run.folder.objectives, number_columns(measured.values_frame()), measured[metric]
     title, by_loss = metric.quantity.title, isinstance(run.archives.order, ByLoss)
     ranked = METRICS[metric.quantity.loss].title if by_loss else title
@@ -68,7 +67,7 @@ def report_content(run: "Run") -> dict[str, Any]:
         "recommended": _recommended(front, objectives),
         "latency": _latencies(run),
         "predictor": _predictor(space, measured.genomes, learned, ranked),
-        "training": load_tensors(run.folder.supernet)[1]["records"],
+        "training": run.training_records(),
         "importances": importances(space, measured.genomes, learned, f"validation {ranked}"),
         "pairs": _pairs(space, measured.genomes, learned),
         "hypervolume": _hypervolume(measured, objectives),
@@ -82,7 +81,7 @@ def _recommended(front: pd.DataFrame, objectives: Sequence[str]) -> list[str]:
     return recommendation_lines(front, objectives, found)
 
 
-def _shown(run: "Run") -> str:
+def _shown(run: "BaseRun") -> str:
     """Return the resolved experiment; a password of the database is masked, since the page is passed on."""
     text, url = (run.folder.path / "experiment.yaml").read_text(), run.experiment.archive
     return text.replace(url, without_password(url)) if url else text
@@ -136,7 +135,7 @@ def describe_blocks(graph: Graph) -> list[dict[str, Any]]:
     return blocks
 
 
-def _latencies(run: "Run") -> list[dict[str, Any]]:
+def _latencies(run: "BaseRun") -> list[dict[str, Any]]:
     return [
         {
             "name": table.device,

@@ -1,0 +1,87 @@
+"""Divergence: how far what a network gives is from what its original gives, sample by sample."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.tasks.metric import Metric, declare
+
+Doubles = NDArray[np.float64]
+DIVERGENCE = declare(Metric(name="divergence", digits=5, of_data=True))
+ERROR = Metric(name="error", unit="%", digits=2, of_data=True)  # of a user's labels; declared by classification, too
+
+KINDS = {
+    "kl": "Kullback-Leibler divergence of the classes, nats",
+    "cosine": "1 - cosine of the embeddings",
+    "noise": "squared difference over the variance of what the original gives",
+}
+EPS = 1e-12
+
+
+def kind_of(reference: NDArray[Any]) -> str:
+    """Return how outputs are compared, by what the original gives, shape `(n, ...)`.
+
+    Rows of one number for each class, or of probabilities, by Kullback-Leibler; rows of length 1 by their angle; all else by the
+    share of noise.
+    """
+    rows = reference.reshape(len(reference), -1).astype(np.float64)
+    if _are_probabilities(reference):
+        return "kl"
+    if reference.ndim == 2 and reference.shape[1] > 1:
+        return "cosine" if np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3) else "kl"
+    return "noise"
+
+
+def divergence(kind: str, found: NDArray[Any], reference: NDArray[Any]) -> Doubles:
+    """Return the divergence of each sample, shape `(n,)`.
+
+    Args:
+        kind: A key of `KINDS`.
+        found: What a network gives, shape `(n, ...)`.
+        reference: What the original gives.
+    """
+    x, y = found.astype(np.float64), reference.astype(np.float64)
+    if kind == "kl":
+        p, q = (a if _are_probabilities(reference) else _softmax(a) for a in (y, x))
+        ratio = p * (np.log(np.maximum(p, EPS)) - np.log(np.maximum(q, EPS)))
+        result: Doubles = ratio.sum(axis=-1).reshape(len(x), -1).mean(axis=1)
+        return result.clip(0.0)
+    x, y = x.reshape(len(x), -1), y.reshape(len(y), -1)
+    if kind == "cosine":
+        products = np.sum(x * y, axis=1)
+        angles: Doubles = 1 - products / np.maximum(np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1), EPS)
+        return angles
+    noise: Doubles = np.mean((x - y) ** 2, axis=1) / max(float(y.var()), EPS)
+    return noise
+
+
+def divergences(
+    kinds: Mapping[str, str], found: Mapping[str, NDArray[Any]], reference: Mapping[str, NDArray[Any]]
+) -> dict[str, Doubles]:
+    """Return the divergence of each sample by output."""
+    return {name: divergence(kind, found[name], reference[name]) for name, kind in kinds.items()}
+
+
+def joined(by_output: Mapping[str, Doubles], weights: Mapping[str, float]) -> Doubles:
+    """Return the divergence that steers, shape `(n,)`: the weighted sum of outputs, or, without weights, that of the worst one."""
+    if weights:
+        total: Doubles = np.sum([weight * by_output[name] for name, weight in weights.items()], axis=0)
+        return total
+    return max(by_output.values(), key=lambda values: float(values.mean()))
+
+
+def answers_differ(found: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return for which samples another class is the greatest, shape `(n,)`."""
+    return np.asarray(found.reshape(len(found), -1).argmax(1) != reference.reshape(len(reference), -1).argmax(1))
+
+
+def _softmax(x: Doubles) -> Doubles:
+    powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    result: Doubles = powers / powers.sum(axis=-1, keepdims=True)
+    return result
+
+
+def _are_probabilities(x: NDArray[Any]) -> bool:
+    return x.ndim >= 2 and x.shape[-1] > 1 and bool((x >= 0).all()) and np.allclose(x.sum(axis=-1), 1, atol=1e-3)

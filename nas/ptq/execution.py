@@ -1,0 +1,66 @@
+"""Runs models in ONNX sample by sample, as they will be run where they are deployed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from latency_tables.runtimes.onnxruntime import open_session
+from nas.ptq.samples import Arrays
+from search_spaces.graph.graph import Graph
+from search_spaces.graph.tensor import TensorSpec
+from search_spaces.lowering import lower
+
+
+def outputs_of(model: onnx.ModelProto | bytes, inputs: Sequence[TensorSpec], samples: Arrays, *, threads: int = 1) -> Arrays:
+    """Return what a model gives for samples, by output, the samples along the first axis of each.
+
+    Args:
+        model: Takes one sample a call.
+        inputs: What it takes.
+        samples: Arrays by input, shape `(n, *shape)`.
+        threads: That compute it.
+    """
+    content = model if isinstance(model, bytes) else model.SerializeToString()
+    session = open_session(content, threads=threads)
+    names = [each.name for each in session.get_outputs()]
+    runs = [session.run(names, feed) for feed in feeds_of(inputs, samples)]
+    return {name: np.stack([_row(run[i]) for run in runs]) for i, name in enumerate(names)}
+
+
+def tensors_of(
+    graph: Graph, weights: Mapping[str, NDArray[np.float32]], samples: Arrays, names: Sequence[str], *, threads: int = 1
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Yield for each sample the tensors of that name inside a float32 network, batch axis included.
+
+    Args:
+        graph: The network.
+        weights: Its arrays.
+        samples: Arrays by input, shape `(n, *shape)`.
+        names: Of nodes; those whose results only leave the network are left out.
+        threads: That compute it.
+    """
+    model = lower(graph, weights)
+    written = {name for node in model.graph.node for name in node.output}
+    asked = [name for name in names if name in written]  # what the network gives bears the name of the output
+    given = {each.name for each in model.graph.output}
+    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in asked if name not in given)
+    session = open_session(model.SerializeToString(), threads=threads)
+    specs = [tensor for node in graph.inputs for tensor in node.outputs]
+    for feed in feeds_of(specs, samples):
+        found = dict(zip(asked, session.run(asked, feed), strict=True)) if asked else {}
+        yield found | {name: feed[name] for name in names if name in feed}
+
+
+def feeds_of(inputs: Sequence[TensorSpec], samples: Arrays) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Yield what a model takes for each sample."""
+    n = len(next(iter(samples.values())))
+    for i in range(n):
+        yield {t.name: samples[t.name][i : i + 1] if t.batched else samples[t.name][i] for t in inputs}
+
+
+def _row(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what a model gives for one sample, without its batch axis if it has one."""
+    return array[0] if array.ndim and len(array) == 1 else array
