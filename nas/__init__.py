@@ -12,14 +12,10 @@ importing this package loads nothing heavy.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from nas.run.run import Run
+from typing import Any
 
 _PLACES = {
+    "Adoption": "nas.run.adoption",
     "Evaluator": "nas.objectives.evaluator",
     "Experiment": "nas.run.experiment",
     "Metric": "nas.tasks.metric",
@@ -28,11 +24,12 @@ _PLACES = {
     "best_within": "nas.search.milp",
     "exact_front": "nas.search.exact",
     "load_dataset": "nas.data.load",
+    "open_run": "nas.run.open",
     "optimize": "nas.search.optimization",
     "plot": "nas.report.plots",
 }
 
-__all__ = [*_PLACES, "open_run"]
+__all__ = [*_PLACES]
 
 
 def __getattr__(name: str) -> Any:
@@ -43,15 +40,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-def open_run(folder: "str | Path") -> "Run":
-    """Open the folder of a run: `nas.open_run("runs/digits").front(max={"latency_ms": 2})` is a pandas DataFrame.
-
-    Raises:
-        InvalidInputError: If it is no run folder.
-        DamagedFileError: If its experiment is damaged.
-    """
-    from nas.run.run import Run
-
-    return Run.open(folder)

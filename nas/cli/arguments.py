@@ -63,6 +63,39 @@ def build_parser() -> argparse.ArgumentParser:
     _add_require_valid(search)
     search.set_defaults(verb="search")
 
+    adopt = verbs.add_parser("adopt", help="make a front of a model that you have trained already; nothing is trained")
+    text = (
+        "ONNX file, .pt2 of torch.export, FILE.py:FUNCTION that gives a torch module and its inputs, or a run that was begun"
+    )
+    adopt.add_argument("model", help=text)
+    text = (
+        "what the model takes: .npz by name of the input, perhaps with `labels`; FILE.py:FUNCTION; or a folder of pictures"
+    )
+    adopt.add_argument("--samples", default="", metavar="DATA", help=text)
+    adopt.add_argument("--out", metavar="RUN", help="run folder (default: runs/NAME of the model)")
+    text = "shape of an input that the model leaves open, with the batch axis, as x=1,3,224,224; may be repeated"
+    adopt.add_argument("--shape", action="append", default=[], metavar="INPUT=SHAPE", help=text)
+    text = "formats that groups of that name may have, as '_blocks.0=float32'; may be repeated; a pattern may hold *"
+    adopt.add_argument("--formats", action="append", default=[], metavar="GROUP=FORMATS", help=text)
+    adopt.add_argument("--device", help="YAML file of a device, or the name of a runtime (default: onnxruntime, 1 thread)")
+    text = (
+        "limit, as latency_ms=3; of divergence and error_drop (points, with labels) the fastest that keeps it is looked for"
+    )
+    adopt.add_argument("--max", action="append", default=[], metavar="NAME=VALUE", help=text)
+    adopt.add_argument("--min", action="append", default=[], metavar="NAME=VALUE", help="limit from below")
+    adopt.add_argument("--preset", default="", metavar="NAME", help="how pictures become numbers: imagenet, tensorflow")
+    adopt.add_argument("--mean", default="", metavar="X,...", help="of each channel of (pixel / 255 - mean) / std")
+    adopt.add_argument("--std", default="", metavar="X,...", help="of each channel")
+    adopt.add_argument("--resize", type=int, default=0, help="shorter side of a picture before its middle is cut out")
+    adopt.add_argument(
+        "--layout", default="", choices=("", "rgb", "bgr", "gray"), help="order of the channels (default rgb)"
+    )
+    text = "go on although most of the work is in operators that hwnas does not know"
+    adopt.add_argument("--accept-opaque", action="store_true", help=text)
+    text = "set a key of the experiment, as adopt.rounding=nearest (all keys: docs/experiment.md); may be repeated"
+    adopt.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+    adopt.set_defaults(verb="adopt")
+
     front = verbs.add_parser("front", help="query the measured front of a run")
     front.epilog = (
         "NAME is one of error_val, error_test, latency_ms, latency_spread, latency_ms_predicted, size_bytes, macs; "

@@ -13,6 +13,7 @@ from search_spaces.errors import HwnasError, InvalidInputError
 if TYPE_CHECKING:
     from latency_tables.table.table import LatencyTable
     from nas.export.folder import Exported
+    from nas.run.base import BaseRun
     from nas.run.run import Run
     from nas.run.tables import DeviceTable
 
@@ -41,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _open(folder: str) -> "Run":
-    from nas.run.run import Run
+def _open(folder: str) -> "BaseRun":
+    from nas.run.open import open_run
 
-    return Run.open(folder)
+    return open_run(folder)
 
 
 def _create(options: argparse.Namespace) -> "Run":
@@ -75,6 +76,12 @@ def _run(options: argparse.Namespace) -> int:
         if not (run.folder.export_path(best) / "parity.json").exists():
             _print_exported(run.export(best))
     return 0
+
+
+def _adopt(options: argparse.Namespace) -> int:
+    from nas.cli.adopt import adopt
+
+    return adopt(options)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -239,7 +246,9 @@ def _finetune(options: argparse.Namespace) -> int:
         raise InvalidInputError(f"--epochs must be in 1..10000, got {options.epochs}")
     if options.lr is not None and not 0 < options.lr <= 10:
         raise InvalidInputError(f"--lr must be above 0 and at most 10, got {options.lr}")
-    run = _open(options.run)
+    from nas.run.run import Run
+
+    run = Run.open(options.run)
     found = run.finetune(options.id, options.to, epochs=options.epochs, learning_rate=options.lr)
     print(*fine_tuned_lines(found.values, run.task.metric), sep="\n")
     _print_exported(found.exported, "fine-tuned network")
@@ -277,6 +286,7 @@ def _devices(options: argparse.Namespace) -> int:
 VERBS = {
     "run": _run,
     "train": _train,
+    "adopt": _adopt,
     "measure": _measure,
     "search": _search,
     "front": _front,

@@ -58,7 +58,7 @@ def feeds_of(inputs: Sequence[TensorSpec], samples: Arrays) -> Iterator[dict[str
     """Yield what a model takes for each sample."""
     n = len(next(iter(samples.values())))
     for i in range(n):
-        yield {t.name: samples[t.name][i : i + 1] if t.batched else samples[t.name][i] for t in inputs}
+        yield {t.name: samples[t.name][i : i + 1] if t.batched else np.asarray(samples[t.name][i]) for t in inputs}
 
 
 def _row(array: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,6 +11,9 @@ from nas.tasks.metric import Metric
 def exported_lines(exported: Exported, trained: str = "supernet") -> list[str]:
     """Return what was exported and how it was verified; `trained` is what its answers were compared with."""
     found = exported.verification
+    if "agreement" not in found:  # of a model that was trained elsewhere: it diverges from that as it was measured to
+        samples = f"{found['reference_samples']} samples"
+        return [f"{exported.folder}: {found['elements']} integers on {samples} equal the reference"]
     lines = [
         f"{target}: {each['agreement']:.2f} % of {each['samples']} answers equal the {trained}'s"
         for target, each in found["targets"].items()

@@ -16,9 +16,11 @@ from nas.data.load import DataSettings
 from nas.events.renamed import renamed_experiment, renamed_keys
 from nas.objectives.columns import LATENCY, Column
 from nas.objectives.objective import OBJECTIVES
+from nas.ptq.divergence import DIVERGENCE
+from nas.ptq.settings import AdoptSettings
 from nas.run.yaml import build, override, read_yaml
 from nas.search.settings import SearchSettings
-from nas.tasks import METRICS, TASKS
+from nas.tasks import METRICS, TASKS, Metric
 from nas.training.schedule import Schedule
 from search_spaces.errors import InvalidInputError, check_range
 from search_spaces.plugins import absolute, load_entry_points, load_plugin
@@ -49,6 +51,8 @@ class Experiment:
     """Number formats to choose from instead of those of the space, as `[float32, w8a8, w3a4]`; see docs/formats.md."""
     accelerator: dict[str, str | float] = field(default_factory=dict)
     """An accelerator whose latency and energy are estimated: the keys of experiments/devices/bitserial.yaml."""
+    adopt: AdoptSettings = field(default_factory=AdoptSettings)
+    """Of a model that you have trained already, see `hwnas adopt`; without one, networks are trained."""
     data: DataSettings = field(default_factory=DataSettings)
     training: Schedule = field(default_factory=Schedule)
     archive: str = ""
@@ -75,7 +79,7 @@ class Experiment:
 
     def _resolved_search(self) -> SearchSettings:
         """Return the search with what depends on task and devices, after a check of the names in it."""
-        search, metric = self.search, TASKS.get(self.task).metric
+        search, metric = self.search, self.metric
         objectives = search.objectives or (metric.name, *([LATENCY.name] if self.devices else []), "size_bytes")
         latencies = [self.latency_of(i).name for i in range(len(self.devices))]
         estimated = [name for name, quantity in METRICS.items() if quantity.is_estimated]
@@ -101,6 +105,11 @@ class Experiment:
         if any(Column.from_name(name).metric == LATENCY.metric for name in unknown):
             return f"; the devices are {list(self.devices)}"
         return ""
+
+    @property
+    def metric(self) -> Metric:
+        """What is measured of networks and steers the search."""
+        return DIVERGENCE if self.adopt.is_set else TASKS.get(self.task).metric
 
     @property
     def plugin_files(self) -> list[str]:

@@ -28,7 +28,6 @@ from nas.report.query import Scores
 from nas.run.experiment import Experiment
 from nas.run.names import checked
 from nas.run.yaml import override
-from nas.tasks import TASKS
 from search_spaces.errors import DamagedFileError, InvalidInputError, NotReadyError
 
 VERSIONED = ("hwnas", "torch", "numpy", "pymoo", "optuna", "onnx", "onnxruntime", "scikit-learn")
@@ -231,7 +230,7 @@ class RunFolder:
 
     def best_id(self) -> str:
         """Return the id of the front's network with the best metric; of equals the fastest."""
-        front, metric = self.front(), Column.of_objective(TASKS.get(self.experiment.task).metric.name)
+        front, metric = self.front(), Column.of_objective(self.experiment.metric.name)
         second = front[LATENCY.name if LATENCY.name in front else "size_bytes"]
         order = np.lexsort((second, minimized(metric, front[metric.name].to_numpy(float))))
         return str(front["id"].iloc[order[0]])
@@ -266,7 +265,7 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise DamagedFileError(f"'{path}' is damaged ({' '.join(str(error).split())}); {remedy}") from error
         needed = ["id", "baseline"] if path.name == "baselines.csv" else ["id"]
-        metric = TASKS.get(self.experiment.task).metric.name
+        metric = self.experiment.metric.name
         latencies = LATENCIES if self.experiment.devices else ()
         names = [column.name for column in (Column(metric, "val"), Column(metric, "test"), *latencies, *EXACT)]
         broken = [n for n in names if n not in table or table[n].dtype.kind not in "if" or table[n].isna().any()]

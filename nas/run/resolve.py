@@ -14,7 +14,6 @@ from nas.run.experiment import Experiment
 from nas.run.folder import RunFolder
 from nas.run.names import checked
 from nas.run.yaml import override
-from nas.tasks import TASKS
 from search_spaces import InvalidInputError
 
 
@@ -74,9 +73,7 @@ def _claim_name(folder: RunFolder) -> None:
     if not storage or folder.supernet.exists():
         return
     me = f"{platform.node()}:{folder.path.resolve()}"
-    if owner(storage, f"{name}: run", me) != me or has_study(
-        storage, f"{name}: {TASKS.get(folder.experiment.task).metric.name}"
-    ):
+    if owner(storage, f"{name}: run", me) != me or has_study(storage, f"{name}: {folder.experiment.metric.name}"):
         raise InvalidInputError(
             f"the archive '{without_password(storage)}' holds another run named '{name}'; change `name` in the experiment"
         )

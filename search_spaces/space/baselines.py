@@ -37,8 +37,16 @@ def formats(space: SearchSpace) -> list[str]:
 
 
 def baselines(space: SearchSpace) -> dict[str, Genomes]:
-    """Return the named baselines, such as `w8a8 largest`, in a fixed order; without formats just the three levels."""
+    """Return the named baselines, such as `w8a8 largest`, in a fixed order; without formats just the three levels.
+
+    Where there are formats alone to choose, the three levels are one network, called as its format.
+    """
     offered = formats(space)
     if not offered:
         return {level: uniform_genome(space, level) for level in LEVELS}
-    return {f"{precision} {level}": uniform_genome(space, level, precision) for precision in offered for level in LEVELS}
+    found: dict[str, Genomes] = {}
+    for precision in offered:
+        genomes = {level: uniform_genome(space, level, precision) for level in LEVELS}
+        is_one = len({genome.tobytes() for genome in genomes.values()}) == 1
+        found |= {precision: genomes["largest"]} if is_one else {f"{precision} {at}": each for at, each in genomes.items()}
+    return found

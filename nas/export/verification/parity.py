@@ -88,7 +88,7 @@ def check_parity(
         agree: Says for which samples two outputs answer alike, see `nas.tasks.Task.agreement`.
     """
     few = max(1, min(N_REFERENCE_SAMPLES, int(MAX_REFERENCE_MACS / max(macs(graph.nodes), 1))))
-    step_one = _StepOne(graph, weights, _run_with_integers(model, graph, inputs[:few]))
+    step_one = StepOne(graph, weights, run_with_integers(model, graph, {graph.inputs[0].name: inputs[:few]}))
     agreement = 100 * float(np.mean(agree(predictions(model, inputs), expected)))
     required = MIN_AGREEMENT["below 8 bits" if is_sub8bit(graph) else "w8a8"]
     operators = optimized_operators(model)
@@ -145,10 +145,23 @@ def optimized_operators(model: onnx.ModelProto) -> dict[str, int]:
     return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
 
 
-class _StepOne:
+class StepOne:
     """Compares each integer tensor with the reference, which starts from the integers in front of it.
 
     Between two quantizers the reference computes whatever lies there: one integer operator, or a chain of float32 ones.
+
+    Args:
+        graph: The network.
+        weights: Its arrays.
+        found: What the file computed: integers by name of the quantizer, inputs and outputs by name.
+
+    Attributes:
+        tensors: Integer tensors compared.
+        elements: Their elements.
+        ties: See `Parity`.
+        integer_mismatches: See `Parity`.
+        float_mismatches: See `Parity`.
+        output_error: See `Parity`.
     """
 
     def __init__(self, graph: Graph, weights: Weights, found: Mapping[str, NDArray[Any]]) -> None:
@@ -172,9 +185,12 @@ class _StepOne:
             elif node.gives_raw or any(consumer.gives_raw for consumer in consumers_of[node.name]):
                 tensors = [self._quantized(name) for name in node.inputs]
                 self.floats[node.name] = node.compute_integers(tensors, None, weights).astype(np.float64)
-        outputs = self.floats[graph.output.name]
-        difference = np.abs(found[graph.output.name] - outputs).max()
-        self.output_error = float(difference / max(np.abs(outputs).max(), 1e-12))
+        self.output_error = max(self._difference(node.name, found[node.name]) for node in graph.outputs)
+
+    def _difference(self, name: str, found: NDArray[Any]) -> float:
+        """Return the greatest difference of an output from the reference, over its greatest value."""
+        expected = self.floats[name]
+        return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-12))
 
     def _compare(self, quantizer: Quantize) -> None:
         output = self._quantized(quantizer.name)
@@ -204,19 +220,29 @@ class _StepOne:
         )
 
 
-def _run_with_integers(model: onnx.ModelProto, graph: Graph, inputs: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-    """Run a copy of the file with its integer tensors as further outputs; return them, inputs and outputs by node."""
+def run_with_integers(
+    model: onnx.ModelProto, graph: Graph, inputs: Mapping[str, NDArray[Any]], *, one_by_one: bool = True
+) -> dict[str, NDArray[Any]]:
+    """Run a copy of the file with its integer tensors as further outputs; return them, inputs and outputs by node.
+
+    Args:
+        model: The file.
+        graph: What it was lowered from.
+        inputs: By name.
+        one_by_one: Whether they are samples along the first axis, each a call of its own; otherwise what one call takes.
+    """
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
     tensors = {node.name: f"{node.name}/integers" for node in graph.nodes if isinstance(node, Quantize)}
     for name in tensors.values():
         exposed.graph.output.append(helper.make_tensor_value_info(name, TensorProto.UINT8, None))
     session = open_session(exposed.SerializeToString())
-    asked = [*tensors.values(), graph.output.name]
-    (taken,) = graph.inputs
-    runs = [session.run(asked, {taken.name: one[None]}) for one in inputs]
-    found = [np.concatenate(values) for values in zip(*runs, strict=True)]
-    return {**dict(zip([*tensors, graph.output.name], found, strict=True)), taken.name: inputs}
+    outputs = [node.name for node in graph.outputs]
+    n = len(next(iter(inputs.values())))
+    calls = [{name: array[i : i + 1] for name, array in inputs.items()} for i in range(n)] if one_by_one else [inputs]
+    runs = [session.run([*tensors.values(), *outputs], dict(call)) for call in calls]
+    found = [np.concatenate(values) if one_by_one else values[0] for values in zip(*runs, strict=True)]
+    return {**dict(zip([*tensors, *outputs], found, strict=True)), **inputs}
 
 
 def _is_integer_result(graph: Graph, node: Node) -> bool:

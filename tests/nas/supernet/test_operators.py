@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 
-from nas.export.verification.parity import _run_with_integers, _StepOne
+from nas.export.verification.parity import StepOne, run_with_integers
 from nas.export.verification.verify import weights_of
 from nas.supernet.calibrate import calibrate
 from nas.supernet.deploy import DeployedLayers, extract, fold
@@ -53,8 +53,7 @@ def test_integers_equal_the_integer_reference(example, name, rng):
     behind = (HardSwish(name="z", inputs=("y",), shape=shape), Output(name="out", inputs=("z",), shape=shape))
     graph = in_format((*example, *behind), name)
     weights, given = random_weights(graph, rng), feeds(graph, 4, rng)
-    (images,) = given.values()
-    step = _StepOne(graph, weights, _run_with_integers(lower(graph, weights), graph, images))
+    step = StepOne(graph, weights, run_with_integers(lower(graph, weights), graph, given))
     assert step.tensors
     assert step.integer_mismatches == step.float_mismatches == 0
     assert step.output_error < 1e-4

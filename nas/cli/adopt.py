@@ -1,0 +1,114 @@
+"""The verb `adopt`: from its options to an experiment, and what it prints on the way."""
+
+import argparse
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from nas.run.adoption import Adoption
+
+
+def adopt(options: argparse.Namespace) -> int:
+    """Adopt a model: read, measure, repair, price, search, print the front, export its knee."""
+    from nas.report.table import print_front
+
+    run = _open(options)
+    with run.folder.locked():
+        print(*run.read(), sep="\n")
+        run.measure()
+        run.search()
+        print_front(run.front(), run.baselines())
+        print(f"report: {run.report()}")
+        knee = run.knee_id()
+        if not (run.folder.export_path(knee) / "parity.json").exists():
+            print(*adopted_lines(run.export(knee), "knee"), sep="\n")
+    return 0
+
+
+def _open(options: argparse.Namespace) -> "Adoption":
+    from nas.run.adoption import Adoption
+
+    if Path(options.model).is_dir():
+        if options.samples or options.out:
+            raise InvalidInputError(f"'{options.model}' is a run folder: --samples and --out go with a model")
+        return Adoption.open(options.model, overrides=options.set)
+    name = re.sub(r"[^\w.-]", "-", Path(options.model.partition(".py:")[0]).stem) or "model"
+    return Adoption.create(experiment_of(options, name), options.out, overrides=options.set)
+
+
+def experiment_of(options: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Return the experiment that options of the verb stand for.
+
+    Raises:
+        InvalidInputError: If one cannot be read.
+    """
+    from nas.ptq.doors import absolute_source
+    from nas.ptq.settings import FLOORS
+    from nas.run.defaults import ADOPTED_SEARCH, ADOPTED_TABLE
+    from nas.run.tables import named_device
+
+    limits = {key: _numbers(getattr(options, key), f"--{key}") for key in ("max", "min")}
+    floor = {key: limits["max"].pop(key) for key in FLOORS if key in limits["max"]}
+    device = named_device(options.device)
+    settings = {key: value for key, value in asdict(device).items() if key != "label"}
+    content: dict[str, Any] = {
+        "name": name,
+        "adopt": {
+            "model": absolute_source(options.model),
+            "samples": absolute_source(options.samples),
+            "shapes": {key: _shape(value) for key, value in _pairs(options.shape, "--shape")},
+            "formats": {key: value.split(",") for key, value in _pairs(options.formats, "--formats")},
+            "pictures": _pictures(options),
+            "floor": floor,
+            "accept_opaque": options.accept_opaque,
+        },
+        "devices": {device.name: settings},
+        "table": ADOPTED_TABLE,
+        "search": {**ADOPTED_SEARCH, **limits},
+    }
+    return content
+
+
+def _pictures(options: argparse.Namespace) -> dict[str, Any]:
+    from nas.ptq.samples import Pictures
+    from nas.ptq.settings import preset
+
+    chosen = preset(options.preset) if options.preset else Pictures()
+    own: dict[str, Any] = {
+        key: _floats(getattr(options, key), f"--{key}") for key in ("mean", "std") if getattr(options, key)
+    }
+    own |= {key: getattr(options, key) for key in ("resize", "layout") if getattr(options, key)}
+    found = asdict(replace(chosen, **own))
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+
+
+def _pairs(texts: list[str], option: str) -> list[tuple[str, str]]:
+    found = []
+    for text in texts:
+        name, equals, value = text.rpartition("=")
+        if not equals or not name or not value:
+            raise InvalidInputError(f"{option} takes NAME=VALUE, got '{text}'")
+        found.append((name, value))
+    return found
+
+
+def _numbers(texts: list[str], option: str) -> dict[str, float]:
+    return {name: _floats(value, option)[0] for name, value in _pairs(texts, option)}
+
+
+def _floats(text: str, option: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InvalidInputError(f"{option} takes numbers, got '{text}'") from error
+
+
+def _shape(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InvalidInputError(f"--shape takes whole numbers, as x=1,3,224,224; got '{text}'") from error

@@ -1,0 +1,90 @@
+"""Metrics of mixtures of a trained network: how far they diverge from it, and how often they err, run as they would be deployed."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from nas.objectives.evaluator import Split
+from nas.ptq.bank import Bank
+from nas.ptq.divergence import DIVERGENCE, ERROR, divergences, joined, kind_of
+from nas.ptq.execution import outputs_of
+from nas.ptq.samples import Arrays, Samples
+from nas.tasks.metric import Metric
+from search_spaces.graph.graph import Graph
+from search_spaces.graph.tensor import TensorSpec
+from search_spaces.importing.space import Adopted
+from search_spaces.lowering import lower
+from search_spaces.space.space import Genomes
+from search_spaces.space.subnet import Subnet
+
+
+class AdoptedEvaluator:
+    """Measures mixtures of formats of a trained network.
+
+    Args:
+        adopted: The network.
+        bank: Its layers in every format.
+        samples: The user's.
+        references: What the original gives, by part of the samples and output.
+        weights: Of outputs; none: the worst counts.
+        threads: That compute it.
+    """
+
+    def __init__(
+        self,
+        adopted: Adopted,
+        bank: Bank,
+        samples: Samples,
+        references: Mapping[str, Arrays],
+        *,
+        weights: Mapping[str, float] | None = None,
+        threads: int = 1,
+    ) -> None:
+        self.adopted = adopted
+        self.bank = bank
+        self.samples = samples
+        self.references = references
+        self.kinds = {name: kind_of(array) for name, array in references["val"].items() if array.dtype.kind == "f"}
+        self.weights = dict(weights or {})
+        self.threads = threads
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """See `Evaluator`: the divergence first, which steers; the error only where there are labels."""
+        return (DIVERGENCE, *([ERROR] if self.samples.labels else []))
+
+    @property
+    def inputs(self) -> list[TensorSpec]:
+        """What the network takes."""
+        return inputs_of(self.adopted)
+
+    def model(self, graph: Graph) -> onnx.ModelProto:
+        """Return a mixture as the file that would be shipped."""
+        return lower(graph, self.bank.weights(graph))
+
+    def evaluate(self, subnets: Sequence[Subnet], split: Split = "val") -> dict[str, NDArray[np.float64]]:
+        """See `Evaluator`."""
+        found = [self.values(subnet.graph, split) for subnet in subnets]
+        return {metric.name: np.array([row[metric.name] for row in found]) for metric in self.metrics}
+
+    def measure(self, genomes: Genomes) -> dict[str, NDArray[np.float64]]:
+        """Return the validation values of genomes of shape `(n, n_genes)` as a search asks for them."""
+        return self.evaluate(self.adopted.space.subnets(genomes))
+
+    def values(self, graph: Graph, part: str) -> dict[str, float]:
+        """Return every metric of a mixture on a part of the samples."""
+        outputs = outputs_of(self.model(graph), self.inputs, self.samples.split(part), threads=self.threads)
+        by_output = divergences(self.kinds, outputs, self.references[part])
+        values = {DIVERGENCE.name: float(joined(by_output, self.weights).mean())}
+        if part in self.samples.labels:
+            first = next(iter(outputs.values()))
+            answers = first.reshape(len(first), -1).argmax(axis=1)
+            values[ERROR.name] = 100 * float(np.mean(answers != self.samples.labels[part]))
+        return values
+
+
+def inputs_of(adopted: Adopted) -> list[TensorSpec]:
+    """Return what a trained network takes."""
+    return [tensor for node in adopted.imported.nodes if not node.inputs for tensor in node.outputs]

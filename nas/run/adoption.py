@@ -1,0 +1,372 @@
+"""Adoption: a model that a user has trained, in a folder, stage by stage: read, repaired, priced, searched. Needs no torch."""
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nas.data.load import expanded
+from nas.events.files import file_digest, write_atomically
+from nas.events.progress import working
+from nas.export.adopted import export_adopted
+from nas.export.folder import Exported
+from nas.objectives.adopted_evaluator import AdoptedEvaluator, inputs_of
+from nas.objectives.columns import minimized_columns
+from nas.ptq.bank import Bank, build_bank, correct_biases, observe_layers, observe_values, scales_of
+from nas.ptq.calibration import CALIBRATORS
+from nas.ptq.divergence import DIVERGENCE, ERROR
+from nas.ptq.doors import stored_model
+from nas.ptq.importing import Check, check_import, describe, import_model, original_outputs
+from nas.ptq.samples import Arrays, Samples, load_samples
+from nas.ptq.sensitivity import SENSITIVITIES
+from nas.ptq.sensitivity.sensitivity import table_of
+from nas.ptq.settings import AUTO
+from nas.run.archives import Archives
+from nas.run.base import BaseRun
+from nas.run.experiment import Experiment
+from nas.run.folder import RunFolder
+from nas.run.provenance import provenance, recorded
+from nas.run.resolve import create_folder, resolve_experiment
+from nas.run.stages.adopt import search_adopted
+from nas.run.stages.front import write_front
+from nas.search.pareto import knee
+from nas.search.study import SearchResult
+from nas.tasks.metric import Metric
+from search_spaces.costs import FactorTable
+from search_spaces.errors import DamagedFileError, InvalidInputError
+from search_spaces.importing.space import Adopted
+from search_spaces.space.space import SearchSpace
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is measured of mixtures, as `Archives` asks for it."""
+
+    metrics: tuple[Metric, ...]
+    chance: float = np.inf
+
+    @property
+    def metric(self) -> Metric:
+        """The first, which steers."""
+        return self.metrics[0]
+
+
+class Adoption(BaseRun):
+    """A trained model in a folder; each stage reads what it needs from there and goes on where it was stopped.
+
+    Make one with `create` (`nas.adopt`), or open one with `open` (`nas.open_run`).
+    """
+
+    @classmethod
+    def create(
+        cls,
+        experiment: Experiment | Mapping[str, Any] | str | Path,
+        folder: str | Path | None = None,
+        *,
+        overrides: Sequence[str] = (),
+    ) -> "Adoption":
+        """Make a run of an experiment with `adopt.model`, or open the one that the same experiment made before.
+
+        The model is copied into the folder, so that nothing depends on the user's file any more.
+
+        Raises:
+            InvalidInputError: If something in it is wrong, or the folder holds another experiment, or one of another model.
+        """
+        resolved, path = resolve_experiment(experiment, folder, overrides)
+        if not resolved.adopt.samples:
+            raise InvalidInputError("samples are needed, of what the model takes: --samples data.npz")
+        source = expanded(resolved.adopt.model)
+        content = stored_model(str(source) if ".py:" not in resolved.adopt.model else resolved.adopt.model)
+        run = cls(create_folder(path, resolved, _fingerprint(resolved)))
+        kept = run.original
+        if not kept.exists():
+            write_atomically(kept, content)
+        elif kept.read_bytes() != content:
+            raise InvalidInputError(
+                f"'{path}' was made of another model than '{source}' is now; choose another folder with --out"
+            )
+        return run
+
+    @classmethod
+    def open(cls, folder: str | Path, *, overrides: Sequence[str] = ()) -> "Adoption":
+        """Open a folder that an adoption made; arguments as for `Run.open`."""
+        return cls(RunFolder.open(expanded(str(folder))).with_search(overrides))
+
+    # ------------------------------------------------------------------ parts
+
+    @property
+    def original(self) -> Path:
+        """The user's model, as ONNX."""
+        return self.folder.path / "original.onnx"
+
+    @property
+    def metric(self) -> Metric:
+        """See `BaseRun`."""
+        return DIVERGENCE
+
+    @cached_property
+    def adopted(self) -> Adopted:
+        """The network as it was read, and how far it is from the original."""
+        return self._imported[0]
+
+    @property
+    def check(self) -> Check:
+        """How far the network as it was read is from the original."""
+        return self._imported[1]
+
+    @cached_property
+    def _imported(self) -> tuple[Adopted, Check]:
+        if not self.original.exists():
+            raise DamagedFileError(f"'{self.folder.path}' lacks original.onnx; adopt the model again into another folder")
+        settings = replace(self.experiment.adopt, model=str(self.original))
+        return import_model(settings, formats=self.experiment.formats)
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The search space: a number format for each group."""
+        return self.adopted.space
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The user's samples in three parts; kept in the folder from the first time on."""
+        file, settings = self.folder.path / "samples.npz", self.experiment.adopt
+        if not file.exists():
+            found = load_samples(
+                settings.samples, inputs_of(self.adopted), seed=self.experiment.seed, pictures=settings.pictures
+            )
+            _save_samples(found, file)
+        return _read_samples(file)
+
+    @cached_property
+    def references(self) -> dict[str, Arrays]:
+        """What the original gives, by part of the samples and output."""
+        return {part: original_outputs(self.original, inputs_of(self.adopted), self.samples.split(part)) for part in PARTS}
+
+    @cached_property
+    def bank(self) -> Bank:
+        """Every layer in every format, repaired; made once and kept in the folder."""
+        file, identity = self.folder.path / "bank.npz", json.dumps(self._identity, sort_keys=True)
+        note = file.with_suffix(".json")
+        if file.exists() and note.exists() and json.loads(note.read_text()).get("identity") == identity:
+            return Bank.from_bytes(file.read_bytes(), self.adopted.imported.weights)
+        bank, calibrator = self._repaired()
+        write_atomically(file, bank.to_bytes())
+        write_atomically(note, json.dumps({"identity": identity, "calibrator": calibrator}).encode())
+        return bank
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """What everything that is measured depends on."""
+        settings = asdict(self.experiment.adopt)
+        made_by = ("calibrator", "rounding", "bias_correction", "max_layers", "shapes", "outputs")
+        return {
+            "original": file_digest(self.original),
+            "samples": self.samples.digest,
+            "space": self.space.digest,
+            "seed": self.experiment.seed,
+            **{name: settings[name] for name in made_by},
+        }
+
+    def _repaired(self) -> tuple[Bank, str]:
+        """Return the bank, and the name of its calibrator."""
+        settings, given = self.experiment.adopt, self.samples.calibrate
+        how = {"seed": self.experiment.seed, "threads": self.experiment.threads}
+        with working("repairing every layer in every format"):
+            values = observe_values(self.adopted, given, **how)
+            layers = observe_layers(self.adopted, given, **how)
+            calibrator = settings.calibrator
+            if calibrator == AUTO:
+                calibrator = self._best_calibrator(
+                    {
+                        name: build_bank(self.adopted, layers, scales_of(self.adopted, values, name), "nearest")
+                        for name in CALIBRATORS
+                    }
+                )
+            bank = build_bank(self.adopted, layers, scales_of(self.adopted, values, calibrator), settings.rounding)
+            if settings.bias_correction:
+                bank = correct_biases(self.adopted, bank, layers, given, threads=self.experiment.threads)
+        logger.info("scales of activations: %s", calibrator)
+        return bank, calibrator
+
+    def _best_calibrator(self, banks: Mapping[str, Bank]) -> str:
+        """Return the calibrator whose network of 8 bits throughout diverges least on the samples that calibrate."""
+        graph = self.adopted.in_format("w8a8")
+        losses = {name: self._evaluator(bank).values(graph, "calibrate")[DIVERGENCE.name] for name, bank in banks.items()}
+        return min(losses, key=lambda name: losses[name])
+
+    def _evaluator(self, bank: Bank) -> AdoptedEvaluator:
+        weights, threads = self.experiment.adopt.outputs, self.experiment.threads
+        if unknown := sorted(set(weights) - set(self.references["val"])):
+            raise InvalidInputError(f"the model has no output {unknown}; it has {list(self.references['val'])}")
+        return AdoptedEvaluator(self.adopted, bank, self.samples, self.references, weights=weights, threads=threads)
+
+    @cached_property
+    def evaluator(self) -> AdoptedEvaluator:
+        """What measures mixtures."""
+        return self._evaluator(self.bank)
+
+    @cached_property
+    def archives(self) -> Archives:
+        """What was measured."""
+        judged = Judged((DIVERGENCE, *([ERROR] if self.samples.labels else [])))
+        weights = {key: json.dumps(value, sort_keys=True) for key, value in self._identity.items()}
+        return Archives(self.folder, self.space, judged, self.samples.sizes["val"], lambda: weights)  # type: ignore[arg-type]
+
+    # ------------------------------------------------------------------ stages
+
+    def run(self) -> pd.DataFrame:
+        """Read, measure the tables, repair, price, search, and write the report; return the front."""
+        with self.folder.locked():
+            for line in self.read():
+                logger.info("%s", line)
+            self.measure()
+            self.search()
+            self.report()
+        return self.front()
+
+    def read(self) -> list[str]:
+        """Read the model, check it against the original on the samples, and return in lines what was found.
+
+        Raises:
+            VerificationError: If what was read computes something else.
+        """
+        found = check_import(self.original, self.adopted, self.samples.calibrate)
+        settings = self.experiment.adopt
+        check = replace(found, left_out=self.check.left_out)
+        lines = describe(self.adopted, check)
+        sizes = self.samples.sizes
+        seen = ", ".join(f"'{name}' {low:.4g} to {high:.4g}" for name, (low, high) in self.samples.ranges.items())
+        lines.append(
+            f"samples: {sizes['calibrate']} calibrate, {sizes['val']} choose, {sizes['test']} test; seen: {seen}"
+            + (
+                f"; pictures as (pixel / 255 - {list(settings.pictures.mean)}) / {list(settings.pictures.std)}"
+                if self._has_pictures
+                else ""
+            )
+        )
+        return lines
+
+    @property
+    def _has_pictures(self) -> bool:
+        return expanded(self.experiment.adopt.samples).is_dir()
+
+    def price(self) -> FactorTable:
+        """Return what predicts the divergence of every mixture: what each group loses in each format, added up."""
+        file = self.folder.path / "sensitivity.json"
+        identity = json.dumps({**self._identity, "sensitivity": self.experiment.adopt.sensitivity}, sort_keys=True)
+        known: dict[str, float] = {}
+        if file.exists():
+            content = json.loads(file.read_text())
+            known = content["losses"] if content.get("identity") == identity else {}
+
+        def keep(name: str, value: float) -> None:
+            known[name] = value
+            write_atomically(file, json.dumps({"identity": identity, "losses": known}).encode())
+
+        def divergence(genome: np.ndarray) -> float:
+            return self.evaluator.values(self.space.subnet(genome).graph, "calibrate")[DIVERGENCE.name]
+
+        losses = SENSITIVITIES.get(self.experiment.adopt.sensitivity)(self.space, divergence, dict(known), keep)
+        return table_of(self.space, losses)
+
+    def search(self, **settings: Any) -> SearchResult:
+        """Measure mixtures near the predicted fronts, and write the front of what was measured.
+
+        Raises:
+            NotReadyError: If a latency table is missing.
+            InvalidInputError: If nothing satisfies the constraints.
+        """
+        with self.folder.locked():
+            result = search_adopted(self, self.price(), **settings)
+            write_front(
+                self.folder,
+                self.measurements(),
+                self.latencies,
+                metric=self.metric.name,
+                heading={"bank": self._identity["original"]},
+                measure_test=lambda genomes: self.archives.measure_test(genomes, self.evaluator),
+            )
+        return result
+
+    def knee_id(self) -> str:
+        """Return the id of the front's network at its bend: behind it, gaining in one objective costs most in others."""
+        front = self.front()
+        return str(front["id"].iloc[knee(minimized_columns(front, self.folder.objectives))])
+
+    def export(self, subnet_id: str, to: str | Path | None = None, **options: Any) -> Exported:
+        """Export a measured mixture, verified.
+
+        Args:
+            subnet_id: Its id.
+            to: New folder; by default `export/ID` in the run folder.
+            options: None yet.
+
+        Raises:
+            InvalidInputError: If there is no such network, the folder is in the way, or an option is asked for.
+            VerificationError: If the file does not compute what its integers say; nothing is written then.
+        """
+        if asked := sorted(name for name, value in options.items() if value not in (False, None, "onnxruntime")):
+            raise InvalidInputError(f"of an adopted model only model.onnx is written; there is no {', '.join(asked)}")
+        folder = expanded(str(to)) if to else self.folder.export_path(subnet_id)
+        subnet = self.subnet(subnet_id)
+        device = self.latencies[0].table if self.latencies else None
+        table = device.read() if device else None
+        facts = recorded(self.folder, self.space, subnet.id)
+        with working(f"exporting {subnet.id} and verifying it"):
+            return export_adopted(
+                self.evaluator,
+                subnet,
+                folder,
+                original=self.original,
+                check=self.check,
+                pictures=self.experiment.adopt.pictures if self._has_pictures else None,
+                seed=self.experiment.seed,
+                facts=facts | ({"device": dict(table.fingerprint)} if table else {}),
+                found=provenance(self.experiment, self.space, table, n_measured=len(self.archives.genomes())),
+                time_file=device.time_file if device and device.times_files else None,
+            )
+
+
+PARTS = ("calibrate", "val", "test")
+
+
+def _fingerprint(experiment: Experiment) -> Mapping[str, Any]:
+    device = next(iter(experiment.devices.values()), None)
+    if device is None:
+        return {}
+    return {"remote": device.name} if device.remote else device.fingerprint()
+
+
+def _save_samples(samples: Samples, file: Path) -> None:
+    arrays = {f"{part}|{name}": array for part in PARTS for name, array in samples.split(part).items()}
+    arrays |= {f"labels|{part}": array for part, array in samples.labels.items()}
+    draft = file.with_name(f".{file.name}")
+    with draft.open("wb") as out:
+        np.savez(out, source=np.asarray(samples.source), **arrays)  # type: ignore[arg-type]
+    shutil.move(draft, file)
+
+
+def _read_samples(file: Path) -> Samples:
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+        parts: dict[str, dict[str, Any]] = {part: {} for part in (*PARTS, "labels")}
+        for key, array in arrays.items():
+            part, _, name = key.partition("|")
+            if name:
+                parts[part][name] = array
+        labels = parts.pop("labels")
+        return Samples(labels=labels, source=str(arrays["source"]), **parts)
+    except Exception as error:  # NumPy and zip have many kinds
+        raise DamagedFileError(
+            f"'{file}' is damaged ({error}); remove it, and `hwnas adopt` reads the samples again"
+        ) from error
