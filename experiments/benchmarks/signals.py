@@ -122,6 +122,9 @@ def main() -> None:
     parser.add_argument("--strategies", nargs="+", default=["loss+signal"], help="error, loss, loss+signal, or effects")
     parser.add_argument("--n-eval", type=int, default=4_000)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--signals", nargs="+", default=[], help="of part tau; none: all of them")
+    parser.add_argument("--samples", type=int, default=0, help="of the uncalibrated loss; 0: as many as it takes by itself")
+    parser.add_argument("--pool", choices=("random", "all"), default="random", help="all: what searches measured, too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     truth = Truth(options.what, options.seed, options.runs, options.n_eval)
@@ -129,7 +132,7 @@ def main() -> None:
         truth.train()
     evaluator = truth.evaluator()
     if "tau" in options.part:
-        show_tau(truth, evaluator)
+        show_tau(truth, evaluator, options)
     if "search" in options.part:
         for strategy in ["before"] if options.before else options.strategies:
             run_search(truth, evaluator, strategy)
@@ -137,17 +140,21 @@ def main() -> None:
         show_searches(truth)
 
 
-def show_tau(truth: Truth, evaluator: SupernetEvaluator) -> None:
+def show_tau(truth: Truth, evaluator: SupernetEvaluator, options: argparse.Namespace) -> None:
     """Print how predictors that learned from 80 networks rank the others by validation loss."""
+    from nas.objectives import signals as module
     from nas.objectives.signals import SIGNALS
-    from predictors import Features, Signal, build_predictor, ranking_metrics
+    from predictors import Features, build_predictor, ranking_metrics
 
+    module.N_SAMPLES = options.samples or module.N_SAMPLES
     genomes = truth.random()
+    if options.pool == "all":
+        genomes = np.array([[int(gene) for gene in genes.split()] for genes in truth.known], np.int16)
     values = truth.values(evaluator, genomes)
     y, error = np.log(values["loss_val"]), values["error_val"]
     plain = Features(truth.space)
     seen, known = plain(genomes), {}
-    for name in SIGNALS:
+    for name in options.signals or SIGNALS:
         started = time.perf_counter()
         signal = SIGNALS.get(name)(evaluator)
         known[name] = signal, signal.values(genomes).reshape(len(genomes), -1)
@@ -167,7 +174,6 @@ def show_tau(truth: Truth, evaluator: SupernetEvaluator) -> None:
             taus.append([ranking_metrics(predicted, y[rest]).tau, ranking_metrics(predicted[best], y[rest][best]).tau])
         mean, sd = np.mean(taus, axis=0), np.std(taus, axis=0)
         print(f"| {truth.name} | {title} | {mean[0]:.3f} ± {sd[0]:.3f} | {mean[1]:.3f} ± {sd[1]:.3f} |", flush=True)
-    assert isinstance(known["loss"][0], Signal)
 
 
 def run_search(truth: Truth, evaluator: SupernetEvaluator, strategy: str) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def adopt(options: argparse.Namespace) -> int:
     """Adopt a model: read, measure, repair, price, search, print the front, export its knee."""
+    from nas.report.results import exported_lines
     from nas.report.table import print_front
 
     run = _open(options)
@@ -25,7 +26,7 @@ def adopt(options: argparse.Namespace) -> int:
         print(f"report: {run.report()}")
         knee = run.knee_id()
         if not (run.folder.export_path(knee) / "parity.json").exists():
-            print(*adopted_lines(run.export(knee), "knee"), sep="\n")
+            print(*exported_lines(run.export(knee)), sep="\n")
     return 0
 
 

@@ -188,7 +188,7 @@ def export_adopted(
         (draft / "model.onnx").write_bytes(content)
         (draft / "subnet.json").write_text(json.dumps(description, indent=1) + "\n")
         (draft / "parity.json").write_text(json.dumps(proof, indent=1) + "\n")
-        (draft / "README.md").write_text(card(description, graph, proof, samples))
+        (draft / "README.md").write_text(card(description, proof, samples))
         (draft / "predict.py").write_text(PROGRAM.replace("%PICTURES%", READ_PICTURES if pictures else READ_ARRAYS))
         arrays: dict[str, Any] = {
             **few,
@@ -253,7 +253,7 @@ def _origin(imported: Imported, original: Path, check: Check) -> dict[str, Any]:
     }
 
 
-def card(subnet: Mapping[str, Any], graph: Graph, proof: Mapping[str, Any], samples: Samples) -> str:
+def card(subnet: Mapping[str, Any], proof: Mapping[str, Any], samples: Samples) -> str:
     """Return the model card."""
     measured, origin, costs = subnet["measured"], subnet["adopted"], subnet["costs"]
     sizes, device = samples.sizes, measured.get("device", {})
@@ -263,15 +263,17 @@ def card(subnet: Mapping[str, Any], graph: Graph, proof: Mapping[str, Any], samp
     lines = [
         f"# {origin['original']}, mixture {subnet['id']}",
         "",
-        f"Made by hwnas of `{origin['original']}` ({origin['digest']}), without training. `python predict.py INPUTS.npz` runs it.",
+        f"Made by hwnas of `{origin['original']}` ({origin['digest']}), without training.",
+        "",
+        "`python predict.py INPUTS.npz` runs it.",
         "",
         "## Divergence from the original",
         "",
         *(f"- {name}: {value:.5g}" for name, value in values.items()),
         *(f"- of output `{name}`: {kind}" for name, kind in subnet["divergence"].items()),
         "",
-        f"Samples: `{samples.source}` ({samples.digest}), {sizes['calibrate']} calibrated, {sizes['val']} chose, {sizes['test']} "
-        "tested; no sample did two of these. Ranges seen: "
+        f"Samples: `{samples.source}` ({samples.digest}), {sizes['calibrate']} calibrated, {sizes['val']} chose, "
+        f"{sizes['test']} tested; no sample did two of these. Ranges seen: "
         + ", ".join(f"`{name}` {low:.4g} to {high:.4g}" for name, (low, high) in samples.ranges.items())
         + ".",
         *([f"Pictures: {subnet['pictures']}."] if "pictures" in subnet else []),
@@ -280,12 +282,13 @@ def card(subnet: Mapping[str, Any], graph: Graph, proof: Mapping[str, Any], samp
         "",
         *(f"- {measured[key]:.4f} ms: {who}, {where}" for who, key in times.items() if key in measured),
         f"- {costs['macs']:,.0f} multiply-accumulates, {costs['size_bytes']:,.0f} bytes of packed weights",
-        f"- `model.onnx` has {subnet['onnx']['bytes']:,} bytes; it needs onnxruntime {subnet['onnx']['min_onnxruntime']} or newer",
+        f"- `model.onnx` has {subnet['onnx']['bytes']:,} bytes; it needs onnxruntime "
+        f"{subnet['onnx']['min_onnxruntime']} or newer",
         "",
         "## What was read",
         "",
-        f"- {100 * origin['share_with_formats']:.1f} % of the multiply-accumulates and {100 * origin['weights_with_formats']:.1f} % "
-        "of the weights have integer forms",
+        f"- {100 * origin['share_with_formats']:.1f} % of the multiply-accumulates and "
+        f"{100 * origin['weights_with_formats']:.1f} % of the weights have integer forms",
         f"- {100 * (1 - origin['share_known']):.1f} % of the work is in operators that are not known, and kept as they are"
         + (f": {', '.join(sorted(set(origin['unknown'].values())))}" if origin["unknown"] else ""),
         f"- as read in float32 it differs from the original by {origin['difference']:.1g} of the greatest output",
@@ -303,8 +306,8 @@ def card(subnet: Mapping[str, Any], graph: Graph, proof: Mapping[str, Any], samp
         "",
         "## Limits",
         "",
-        "Good for samples like those it was calibrated on; nothing is known of others. Latency holds for the device that is named, "
-        "its runtime and its number of threads.",
+        "Good for samples like those it was calibrated on; nothing is known of others. Latency holds for the device that is "
+        "named, its runtime and its number of threads.",
         "",
     ]
     return "\n".join(lines)

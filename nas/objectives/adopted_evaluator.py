@@ -1,4 +1,4 @@
-"""Metrics of mixtures of a trained network: how far they diverge from it, and how often they err, run as they would be deployed."""
+"""Metrics of mixtures of a trained network: how far they diverge from it and how often they err, run as deployed."""
 
 from collections.abc import Mapping, Sequence
 

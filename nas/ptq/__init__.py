@@ -1,0 +1,1 @@
+"""Models that a user has trained: read, repaired in every format, priced."""

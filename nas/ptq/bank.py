@@ -1,7 +1,7 @@
 """Bank: the layers of a trained network in every format, repaired, and the scales of its tensors.
 
-It is to a trained network what shared weights are to a supernet: the weights of any mixture of formats are put together from it. All
-of it is made of float32 inputs, so that one block depends on no other.
+It is to a trained network what shared weights are to a supernet: the weights of any mixture of formats are put together
+from it. All of it is made of float32 inputs, so that one block depends on no other.
 """
 
 import io
@@ -67,7 +67,7 @@ class Bank:
         return self.scales[root.inputs[0], root.format.bits, root.format.signed]
 
     def layer(self, node: Node, input_scale: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Return integers, scale and bias in integers; where the bias would leave int32 the output no longer depends on inputs."""
+        """Return integers, scale and bias of a layer; where the bias would leave int32 inputs no longer count."""
         rounded = self.layers[node.precision.weights.bits, node.name]
         step = float(np.float32(input_scale))
         scale = rounded.scale.astype(np.float32).astype(np.float64)

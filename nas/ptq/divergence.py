@@ -23,8 +23,8 @@ EPS = 1e-12
 def kind_of(reference: NDArray[Any]) -> str:
     """Return how outputs are compared, by what the original gives, shape `(n, ...)`.
 
-    Rows of one number for each class, or of probabilities, by Kullback-Leibler; rows of length 1 by their angle; all else by the
-    share of noise.
+    Rows of one number for each class, or of probabilities, by Kullback-Leibler; rows of length 1 by their angle; all
+    else by the share of noise.
     """
     rows = reference.reshape(len(reference), -1).astype(np.float64)
     if _are_probabilities(reference):
@@ -65,7 +65,7 @@ def divergences(
 
 
 def joined(by_output: Mapping[str, Doubles], weights: Mapping[str, float]) -> Doubles:
-    """Return the divergence that steers, shape `(n,)`: the weighted sum of outputs, or, without weights, that of the worst one."""
+    """Return the divergence that steers, shape `(n,)`: the weighted sum of outputs; without weights that of the worst."""
     if weights:
         total: Doubles = np.sum([weight * by_output[name] for name, weight in weights.items()], axis=0)
         return total

@@ -37,8 +37,8 @@ def stored_model(source: str) -> bytes:
         return _from_exported_program(path)
     if path.suffix in PICKLES:
         raise InvalidInputError(
-            f"'{path}' is a pickle, which runs whatever it holds and is never loaded here: export the model to ONNX, or name a "
-            "function that builds it, as FILE.py:FUNCTION"
+            f"'{path}' is a pickle, which runs whatever it holds and is never loaded: export the model to ONNX, or name "
+            "a function that builds it, as FILE.py:FUNCTION"
         )
     model = read_model(path)
     try:

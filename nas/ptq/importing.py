@@ -64,8 +64,8 @@ def import_model(
     if share < LEAST_SHARE and not settings.accept_opaque:
         kinds = ", ".join(sorted(set(adopted.imported.unknown.values())))
         raise InvalidInputError(
-            f"only {100 * share:.0f} % of the work of '{path}' is in operators that are known (not: {kinds}); the rest would stay "
-            "in float32: go on with --accept-opaque"
+            f"of '{path}' only {100 * share:.0f} % of the work is in operators that are known (not: {kinds}); the rest would "
+            "stay in float32: go on with --accept-opaque"
         )
     check = check_import(path, adopted, samples)
     if check.difference <= check.allowed:
@@ -160,7 +160,8 @@ def describe(adopted: Adopted, check: Check) -> list[str]:
     macs = sum(node.macs() for node in imported.nodes)
     lines = [
         f"read {sum(kinds.values())} operators, {macs / 1e6:,.1f} million multiply-accumulates: "
-        f"{100 * imported.known_share:.1f} % of these and {100 * imported.weights_share:.1f} % of the weights have integer forms",
+        f"{100 * imported.known_share:.1f} % of these and {100 * imported.weights_share:.1f} % of the weights have integer "
+        "forms",
         f"with formats: {_listed(ours)}",
     ]
     if others:

@@ -95,8 +95,8 @@ def load_samples(source: str, inputs: Sequence[TensorSpec], *, seed: int = 0, pi
     """Return a user's samples in three parts, drawn at random.
 
     Args:
-        source: `.npz` with an array for each input, samples first, and perhaps `labels`; `FILE.py:FUNCTION`, which gives such
-            arrays by name; or a folder of pictures, whose subfolders are no labels.
+        source: `.npz` with an array for each input, samples first, and perhaps `labels`; `FILE.py:FUNCTION`, which
+            gives such arrays by name; or a folder of pictures, whose subfolders are no labels.
         inputs: What the model takes.
         seed: Of the draw.
         pictures: How pictures are turned into what the model takes.

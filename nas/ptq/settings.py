@@ -19,8 +19,8 @@ class AdoptSettings:
     """A trained model and what is made of it; `hwnas adopt` writes these."""
 
     model: str = ""
-    """The model: an ONNX file, a `.pt2` of torch.export, or FILE.py:FUNCTION that gives a torch module and its inputs. Empty: the
-    networks of the experiment are trained."""
+    """The model: an ONNX file, a `.pt2` of torch.export, or FILE.py:FUNCTION that gives a torch module and its inputs.
+    Empty: the networks of the experiment are trained."""
     samples: str = ""
     """What it takes: `.npz` by name of the input, perhaps with `labels`; FILE.py:FUNCTION; or a folder of pictures."""
     shapes: dict[str, list[int]] = field(default_factory=dict)
@@ -40,8 +40,8 @@ class AdoptSettings:
     sensitivity: str = "measured"
     """What predicts the divergence of mixtures: measured, one group at a time."""
     choose: Literal["sums", "strategy"] = "sums"
-    """What is measured: sums, members of exact fronts of what sensitivities predict; strategy, what `search.strategy` says, whose
-    predictors see the predictions."""
+    """What is measured: sums, members of exact fronts of what sensitivities predict; strategy, what `search.strategy`
+    says, whose predictors see the predictions."""
     floor: dict[str, float] = field(default_factory=dict)
     """The fastest mixture whose `divergence`, or `error_drop` in points where there are labels, is at most this: found by
     bisection of the predicted front."""

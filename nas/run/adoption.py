@@ -1,4 +1,4 @@
-"""Adoption: a model that a user has trained, in a folder, stage by stage: read, repaired, priced, searched. Needs no torch."""
+"""Adoption: a model that a user has trained, in a folder: read, repaired, priced, searched. Needs no torch."""
 
 import json
 import logging

@@ -1,0 +1,1 @@
+"""A trained network in ONNX becomes nodes and weights of ours."""

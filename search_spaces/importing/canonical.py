@@ -53,8 +53,8 @@ def canonicalize(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]] |
         shapes: Of inputs by name, with the batch axis, where the model leaves them open; a batch axis that is open is 1.
 
     Raises:
-        InvalidInputError: If it is quantized already or not in float32, of an opset that cannot be converted, trains, has shapes that are open,
-            or an operator that is not ONNX's own.
+        InvalidInputError: If it is quantized already or not in float32, of an opset that cannot be converted, trains,
+            has shapes that are open, or an operator that is not ONNX's own.
     """
     model = inliner.inline_local_functions(model)
     _check(model)
@@ -72,7 +72,7 @@ def _check(model: onnx.ModelProto) -> None:
     foreign = [node for node in _all_nodes(model.graph) if node.domain not in ("", "ai.onnx")]
     if foreign:
         raise InvalidInputError(
-            f"operator '{foreign[0].op_type}' is of domain '{foreign[0].domain}', not ONNX's own; export the model without it"
+            f"operator '{foreign[0].op_type}' is of domain '{foreign[0].domain}', not ONNX's own; export without it"
         )
     types = {
         t.type.tensor_type.elem_type: t.name for t in (*model.graph.input, *model.graph.value_info, *model.graph.output)
@@ -290,7 +290,7 @@ class _Folder:
 
 
 def _renamed(node: onnx.NodeProto, names: Mapping[str, str], prefix: str) -> onnx.NodeProto:
-    """Return an operator of a branch under the names of the whole; those of outer tensors stay, in branches of its own too."""
+    """Return an operator of a branch under the names of the whole; names of outer tensors stay."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     copy.name = f"{prefix}{node.name}"

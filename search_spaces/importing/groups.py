@@ -34,8 +34,8 @@ class SlotOfNodes:
 def group_nodes(imported: Imported, max_layers: int = MAX_LAYERS) -> dict[str, str]:
     """Return the group of every node but the inputs, by name.
 
-    A module is a group if it has at most `max_layers` layers with weights; otherwise its parts are. Operators without weights
-    whose module has none go with what they take.
+    A module is a group if it has at most `max_layers` layers with weights; otherwise its parts are. Operators without
+    weights whose module has none go with what they take.
 
     Args:
         imported: The network.
@@ -61,8 +61,8 @@ def has_layer(node: Node) -> bool:
 def cut_slots(nodes: Sequence[Node], group_of: Mapping[str, str], outputs: Sequence[str]) -> list[SlotOfNodes]:
     """Return the slots in an order in which they can be computed.
 
-    A node joins the slot of those that take its result if they are all in one slot, of its own group; otherwise, and where the
-    network gives it, its slot ends with it.
+    A node joins the slot of those that take its result if they are all in one slot, of its own group; otherwise, and
+    where the network gives it, its slot ends with it.
 
     Args:
         nodes: Of the network, without inputs.

@@ -1,7 +1,7 @@
 """From operators of ONNX to ours: one function for each kind that has integer forms or fields of its own.
 
-A function gives the node and its weights by role, or None where our operator does not do what this one does; then it stays as it
-is, see `Opaque`.
+A function gives the node and its weights by role, or None where our operator does not do what this one does; then it
+stays as it is, see `Opaque`.
 """
 
 from collections.abc import Callable

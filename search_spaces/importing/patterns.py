@@ -119,7 +119,7 @@ def batch_norm(program: Program) -> int:
 
 @PATTERNS.register("line")
 def line(program: Program) -> int:
-    """Products and sums with a number for each channel behind a layer are folded into it: biases, and batch norms of others."""
+    """Products and sums with a number for each channel behind a layer are folded into it, such as biases."""
     n = 0
     while True:
         found = next(filter(None, (_line(program, op) for op in _of(program, ("Add", "Sub", "Mul", "Div")))), None)
@@ -294,7 +294,7 @@ def _is_dense(program: Program, op: Op) -> bool:
 
 
 def _line(program: Program, op: Op) -> tuple[Op, Op, NDArray[Any], NDArray[Any]] | None:
-    """Return a layer, the operator behind it, and slope and intercept for each of its channels; None if it is no such one."""
+    """Return a layer, the operator behind it, and slope and intercept of each channel; None if it is no line."""
     for i, tensor in enumerate(op.inputs):
         layer, constant = program.producer(tensor), program.constant(op.inputs[1 - i])
         if layer is None or constant is None or not _is_layer(program, layer) or (i == 1 and op.kind == "Div"):

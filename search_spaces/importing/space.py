@@ -131,8 +131,8 @@ def _block(
     precision = Precision.from_name(str(values[reads[0]])) if reads else FLOAT
     taken = {node.name: f"{part.name}/input{k}" for k, node in enumerate(sources, start=1)}
     built: list[Node] = [_as_input(node, taken[node.name], precision) for node in sources]
-    for node in part.nodes:
-        built.append(replace(node, inputs=tuple(taken.get(name, name) for name in node.inputs), precision=precision))
+    given = {node.name: tuple(taken.get(name, name) for name in node.inputs) for node in part.nodes}
+    built += [replace(node, inputs=given[node.name], precision=precision) for node in part.nodes]
     if output:
         built.append(_as_output(part.nodes[-1], output, precision))
     return built

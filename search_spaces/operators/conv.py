@@ -53,8 +53,8 @@ class Conv(Node):
     """
 
     in_channels: int = untimed()
-    kernel: int | Pair = labelled("k")
-    stride: int | Pair = labelled("s", 1)
+    kernel: int | Pair = labelled("k")  # noqa: RUF009 - a field
+    stride: int | Pair = labelled("s", 1)  # noqa: RUF009 - a field
     groups: int = labelled("g", 1)
     batch_norm: bool = untimed(default=True)
     zero_init: bool = untimed(default=False)

@@ -195,7 +195,7 @@ class Add(Node):
 @operator("multiply")
 @dataclass(frozen=True, kw_only=True)
 class Multiply(Node):
-    """Product of a tensor of shape `(channels, height, width)` with another one, or with a gate of shape `(channels, 1, 1)`."""
+    """Product of a tensor of shape `(channels, height, width)` with a like one, or a gate of shape `(channels, 1, 1)`."""
 
     has_integer_kernel = True
     may_tie = True

@@ -60,7 +60,7 @@ class MaxPool(Movement):
         pads: Pixels at the top, the left, below and at the right that are never the greatest; empty: none.
     """
 
-    size: int | Pair = labelled("k", 2)
+    size: int | Pair = labelled("k", 2)  # noqa: RUF009 - a field
     stride: int | Pair = 0
     pads: Pads = ()
 

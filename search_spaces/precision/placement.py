@@ -4,7 +4,8 @@ Rules, for a block that computes in integers:
 
 - each of its inputs is converted once, to 8 bits, if it arrives in float32; branch and shortcut take the same tensor;
 - every tensor that an operator computed is quantized, but not between an operator and its ReLU, not between two operators
-  that stay in float32, and not what leaves the network or, from an operator that gives float32, the block; what cannot be negative, as after a ReLU of its block, is unsigned (zero point 0), all else signed (128);
+  that stay in float32, and not what leaves the network or, from an operator that gives float32, the block;
+- what cannot be negative, as after a ReLU of its block, is unsigned (zero point 0), all else signed (128);
 - an operator that only moves data, as a pooling by maximum does, gives the very integers that it takes: the quantizer
   behind it shares the scale of the one before;
 - inside the block a tensor has the block's activation format, asymmetric where the block is and the tensor signed; what

@@ -1,5 +1,7 @@
 """Plain torch networks as their papers have them, with random weights: what users bring."""
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -123,7 +125,7 @@ class Detector(nn.Module):
         w = [width, 2 * width, 4 * width, 8 * width]
         self.stem = conv_bn(3, w[0], 6 // 2, 2, act=nn.SiLU())
         self.stages = nn.ModuleList(
-            nn.Sequential(conv_bn(a, b, 3, 2, act=nn.SiLU()), CSP(b)) for a, b in zip(w[:-1], w[1:], strict=True)
+            nn.Sequential(conv_bn(a, b, 3, 2, act=nn.SiLU()), CSP(b)) for a, b in itertools.pairwise(w)
         )
         self.squeeze, self.widen = conv_bn(w[3], w[2], 1, act=nn.SiLU()), conv_bn(4 * w[2], w[3], 1, act=nn.SiLU())
         self.pool = nn.MaxPool2d(5, 1, 2)

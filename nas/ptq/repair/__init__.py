@@ -1,0 +1,1 @@
+"""Repair: what rounding does to a layer, made good."""

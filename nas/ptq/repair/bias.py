@@ -1,7 +1,7 @@
 """Bias correction: what integers shift in the mean is taken back by the biases, at no cost at run time.
 
-Layer by layer within a block, on float32 inputs of the block: so a layer is corrected for what rounding did before it in its block,
-and blocks stay independent of each other.
+Layer by layer within a block, on float32 inputs of the block: so a layer is corrected for what rounding did before it
+in its block, and blocks stay independent of each other.
 
 Source: Nagel et al. 2019, arXiv:1906.04721, section 4.2; by samples, not by batch norms.
 """
@@ -23,7 +23,7 @@ from search_spaces.operators.quantize import Quantize
 
 
 def tensors_into(graph: Graph, nodes: Sequence[Node]) -> list[str]:
-    """Return the tensors that some nodes of a network take from others, by the operators that compute them, without quantizers."""
+    """Return the tensors that nodes of a network take from others, by the operators that compute them."""
     outer = _outer(nodes)
     return list(dict.fromkeys(graph[name].inputs[0] if isinstance(graph[name], Quantize) else name for name in outer))
 

@@ -26,8 +26,8 @@ def to_nearest(layer: Layer, number_format: NumberFormat) -> Rounded:
 def by_output_error(layer: Layer, number_format: NumberFormat) -> Rounded:
     """Return the layer rounded so that its outputs change least on its inputs.
 
-    The scale of each output is that of least error of its outputs among clipped ones; then one input after the other is rounded,
-    and what that changes is made up for by those behind it. Of 8 bits the nearest integers are as good.
+    The scale of each output is that of least error of its outputs among clipped ones; then one input after the other is
+    rounded, and what that changes is made up for by those behind it. Of 8 bits the nearest integers are as good.
 
     Source:
         GPTQ: Frantar et al. 2022, arXiv:2210.17323. Differs: scales are searched by output error, groups of a convolution
@@ -79,5 +79,6 @@ def _best_scale(layer: Layer, number_format: NumberFormat, correlations: Doubles
         tried = _rounded(layer, largest * share, number_format)
         change = tried.weight() - layer.weight
         error = np.einsum("god,god->go", change @ correlations, change).reshape(-1)
-        best, least = np.where(error < least, largest * share, best), np.minimum(error, least)
+        best[error < least] = (largest * share)[error < least]
+        least = np.minimum(error, least)
     return best

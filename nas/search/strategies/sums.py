@@ -1,4 +1,4 @@
-"""Sums of what single groups lose, corrected by what was measured, and the exact fronts of these and each cheap objective."""
+"""Sums of what single groups lose, corrected by what was measured: the exact fronts of these and of what is cheap."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,8 +48,8 @@ class SumsStrategy:
         for name, cheap in tables.items():
             members = state.open(exact_front(state.space, {"predicted": table, name: cheap}).genomes)
             if len(members):
-                both = [np.column_stack([table(rows), cheap(rows)]) for rows in (members, state.genomes)]
-                chosen.append(members[spread(*both, n)])
+                points, known = (np.column_stack([table(rows), cheap(rows)]) for rows in (members, state.genomes))
+                chosen.append(members[spread(points, known, n)])
         turns = [rows[i] for i in range(max(map(len, chosen), default=0)) for rows in chosen if i < len(rows)]
         return state.open(np.array(turns, np.int16).reshape(-1, len(state.space.choices)))[:n]
 
