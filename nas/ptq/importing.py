@@ -64,8 +64,8 @@ def import_model(
     if share < LEAST_SHARE and not settings.accept_opaque:
         kinds = ", ".join(sorted(set(adopted.imported.unknown.values())))
         raise InvalidInputError(
-            f"of '{path}' only {100 * share:.0f} % of the work is in operators that are known (not: {kinds}); the rest would "
-            "stay in float32: go on with --accept-opaque"
+            f"of '{path}' only {100 * share:.0f} % of the work is in operators that are known (not: {kinds}); the rest "
+            "would stay in float32: go on with --accept-opaque"
         )
     check = check_import(path, adopted, samples)
     if check.difference <= check.allowed:

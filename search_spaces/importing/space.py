@@ -13,7 +13,9 @@ from search_spaces.graph.node import Node
 from search_spaces.importing.groups import MAX_LAYERS, SlotOfNodes, cut_slots, group_nodes, has_layer
 from search_spaces.importing.reader import Imported
 from search_spaces.operators.ends import Input, Output
+from search_spaces.operators.linear import Linear
 from search_spaces.precision.formats import FLOAT, Precision, check_formats
+from search_spaces.precision.placement import gives_float
 from search_spaces.space.choice import Choice, Option
 from search_spaces.space.slots import Slot
 from search_spaces.space.space import SearchSpace
@@ -107,8 +109,13 @@ def adopt(
 
 
 def _own_outputs(nodes: Sequence[Node], outputs: Mapping[str, str]) -> dict[str, str]:
-    """Return the outputs that stand in the slot of the node that gives them, by its name: nobody else takes its result."""
+    """Return the outputs that stand in the slot of the node that gives them, by its name.
+
+    Nobody else takes its result, and it has that in float32: a convolution in integers has a kernel only if its result is
+    rounded, too.
+    """
     taken = {name for node in nodes for name in node.inputs}
+    taken |= {node.name for node in nodes if not (gives_float(node) or isinstance(node, Linear))}
     given = list(outputs.values())
     return {
         node: output for output, node in outputs.items() if node not in taken and given.count(node) == 1 and node != output

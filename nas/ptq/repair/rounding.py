@@ -74,7 +74,8 @@ def _correlations(layer: Layer) -> Doubles:
 def _best_scale(layer: Layer, number_format: NumberFormat, correlations: Doubles) -> Doubles:
     """Return for each output the scale whose rounding changes its result least, shape `(out,)`."""
     largest = np.maximum(np.abs(layer.weight).max(axis=2).reshape(-1), 1e-12) / number_format.qmax
-    best, least = largest.copy(), np.full(len(largest), np.inf)
+    best: Doubles = largest.copy()
+    least = np.full(len(largest), np.inf)
     for share in SHARES:
         tried = _rounded(layer, largest * share, number_format)
         change = tried.weight() - layer.weight

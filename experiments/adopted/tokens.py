@@ -1,5 +1,8 @@
 """Plain torch transformers: a ViT with scaled dot-product attention, torch's own encoder, and BERT as MiniLM has it."""
 
+import re
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -112,3 +115,25 @@ def minilm(tensors: dict[str, Tensor]) -> SentenceBert:
         renamed[name] = tensor
     model.load_state_dict({name: tensor for name, tensor in renamed.items() if name in model.state_dict()})
     return model.eval()
+
+
+def encode(texts: list[str], vocabulary: list[str], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids and mask of texts, `(n, length)` each: lower case, the longest known pieces first, as WordPiece does."""
+    index = {piece: i for i, piece in enumerate(vocabulary)}
+    ids, mask = (np.zeros((len(texts), length), np.int64) for _ in range(2))
+    for row, text in enumerate(texts):
+        found = [index["[CLS]"]]
+        for word in re.findall(r"\w+|[^\w\s]", text.lower()):
+            start, pieces = 0, []
+            while start < len(word):
+                ends = (end for end in range(len(word), start, -1) if ("##" if start else "") + word[start:end] in index)
+                end = next(ends, None)
+                if end is None:
+                    pieces = [index["[UNK]"]]
+                    break
+                pieces.append(index[("##" if start else "") + word[start:end]])
+                start = end
+            found += pieces
+        found = [*found[: length - 1], index["[SEP]"]]
+        ids[row, : len(found)], mask[row, : len(found)] = found, 1
+    return ids, mask
