@@ -81,9 +81,8 @@ def judge(name: str, options: argparse.Namespace) -> None:
     measured = run.evaluator.measure(genomes)["divergence"]
     predicted = table(genomes)
     ratio = np.quantile(measured / predicted, [0.1, 0.5, 0.9])
-    say(
-        f"tau {kendalltau(predicted, measured).statistic:.3f} of {len(genomes)} mixtures, measured / predicted {ratio.round(2)}"
-    )
+    tau = kendalltau(predicted, measured).statistic
+    say(f"tau {tau:.3f} of {len(genomes)} mixtures, measured / predicted {ratio.round(2)}")
     started = time.perf_counter()
     front = exact_front(run.space, {"divergence": table, "size_bytes": cost_table(run.space, "size_bytes")})
     say(f"exact front of {len(front.genomes)} in {time.perf_counter() - started:.2f} s")

@@ -39,18 +39,22 @@ def tensors_of(
         graph: The network.
         weights: Its arrays.
         samples: Arrays by input, shape `(n, *shape)`.
-        names: Of nodes; those whose results only leave the network are left out.
+        names: Of nodes.
         threads: That compute it.
     """
     model = lower(graph, weights)
     written = {name for node in model.graph.node for name in node.output}
-    asked = [name for name in names if name in written]  # what the network gives bears the name of the output
+    bears = {node.inputs[0]: node.name for node in graph.outputs}  # what the network gives bears the name of the output
+    stored = {name: name if name in written else bears.get(name, "") for name in names}
+    asked = {name: tensor for name, tensor in stored.items() if tensor in written}
     given = {each.name for each in model.graph.output}
-    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in asked if name not in given)
+    model.graph.output.extend(
+        helper.make_empty_tensor_value_info(t) for t in dict.fromkeys(asked.values()) if t not in given
+    )
     session = open_session(model.SerializeToString(), threads=threads)
     specs = [tensor for node in graph.inputs for tensor in node.outputs]
     for feed in feeds_of(specs, samples):
-        found = dict(zip(asked, session.run(asked, feed), strict=True)) if asked else {}
+        found = dict(zip(asked, session.run(list(asked.values()), feed), strict=True)) if asked else {}
         yield found | {name: feed[name] for name in names if name in feed}
 
 
