@@ -21,6 +21,7 @@ _PLACES = {
     "Metric": "nas.tasks.metric",
     "Run": "nas.run.run",
     "Task": "nas.tasks.task",
+    "adopt": "nas.run.adopt",
     "best_within": "nas.search.milp",
     "exact_front": "nas.search.exact",
     "load_dataset": "nas.data.load",

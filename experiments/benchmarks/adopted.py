@@ -66,7 +66,7 @@ def judge(name: str, options: argparse.Namespace) -> None:
         found = {kind: judge.values(graph, "val")["divergence"] for kind, judge in judges.items()}
         say(f"{precision}: " + ", ".join(f"{kind} {value:.5f}" for kind, value in found.items()))
     graph = adopted.in_format("w8a8")
-    proof = prove(run.evaluator.model(graph), graph, bank.weights(graph), run.samples)
+    proof = prove(run.evaluator.model(graph), graph, bank.weights(graph), run.samples.val)
     n_layers = sum(any(spec.quantized for spec in node.weights()) for node in imported.nodes)
     say(
         f"{n_layers - proof['float_layers']} of {n_layers} layers in integer kernels; {proof['elements']:,} integers, "

@@ -49,7 +49,7 @@ def experiment_of(options: argparse.Namespace, name: str) -> dict[str, Any]:
     """
     from nas.ptq.doors import absolute_source
     from nas.ptq.settings import FLOORS
-    from nas.run.defaults import ADOPTED_SEARCH, ADOPTED_TABLE
+    from nas.run.adopt import ADOPTED_SEARCH, ADOPTED_TABLE
     from nas.run.tables import named_device
 
     limits = {key: _numbers(getattr(options, key), f"--{key}") for key in ("max", "min")}

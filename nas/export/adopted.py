@@ -20,7 +20,7 @@ from nas.objectives.adopted_evaluator import AdoptedEvaluator
 from nas.ptq.divergence import KINDS
 from nas.ptq.execution import feeds_of, outputs_of
 from nas.ptq.importing import Check
-from nas.ptq.samples import Pictures, Samples
+from nas.ptq.samples import Arrays, Pictures, Samples
 from search_spaces.costs import graph_costs, macs
 from search_spaces.errors import VerificationError
 from search_spaces.graph.graph import Graph
@@ -34,6 +34,7 @@ N_REFERENCE_SAMPLES = 4
 MAX_REFERENCE_MACS = 2e9  # of all samples of the proof
 FLOAT_TOLERANCE = 1e-4  # of the greatest output
 N_SAMPLES = 4
+EXPECTED = ":expected"  # behind the names of outputs in samples.npz
 INTEGER_KERNELS = ("QGemm", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QLinearMatMul")
 
 PROGRAM = '''\
@@ -116,6 +117,7 @@ def export_adopted(
     *,
     original: Path,
     check: Check,
+    settings: Mapping[str, Any],
     pictures: Pictures | None,
     seed: int,
     facts: Mapping[str, Any],
@@ -130,6 +132,7 @@ def export_adopted(
         folder: Must not exist, or be empty.
         original: The user's file.
         check: How far the network as it was read is from that.
+        settings: What it was read with: `shapes`, `formats` and `max_layers` of `AdoptSettings`.
         pictures: How pictures become what it takes; None where samples were arrays.
         seed: Of the split of the samples.
         facts: What is known of the mixture, such as its measured divergence.
@@ -145,7 +148,7 @@ def export_adopted(
     weights = evaluator.bank.weights(graph)
     model = evaluator.model(graph)
     check_runtime(model)
-    proof = prove(model, graph, weights, samples)
+    proof = prove(model, graph, weights, samples.val)
     if proof["reasons"]:
         raise VerificationError(f"subnet {subnet.id} is not exported: {'; '.join(proof['reasons'])}")
     measured, content = dict(facts), model.SerializeToString()
@@ -170,7 +173,7 @@ def export_adopted(
         "formats": formats(subnet.space),
         "data": {"name": "samples", "digest": samples.digest, "n_val": samples.sizes["val"], "seed": seed},
         "samples": {"source": samples.source, "sizes": samples.sizes, "ranges": samples.ranges},
-        "adopted": _origin(imported, original, check),
+        "adopted": _origin(imported, original, check) | {"settings": dict(settings)},
         "divergence": {name: KINDS[kind] for name, kind in evaluator.kinds.items()},
         **described,
         **({"pictures": asdict(pictures)} if pictures else {}),
@@ -192,17 +195,17 @@ def export_adopted(
         (draft / "predict.py").write_text(PROGRAM.replace("%PICTURES%", READ_PICTURES if pictures else READ_ARRAYS))
         arrays: dict[str, Any] = {
             **few,
-            **{f"{name}:expected": array for name, array in _with_batch(graph, outputs).items()},
+            **{f"{name}{EXPECTED}": array for name, array in _with_batch(graph, outputs).items()},
         }
         np.savez(draft / "samples.npz", **arrays)
     return Exported(folder, proof)
 
 
-def prove(model: onnx.ModelProto, graph: Graph, weights: Mapping[str, NDArray[Any]], samples: Samples) -> dict[str, Any]:
+def prove(model: onnx.ModelProto, graph: Graph, weights: Mapping[str, NDArray[Any]], samples: Arrays) -> dict[str, Any]:
     """Compare the integers that onnxruntime computes with the reference; return what `parity.json` holds."""
     n = max(1, min(N_REFERENCE_SAMPLES, int(MAX_REFERENCE_MACS / max(macs(graph.nodes), 1))))
     specs = [tensor for node in graph.inputs for tensor in node.outputs]
-    few = {name: array[:n] for name, array in samples.val.items()}
+    few = {name: array[:n] for name, array in samples.items()}
     steps = [
         StepOne(graph, weights, run_with_integers(model, graph, feed, one_by_one=False)) for feed in feeds_of(specs, few)
     ]

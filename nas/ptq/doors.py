@@ -53,6 +53,18 @@ def absolute_source(source: str) -> str:
     return f"{Path(file).expanduser().resolve()}{colon}{name}" if source else ""
 
 
+def export_module(module: Any, samples: list[Any]) -> bytes:
+    """Return a torch module as the bytes of an ONNX file, exported with the first of some samples.
+
+    Raises:
+        InvalidInputError: If it is no torch module, or as for `export_torch`.
+    """
+    torch = _torch()
+    if not isinstance(module, torch.nn.Module):
+        raise InvalidInputError(f"a model is a torch module or an ONNX file, got {type(module).__name__}")
+    return export_torch(module, tuple(torch.as_tensor(array[:1]) for array in samples))
+
+
 def export_torch(module: "torch.nn.Module", inputs: Any) -> bytes:
     """Return a torch module as the bytes of an ONNX file, names of modules and batch norms kept.
 

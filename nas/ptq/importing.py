@@ -59,7 +59,7 @@ def import_model(
         VerificationError: If what was read computes something else, whatever is left out.
     """
     path = Path(settings.model).expanduser()
-    adopted = _adopted(path, settings, (), formats)
+    adopted = read_adopted(settings, (), formats)
     share = adopted.imported.read_share
     if share < LEAST_SHARE and not settings.accept_opaque:
         kinds = ", ".join(sorted(set(adopted.imported.unknown.values())))
@@ -71,7 +71,7 @@ def import_model(
     if check.difference <= check.allowed:
         return adopted, check
     for names in (*((name,) for name in adopted.imported.patterns), tuple(PATTERNS.names)):
-        without = _adopted(path, settings, names, formats)
+        without = read_adopted(settings, names, formats)
         again = check_import(path, without, samples)
         if again.difference <= again.allowed:
             logger.warning(
@@ -86,7 +86,9 @@ def import_model(
     )
 
 
-def _adopted(path: Path, settings: AdoptSettings, left_out: tuple[str, ...], formats: Sequence[str]) -> Adopted:
+def read_adopted(settings: AdoptSettings, left_out: tuple[str, ...] = (), formats: Sequence[str] = ()) -> Adopted:
+    """Read the ONNX file of an adoption, unchecked; arguments as for `import_model`, patterns left out by their names."""
+    path = Path(settings.model).expanduser()
     imported: Imported = read(canonicalize(read_model(path), settings.shape_of), left_out=left_out)
     options = {"formats": tuple(formats)} if formats else {}
     return adopt(imported, fixed=settings.formats, max_layers=settings.max_layers, **options)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import inspect
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from search_spaces.errors import InvalidInputError
+from search_spaces.errors import DamagedFileError, InvalidInputError
 from search_spaces.graph.tensor import TensorSpec
 
 Arrays = Mapping[str, NDArray[Any]]
 LABELS = "labels"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+PARTS = ("calibrate", "val", "test")
 MIN_SAMPLES = 6
 MAX_CALIBRATION = 128
 MAX_MEASURED = 256  # of each split: more say little more of a divergence
@@ -70,7 +72,7 @@ class Samples:
     @property
     def sizes(self) -> dict[str, int]:
         """Number of samples of each part."""
-        return {name: len(next(iter(self.split(name).values()))) for name in ("calibrate", "val", "test")}
+        return {name: len(next(iter(self.split(name).values()))) for name in PARTS}
 
     @property
     def digest(self) -> str:
@@ -85,7 +87,7 @@ class Samples:
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Least and greatest value of each input that was seen."""
-        arrays = {name: [self.split(part)[name] for part in ("calibrate", "val", "test")] for name in self.calibrate}
+        arrays = {name: [self.split(part)[name] for part in PARTS] for name in self.calibrate}
         return {
             name: (float(min(a.min() for a in parts)), float(max(a.max() for a in parts))) for name, parts in arrays.items()
         }
@@ -222,3 +224,35 @@ def _read_pictures(folder: Path, inputs: Sequence[TensorSpec], settings: Picture
         planes = planes[::-1] if settings.layout == "bgr" else planes
         found.append((planes / 255 - mean) / std)
     return np.stack(found).astype(np.float32)
+
+
+def save_samples(samples: Samples, file: Path) -> None:
+    """Write samples in their three parts."""
+    arrays = {f"{part}|{name}": array for part in PARTS for name, array in samples.split(part).items()}
+    arrays |= {f"labels|{part}": array for part, array in samples.labels.items()}
+    draft = file.with_name(f".{file.name}")
+    with draft.open("wb") as out:
+        np.savez(out, source=np.asarray(samples.source), **arrays)  # type: ignore[arg-type]
+    shutil.move(draft, file)
+
+
+def read_samples(file: Path) -> Samples:
+    """Read what `save_samples` wrote.
+
+    Raises:
+        DamagedFileError: If it is not whole.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+        parts: dict[str, dict[str, Any]] = {part: {} for part in (*PARTS, "labels")}
+        for key, array in arrays.items():
+            part, _, name = key.partition("|")
+            if name:
+                parts[part][name] = array
+        labels = parts.pop("labels")
+        return Samples(labels=labels, source=str(arrays["source"]), **parts)
+    except Exception as error:  # NumPy and zip have many kinds
+        raise DamagedFileError(
+            f"'{file}' is damaged ({error}); remove it, and `hwnas adopt` reads the samples again"
+        ) from error

@@ -36,8 +36,8 @@ def fine_tuned_lines(values: Mapping[str, float], metric: Metric) -> list[str]:
 
 def verification_line(folder: str, found: Verification) -> str:
     """Return what was verified, and the metrics that were measured again."""
-    values = ", ".join(f"{name} {value}" for name, value in found.values.items())
-    return f"{folder}: {found.elements} integers, {found.samples} samples, {values}"
+    values = [f"{name} {value}" for name, value in found.values.items()]
+    return ", ".join([f"{folder}: {found.elements} integers", f"{found.samples} samples", *values])
 
 
 def benchmark_lines(found: Benchmark) -> Sequence[str]:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -24,7 +23,7 @@ from nas.ptq.calibration import CALIBRATORS
 from nas.ptq.divergence import DIVERGENCE, ERROR
 from nas.ptq.doors import stored_model
 from nas.ptq.importing import Check, check_import, describe, import_model, original_outputs
-from nas.ptq.samples import Arrays, Samples, load_samples
+from nas.ptq.samples import PARTS, Arrays, Samples, load_samples, read_samples, save_samples, split_samples
 from nas.ptq.sensitivity import SENSITIVITIES
 from nas.ptq.sensitivity.sensitivity import table_of
 from nas.ptq.settings import AUTO
@@ -73,27 +72,38 @@ class Adoption(BaseRun):
         folder: str | Path | None = None,
         *,
         overrides: Sequence[str] = (),
+        model: bytes | None = None,
+        samples: Mapping[str, Any] | None = None,
     ) -> "Adoption":
         """Make a run of an experiment with `adopt.model`, or open the one that the same experiment made before.
 
         The model is copied into the folder, so that nothing depends on the user's file any more.
 
+        Args:
+            experiment: An experiment, its keys and values, or a YAML file.
+            folder: By default `runs/NAME`.
+            overrides: See `Run.create`.
+            model: Bytes of an ONNX file in place of what `adopt.model` names, which is then no more than its name.
+            samples: Arrays in place of what `adopt.samples` names.
+
         Raises:
             InvalidInputError: If something in it is wrong, or the folder holds another experiment, or one of another model.
         """
         resolved, path = resolve_experiment(experiment, folder, overrides)
-        if not resolved.adopt.samples:
+        settings = resolved.adopt
+        if not settings.samples:
             raise InvalidInputError("samples are needed, of what the model takes: --samples data.npz")
-        source = expanded(resolved.adopt.model)
-        content = stored_model(str(source) if ".py:" not in resolved.adopt.model else resolved.adopt.model)
+        content = stored_model(settings.model) if model is None else model
         run = cls(create_folder(path, resolved, _fingerprint(resolved)))
-        kept = run.original
-        if not kept.exists():
-            write_atomically(kept, content)
-        elif kept.read_bytes() != content:
+        if not run.original.exists():
+            write_atomically(run.original, content)
+        elif run.original.read_bytes() != content:
             raise InvalidInputError(
-                f"'{path}' was made of another model than '{source}' is now; choose another folder with --out"
+                f"'{path}' was made of another model than '{settings.model}' is now; choose another folder with --out"
             )
+        if samples is not None and not run.samples_file.exists():
+            inputs = inputs_of(run.adopted)
+            save_samples(split_samples(samples, inputs, seed=resolved.seed, source=settings.samples), run.samples_file)
         return run
 
     @classmethod
@@ -107,6 +117,11 @@ class Adoption(BaseRun):
     def original(self) -> Path:
         """The user's model, as ONNX."""
         return self.folder.path / "original.onnx"
+
+    @property
+    def samples_file(self) -> Path:
+        """The samples in three parts."""
+        return self.folder.path / "samples.npz"
 
     @property
     def metric(self) -> Metric:
@@ -138,13 +153,11 @@ class Adoption(BaseRun):
     @cached_property
     def samples(self) -> Samples:
         """The user's samples in three parts; kept in the folder from the first time on."""
-        file, settings = self.folder.path / "samples.npz", self.experiment.adopt
-        if not file.exists():
-            found = load_samples(
-                settings.samples, inputs_of(self.adopted), seed=self.experiment.seed, pictures=settings.pictures
-            )
-            _save_samples(found, file)
-        return _read_samples(file)
+        settings, seed = self.experiment.adopt, self.experiment.seed
+        if not self.samples_file.exists():
+            found = load_samples(settings.samples, inputs_of(self.adopted), seed=seed, pictures=settings.pictures)
+            save_samples(found, self.samples_file)
+        return read_samples(self.samples_file)
 
     @cached_property
     def references(self) -> dict[str, Arrays]:
@@ -257,7 +270,8 @@ class Adoption(BaseRun):
 
     @property
     def _has_pictures(self) -> bool:
-        return expanded(self.experiment.adopt.samples).is_dir()
+        samples = self.experiment.adopt.samples
+        return ".py:" not in samples and Path(samples).suffix != ".npz" and samples != ARRAYS
 
     def price(self) -> FactorTable:
         """Return what predicts the divergence of every mixture: what each group loses in each format, added up."""
@@ -328,6 +342,7 @@ class Adoption(BaseRun):
                 folder,
                 original=self.original,
                 check=self.check,
+                settings={name: asdict(self.experiment.adopt)[name] for name in ("shapes", "formats", "max_layers")},
                 pictures=self.experiment.adopt.pictures if self._has_pictures else None,
                 seed=self.experiment.seed,
                 facts=facts | ({"device": dict(table.fingerprint)} if table else {}),
@@ -336,7 +351,7 @@ class Adoption(BaseRun):
             )
 
 
-PARTS = ("calibrate", "val", "test")
+ARRAYS = "arrays"  # samples that came as such, from Python
 
 
 def _fingerprint(experiment: Experiment) -> Mapping[str, Any]:
@@ -344,29 +359,3 @@ def _fingerprint(experiment: Experiment) -> Mapping[str, Any]:
     if device is None:
         return {}
     return {"remote": device.name} if device.remote else device.fingerprint()
-
-
-def _save_samples(samples: Samples, file: Path) -> None:
-    arrays = {f"{part}|{name}": array for part in PARTS for name, array in samples.split(part).items()}
-    arrays |= {f"labels|{part}": array for part, array in samples.labels.items()}
-    draft = file.with_name(f".{file.name}")
-    with draft.open("wb") as out:
-        np.savez(out, source=np.asarray(samples.source), **arrays)  # type: ignore[arg-type]
-    shutil.move(draft, file)
-
-
-def _read_samples(file: Path) -> Samples:
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-        parts: dict[str, dict[str, Any]] = {part: {} for part in (*PARTS, "labels")}
-        for key, array in arrays.items():
-            part, _, name = key.partition("|")
-            if name:
-                parts[part][name] = array
-        labels = parts.pop("labels")
-        return Samples(labels=labels, source=str(arrays["source"]), **parts)
-    except Exception as error:  # NumPy and zip have many kinds
-        raise DamagedFileError(
-            f"'{file}' is damaged ({error}); remove it, and `hwnas adopt` reads the samples again"
-        ) from error

@@ -13,21 +13,21 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from latency_tables.runtimes.onnxruntime import open_session
 from nas.data.dataset import SIZES, Dataset
 from nas.data.load import DATASETS, PathNeededError, load_dataset
 from nas.export.folder import SUMS
 from nas.export.min_runtime import check_runtime
+from nas.export.verification.adopted import verify_adopted
 from nas.export.verification.parity import check_parity, predictions
+from nas.export.verification.weights import weights_of
 from nas.tasks import TASKS
 from nas.tasks.spaces import build_space
 from nas.tasks.task import Task, values_of
 from search_spaces import SPACES
 from search_spaces.errors import DamagedFileError, InvalidInputError
-from search_spaces.graph.graph import Graph
-from search_spaces.lowering import has_integer_weights, of_any_size
+from search_spaces.lowering import of_any_size
 from search_spaces.plugins import load_plugin
 
 BATCH = 512
@@ -79,7 +79,8 @@ def verify(folder: Path, data_path: str | None = None, plugins: Sequence[str] = 
 
     Args:
         folder: As `hwnas export` wrote it.
-        data_path: File or folder of the data set that it names; None where that has a place of its own.
+        data_path: File or folder of the data set that it names; None where that has a place of its own. Of an adopted model:
+            the user's original, without which its integers are not compared anew.
         plugins: Files or modules that hold its space, task or data set, where those are a user's own. What `subnet.json`
             names is not loaded by itself: it may come from anywhere.
 
@@ -91,6 +92,9 @@ def verify(folder: Path, data_path: str | None = None, plugins: Sequence[str] = 
     if changed := changed_files(folder):
         differing = tuple(f"{name} is not the file that was exported: its SHA-256 differs" for name in changed)
         return Verification(0, 0, {}, differing)
+    if "adopted" in subnet:
+        elements, n, wrong = verify_adopted(folder, subnet, Path(data_path).expanduser() if data_path else None)
+        return Verification(elements, n, {}, tuple(wrong))
     settings = subnet["data"]
     for plugin in plugins:
         load_plugin(plugin)
@@ -175,23 +179,3 @@ def changed_files(folder: Path) -> list[str]:
     return [
         n for n, file in files.items() if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != checksums[n]
     ]
-
-
-def weights_of(model: onnx.ModelProto, graph: Graph) -> dict[str, NDArray[Any]]:
-    """Return the weights that a model was lowered with, under the names that `search_spaces.lower` takes.
-
-    Raises:
-        KeyError: If the model lacks one.
-    """
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    for name in [name for name in stored if name.endswith("/int4")]:
-        stored[name.removesuffix("/int4")] = stored[name].astype(np.int8)
-    weights = {}
-    for node in graph.nodes:
-        integers = "/integers" if has_integer_weights(node) else ""
-        for spec in (spec for spec in node.weights() if not (spec.folded or spec.shared_with)):
-            name = f"{node.name}/{spec.role}"
-            weights[name] = stored[f"{name}{integers}"].reshape(spec.shape)
-            if spec.quantized and integers:
-                weights[f"{name}_scale"] = np.broadcast_to(stored[f"{name}/scale"], spec.shape[:1])
-    return weights

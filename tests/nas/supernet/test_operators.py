@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nas.export.verification.parity import StepOne, run_with_integers
-from nas.export.verification.verify import weights_of
+from nas.export.verification.weights import weights_of
 from nas.supernet.calibrate import calibrate
 from nas.supernet.deploy import DeployedLayers, extract, fold
 from nas.supernet.executor import execute

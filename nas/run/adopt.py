@@ -1,0 +1,59 @@
+"""nas.adopt: a run of a model that was trained elsewhere; and what such runs do unless told otherwise."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.ptq.doors import absolute_source, export_module, stored_model
+from nas.run.adoption import ARRAYS, Adoption
+from search_spaces.errors import InvalidInputError
+
+# Fewer and larger networks than of an experiment that trains.
+ADOPTED_TABLE: dict[str, Any] = {"rounds": 6, "seconds": 0.02, "n_fit": 16, "n_held_out": 12}
+ADOPTED_SEARCH: dict[str, Any] = {"n_measurements": 60}
+
+
+def adopt(model: Any, samples: Any, folder: str | Path | None = None, *, name: str = "adopted", **settings: Any) -> Adoption:
+    """Make a run of a model that was trained elsewhere; `run()` of it does everything, see `Adoption`.
+
+        import nas
+
+        run = nas.adopt(module, images, "runs/mine")
+        run.run()
+        run.export(run.knee_id(), "shipped")
+
+    Args:
+        model: A torch module in evaluation mode, or an ONNX file.
+        samples: What it takes, some hundred: an array or a tensor, samples first; by name of the input where it takes
+            several, in the order of the module's arguments; or what `--samples` of the command takes.
+        folder: Run folder; by default `runs/NAME`.
+        name: Of the run.
+        settings: Keys of `adopt` in an experiment, such as `shapes`; and `devices`, `table`, `search`, `formats`, `seed`.
+
+    Raises:
+        InvalidInputError: If the model cannot be read, or the samples are not what it takes.
+    """
+    arrays = None if isinstance(samples, str | Path) else samples if isinstance(samples, Mapping) else {"samples": samples}
+    whole = {
+        key: settings.pop(key) for key in ("devices", "table", "search", "formats", "seed", "threads") if key in settings
+    }
+    arrays = None if arrays is None else {key: np.asarray(value) for key, value in arrays.items()}
+    is_file = isinstance(model, str | Path)
+    if not is_file and arrays is None:
+        raise InvalidInputError("a torch module needs arrays as samples: it is exported with the first of them")
+    content = stored_model(str(model)) if is_file else export_module(model, list((arrays or {}).values()))
+    adopt_settings = {
+        **settings,
+        "model": absolute_source(str(model)) if is_file else type(model).__name__,
+        "samples": absolute_source(str(samples)) if arrays is None else ARRAYS,
+    }
+    experiment: dict[str, Any] = {
+        "name": name,
+        "table": ADOPTED_TABLE,
+        "search": ADOPTED_SEARCH,
+        **whole,
+        "adopt": adopt_settings,
+    }
+    return Adoption.create(experiment, folder, model=content, samples=arrays)
