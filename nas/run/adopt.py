@@ -12,6 +12,7 @@ from search_spaces.errors import InvalidInputError
 
 # Fewer and larger networks than of an experiment that trains.
 ADOPTED_TABLE: dict[str, Any] = {"rounds": 6, "seconds": 0.02, "n_fit": 16, "n_held_out": 12}
+OF_THE_RUN = ("devices", "table", "search", "formats", "seed", "threads")
 ADOPTED_SEARCH: dict[str, Any] = {"n_measurements": 60}
 
 
@@ -36,9 +37,7 @@ def adopt(model: Any, samples: Any, folder: str | Path | None = None, *, name: s
         InvalidInputError: If the model cannot be read, or the samples are not what it takes.
     """
     arrays = None if isinstance(samples, str | Path) else samples if isinstance(samples, Mapping) else {"samples": samples}
-    whole = {
-        key: settings.pop(key) for key in ("devices", "table", "search", "formats", "seed", "threads") if key in settings
-    }
+    whole: dict[str, Any] = {key: settings.pop(key) for key in OF_THE_RUN if key in settings}
     arrays = None if arrays is None else {key: np.asarray(value) for key, value in arrays.items()}
     is_file = isinstance(model, str | Path)
     if not is_file and arrays is None:

@@ -287,7 +287,7 @@ class Adoption(BaseRun):
             write_atomically(file, json.dumps({"identity": identity, "losses": known}).encode())
 
         def divergence(genome: np.ndarray) -> float:
-            return self.evaluator.values(self.space.subnet(genome).graph, "calibrate")[DIVERGENCE.name]
+            return self.evaluator.values(self.space.subnet(genome).graph, "val")[DIVERGENCE.name]
 
         losses = SENSITIVITIES.get(self.experiment.adopt.sensitivity)(self.space, divergence, dict(known), keep)
         return table_of(self.space, losses)
