@@ -25,7 +25,7 @@ from search_spaces.costs import graph_costs, macs
 from search_spaces.errors import VerificationError
 from search_spaces.graph.graph import Graph
 from search_spaces.importing.reader import Imported
-from search_spaces.lowering import IR_VERSION, has_integer_weights
+from search_spaces.lowering import IR_VERSION, has_integer_weights, lower
 from search_spaces.operators.conv import Conv
 from search_spaces.space.baselines import formats
 from search_spaces.space.subnet import Subnet
@@ -122,6 +122,8 @@ def export_adopted(
     seed: int,
     facts: Mapping[str, Any],
     found: Mapping[str, Any],
+    name: str,
+    int4: bool = False,
     time_file: Callable[[bytes], Measurement] | None = None,
 ) -> Exported:
     """Write `model.onnx`, `subnet.json`, `parity.json`, a model card, a program that runs it and samples, all or nothing.
@@ -137,6 +139,8 @@ def export_adopted(
         seed: Of the split of the samples.
         facts: What is known of the mixture, such as its measured divergence.
         found: How it was found.
+        name: Of the user's file, for the card.
+        int4: Whether weights of up to 4 bits are stored two a byte; see `search_spaces.lower`.
         time_file: Times `model.onnx` on the device of the facts; None where that is remote.
 
     Raises:
@@ -146,7 +150,7 @@ def export_adopted(
     check_folder(folder)
     graph, samples, imported = subnet.graph, evaluator.samples, evaluator.adopted.imported
     weights = evaluator.bank.weights(graph)
-    model = evaluator.model(graph)
+    model = lower(graph, weights, int4=int4)
     check_runtime(model)
     proof = prove(model, graph, weights, samples.val)
     if proof["reasons"]:
@@ -173,7 +177,7 @@ def export_adopted(
         "formats": formats(subnet.space),
         "data": {"name": "samples", "digest": samples.digest, "n_val": samples.sizes["val"], "seed": seed},
         "samples": {"source": samples.source, "sizes": samples.sizes, "ranges": samples.ranges},
-        "adopted": _origin(imported, original, check) | {"settings": dict(settings)},
+        "adopted": _origin(imported, original, check, name) | {"settings": dict(settings)},
         "divergence": {name: KINDS[kind] for name, kind in evaluator.kinds.items()},
         **described,
         **({"pictures": asdict(pictures)} if pictures else {}),
@@ -181,6 +185,7 @@ def export_adopted(
             "opset": model.opset_import[0].version,
             "ir_version": IR_VERSION,
             "bytes": len(content),
+            "int4": int4,
             "min_onnxruntime": min_onnxruntime(model),
         },
         "costs": graph_costs(graph),
@@ -243,9 +248,9 @@ def _with_batch(graph: Graph, outputs: Mapping[str, NDArray[Any]]) -> dict[str, 
     return {name: array[:, None] if batched[name] else array for name, array in outputs.items()}
 
 
-def _origin(imported: Imported, original: Path, check: Check) -> dict[str, Any]:
+def _origin(imported: Imported, original: Path, check: Check, name: str) -> dict[str, Any]:
     return {
-        "original": original.name,
+        "original": name,
         "digest": file_digest(original),
         "difference": check.difference,
         "left_out": list(check.left_out),

@@ -322,13 +322,14 @@ class Adoption(BaseRun):
         Args:
             subnet_id: Its id.
             to: New folder; by default `export/ID` in the run folder.
-            options: None yet.
+            options: `int4`, see `search_spaces.lower`.
 
         Raises:
             InvalidInputError: If there is no such network, the folder is in the way, or an option is asked for.
             VerificationError: If the file does not compute what its integers say; nothing is written then.
         """
-        if asked := sorted(name for name, value in options.items() if value not in (False, None, "onnxruntime")):
+        int4 = bool(options.pop("int4", False))
+        if asked := sorted(name for name, value in options.items() if value not in (False, None, DEFAULT)):
             raise InvalidInputError(f"of an adopted model only model.onnx is written; there is no {', '.join(asked)}")
         folder = expanded(str(to)) if to else self.folder.export_path(subnet_id)
         subnet = self.subnet(subnet_id)
@@ -343,6 +344,8 @@ class Adoption(BaseRun):
                 original=self.original,
                 check=self.check,
                 settings={name: asdict(self.experiment.adopt)[name] for name in ("shapes", "formats", "max_layers")},
+                name=Path(self.experiment.adopt.model).name,
+                int4=int4,
                 pictures=self.experiment.adopt.pictures if self._has_pictures else None,
                 seed=self.experiment.seed,
                 facts=facts | ({"device": dict(table.fingerprint)} if table else {}),
@@ -351,6 +354,7 @@ class Adoption(BaseRun):
             )
 
 
+DEFAULT = "onnxruntime"  # of what exports are written for
 ARRAYS = "arrays"  # samples that came as such, from Python
 
 

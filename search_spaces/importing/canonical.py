@@ -116,6 +116,7 @@ def _with_shapes(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) 
     for tensor in inputs:
         axes = tensor.type.tensor_type.shape.dim
         asked = shapes.get(tensor.name)
+        text = ",".join(str(a.dim_value if a.dim_value > 0 else a.dim_param or "?") for a in axes)
         if asked is not None and len(asked) != len(axes):
             raise InvalidInputError(f"input '{tensor.name}' has {len(axes)} axes, --shape gives {len(asked)}")
         for i, axis in enumerate(axes):
@@ -130,7 +131,6 @@ def _with_shapes(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) 
             elif not axis.dim_value and i == 0:
                 axis.dim_value = 1
             elif not axis.dim_value:
-                text = ",".join(str(a.dim_value or a.dim_param or "?") for a in axes)
                 raise InvalidInputError(
                     f"input '{tensor.name}' has the open shape ({text}): say it by --shape {tensor.name}=1,..."
                 )
@@ -157,10 +157,10 @@ class _Folder:
         """Return the program."""
         nodes = list(self.model.graph.node)
         while True:
-            before = len(nodes)
+            before = len(self.alias), len(self.constants)
             self._infer(nodes)
             nodes = self._pass(nodes)
-            if len(nodes) == before:
+            if (len(self.alias), len(self.constants)) == before:
                 break
         names = {tensor.name for tensor in self.model.graph.input if tensor.name not in self.constants}
         inputs = [tensor.name for tensor in self.model.graph.input if tensor.name in names]

@@ -112,8 +112,10 @@ def _own_outputs(nodes: Sequence[Node], outputs: Mapping[str, str]) -> dict[str,
     """Return the outputs that stand in the slot of the node that gives them, by its name.
 
     Nobody else takes its result, and it has that in float32: a convolution in integers has a kernel only if its result is
-    rounded, too.
+    rounded, too. Where there are several, each has a slot of its own, so that they keep their order.
     """
+    if len(outputs) > 1:
+        return {}
     taken = {name for node in nodes for name in node.inputs}
     taken |= {node.name for node in nodes if not (gives_float(node) or isinstance(node, Linear))}
     given = list(outputs.values())
