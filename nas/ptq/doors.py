@@ -1,5 +1,7 @@
 """Doors: how a model comes in. All become ONNX, which is read in one way."""
 
+import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +100,9 @@ def _from_exported_program(path: Path) -> bytes:
 def _exported(torch: Any, module: Any, inputs: Any) -> bytes:
     settings = {"dynamo": True, "optimize": False, "opset_version": OPSET, "external_data": False, "verbose": False}
     try:
-        program = torch.onnx.export(module, *(() if inputs is None else (inputs,)), **settings)
+        with warnings.catch_warnings():  # of torch to itself
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(module, *(() if inputs is None else (inputs,)), **settings)
     except Exception as error:  # torch has many kinds
         raise InvalidInputError(f"torch cannot export the module: {_line(error)}") from error
     return bytes(program.model_proto.SerializeToString())
@@ -119,4 +123,5 @@ def _has_external_data(model: onnx.ModelProto, path: Path) -> bool:
 
 
 def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    text = re.sub(r"\x1b\[\d+m", "", str(error)).strip()  # without colours
+    return (text.splitlines() or [type(error).__name__])[0][:300]

@@ -224,8 +224,12 @@ def test_open_shapes_are_asked_for():
 
 def test_what_is_quantized_already_is_refused():
     scale = {"s": F(0.1), "z": np.uint8(0)}
-    proto = conv_then(node("QuantizeLinear", ["c", "s", "z"], "q"), node("DequantizeLinear", ["q", "s", "z"], "y"), constants=scale)
-    with pytest.raises(InvalidInputError, match=r"quantized already \(DequantizeLinear, QuantizeLinear\): adopt the float32"):
+    proto = conv_then(
+        node("QuantizeLinear", ["c", "s", "z"], "q"), node("DequantizeLinear", ["q", "s", "z"], "y"), constants=scale
+    )
+    with pytest.raises(
+        InvalidInputError, match=r"quantized already \(DequantizeLinear, QuantizeLinear\): adopt the float32"
+    ):
         canonicalize(proto)
 
 
