@@ -10,8 +10,9 @@ demo: $(VENV)/.installed
 	$(BIN)/hwnas run experiments/digits.yaml --out runs/digits
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not serial" --durations=15
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not serial and not models" --durations=15
 	$(BIN)/python -m pytest -m serial --durations=15
+	$(BIN)/python -m pytest -m models -rs
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -33,9 +34,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-# Everything optional: runtimes besides onnxruntime, Dask, PostgreSQL's driver, TensorBoard, QONNX, Optuna's dashboard, scikit-image; tests of what is missing are skipped.
+# Everything optional: runtimes besides onnxruntime, Dask, PostgreSQL's driver, TensorBoard, QONNX, Optuna's dashboard, scikit-image, onnxscript; tests of what is missing are skipped.
 runtimes: $(VENV)/.installed-dev
-	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino,tvm,dask,postgresql,tensorboard,qonnx,dashboard,pictures]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino,tvm,dask,postgresql,tensorboard,qonnx,dashboard,pictures,adopt]'
 	if command -v npm > /dev/null; then cd latency_tables/runtimes/web && npm ci --silent --ignore-scripts --no-audit --no-fund; fi
 
 clean:

@@ -12,6 +12,7 @@ from nas.cli.command import main
 from nas.run.experiment import Experiment
 from nas.tasks import METRICS
 from search_spaces import PREVIOUS, Slot
+from tests.onnx_models import saved, small_network
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -48,6 +49,25 @@ def test_own_data_as_documented(tmp_path, monkeypatch, capsys):
     words = ["train", "mine.yaml", "--out", "run", *(word for change in quick for word in ("--set", change))]
     assert main(words) == 0, capsys.readouterr().err
     assert (tmp_path / "run" / "supernet.safetensors").exists()
+
+
+def test_own_model_as_documented(tmp_path, monkeypatch, capsys):
+    """The page's commands and its Python, on a small network."""
+    text = (ROOT / "docs" / "own-model.md").read_text()
+    commands = [line.split() for part in re.findall(r"```sh\n(.*?)```", text, flags=re.S) for line in part.splitlines()]
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    samples = np.random.default_rng(0).standard_normal((30, 1, 8, 8)).astype(np.float32)
+    monkeypatch.chdir(tmp_path)
+    saved(small_network(), tmp_path / "model.onnx")
+    np.savez("data.npz", x=samples)
+    sets = ("table.rounds=2", "table.seconds=0.001", "table.n_fit=10", "table.n_held_out=10", "search.n_measurements=6")
+    quick = [word for change in sets for word in ("--set", change)]
+    exec(code.replace('"runs/mine")', '"runs/python", search={"n_measurements": 6}, devices={})'), {"samples": samples})
+    (tmp_path / "shipped").rename(tmp_path / "from_python")
+    for _, verb, *words in commands:
+        words = [nas.open_run("runs/mine").best_id() if word == "ID" else word.strip("'") for word in words]
+        assert main([verb, *words, *(quick if verb == "adopt" else [])]) == 0, capsys.readouterr().err
+    assert json.loads((tmp_path / "shipped" / "subnet.json").read_text())["adopted"]["original"] == "model.onnx"
 
 
 def test_own_search_space_as_documented(tmp_path):
