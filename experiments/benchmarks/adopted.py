@@ -9,6 +9,7 @@ experiments/results/adopted.md.
 """
 
 import argparse
+import json
 import logging
 import sys
 import time
@@ -59,7 +60,10 @@ def judge(name: str, options: argparse.Namespace) -> None:
     layers = observe_layers(adopted, run.samples.calibrate, seed=0)
     raw = build_bank(adopted, layers, scales_of(adopted, values, "minmax"), "nearest")
     bank = run.bank
-    say(f"bank in {time.perf_counter() - started:.0f} s, {len(run.space.choices)} groups")
+    chosen = {
+        name: way for name, way in json.loads((run.folder.path / "bank.json").read_text()).items() if name != "identity"
+    }
+    say(f"bank in {time.perf_counter() - started:.0f} s, {len(run.space.choices)} groups, {chosen}")
     judges = {"raw": AdoptedEvaluator(adopted, raw, run.samples, run.references), "repaired": run.evaluator}
     for precision in ("w8a8", "w4a8"):
         graph = adopted.in_format(precision)
@@ -80,7 +84,7 @@ def judge(name: str, options: argparse.Namespace) -> None:
     genomes = np.unique(run.space.sample(options.mixtures, np.random.default_rng(1)), axis=0)
     measured = run.evaluator.measure(genomes)["divergence"]
     predicted = table(genomes)
-    ratio = np.quantile(measured / predicted, [0.1, 0.5, 0.9])
+    ratio = np.quantile(measured[predicted > 0] / predicted[predicted > 0], [0.1, 0.5, 0.9])
     tau = kendalltau(predicted, measured).statistic
     say(f"tau {tau:.3f} of {len(genomes)} mixtures, measured / predicted {ratio.round(2)}")
     started = time.perf_counter()

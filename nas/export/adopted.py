@@ -67,14 +67,14 @@ def answers(inputs):
 if len(sys.argv) > 1:
     found = answers(read(sys.argv[1:]))
     for name, array in found.items():
-        sys.stdout.write(f"{name} {array.shape} {np.array2string(array, threshold=20, precision=4)}\n")
+        sys.stdout.write(f"{name} {array.shape} {np.array2string(array, threshold=20, precision=4)}\\n")
 else:
     found = answers(samples)
     for name, array in found.items():
         wanted = samples[f"{name}:expected"]
         if not np.allclose(array, wanted, atol=1e-3 * np.abs(wanted).max()):
             sys.exit(f"output '{name}' differs from that of the machine that exported the model")
-    sys.stdout.write("the samples give what they gave on the machine that exported the model\n")
+    sys.stdout.write("the samples give what they gave on the machine that exported the model\\n")
 '''
 READ_ARRAYS = '''
 

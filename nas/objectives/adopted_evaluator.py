@@ -28,7 +28,8 @@ class AdoptedEvaluator:
         bank: Its layers in every format.
         samples: The user's.
         references: What the original gives, by part of the samples and output.
-        weights: Of outputs; none: the worst counts.
+        weights: Of outputs; none: all alike.
+        steer: Of outputs without weights: `mean` or `worst`.
         threads: That compute it.
     """
 
@@ -40,6 +41,7 @@ class AdoptedEvaluator:
         references: Mapping[str, Arrays],
         *,
         weights: Mapping[str, float] | None = None,
+        steer: str = "mean",
         threads: int = 1,
     ) -> None:
         self.adopted = adopted
@@ -48,6 +50,7 @@ class AdoptedEvaluator:
         self.references = references
         self.kinds = {name: kind_of(array) for name, array in references["val"].items() if array.dtype.kind == "f"}
         self.weights = dict(weights or {})
+        self.steer = steer
         self.threads = threads
 
     @property
@@ -77,7 +80,7 @@ class AdoptedEvaluator:
         """Return every metric of a mixture on a part of the samples."""
         outputs = outputs_of(self.model(graph), self.inputs, self.samples.split(part), threads=self.threads)
         by_output = divergences(self.kinds, outputs, self.references[part])
-        values = {DIVERGENCE.name: float(joined(by_output, self.weights).mean())}
+        values = {DIVERGENCE.name: float(joined(by_output, self.weights, self.steer).mean())}
         if part in self.samples.labels:
             first = next(iter(outputs.values()))
             answers = first.reshape(len(first), -1).argmax(axis=1)

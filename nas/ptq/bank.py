@@ -201,6 +201,13 @@ def build_bank(adopted: Adopted, layers: Mapping[str, Layer], scales: Scales, ro
     return Bank(adopted.imported.weights, found, scales)
 
 
+def mixed(banks: Mapping[int, Bank]) -> Bank:
+    """Return the bank that takes its layers of each width of weights from another one; scales are those of all."""
+    first = next(iter(banks.values()))
+    layers = {key: layer for bits, bank in banks.items() for key, layer in bank.layers.items() if key[0] == bits}
+    return Bank(first.floats, layers, first.scales)
+
+
 def correct_biases(adopted: Adopted, bank: Bank, layers: Mapping[str, Layer], samples: Arrays, *, threads: int = 1) -> Bank:
     """Return the bank with biases that keep the mean of every layer's outputs, see `repair.bias`.
 

@@ -64,12 +64,13 @@ def divergences(
     return {name: divergence(kind, found[name], reference[name]) for name, kind in kinds.items()}
 
 
-def joined(by_output: Mapping[str, Doubles], weights: Mapping[str, float]) -> Doubles:
-    """Return the divergence that steers, shape `(n,)`: the weighted sum of outputs; without weights that of the worst."""
-    if weights:
-        total: Doubles = np.sum([weight * by_output[name] for name, weight in weights.items()], axis=0)
-        return total
-    return max(by_output.values(), key=lambda values: float(values.mean()))
+def joined(by_output: Mapping[str, Doubles], weights: Mapping[str, float], steer: str = "mean") -> Doubles:
+    """Return the divergence that steers, shape `(n,)`: the weighted sum of outputs; without weights their mean or worst."""
+    if not weights and steer == "worst":
+        return max(by_output.values(), key=lambda values: float(values.mean()))
+    weights = weights or dict.fromkeys(by_output, 1 / len(by_output))
+    total: Doubles = np.sum([weight * by_output[name] for name, weight in weights.items()], axis=0)
+    return total
 
 
 def answers_differ(found: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.bool_]:

@@ -33,10 +33,10 @@ class AdoptSettings:
     """Layers with weights that share one format, at most; more make fewer groups."""
     calibrator: str = AUTO
     """How scales of activations are chosen: minmax, mse, percentile; auto: the one that loses least."""
-    rounding: str = "output_error"
-    """How weights below 8 bits are rounded: output_error, nearest."""
+    rounding: str = AUTO
+    """How weights below 8 bits are rounded: output_error, nearest; auto: the one that loses less."""
     bias_correction: bool = True
-    """Whether biases make up for what integers shift in the mean."""
+    """Whether biases make up for what integers shift in the mean, in the formats that lose less by it."""
     sensitivity: str = "measured"
     """What predicts the divergence of mixtures: measured, one group at a time."""
     choose: Literal["sums", "strategy"] = "sums"
@@ -46,13 +46,16 @@ class AdoptSettings:
     """The fastest mixture whose `divergence`, or `error_drop` in points where there are labels, is at most this: found by
     bisection of the predicted front."""
     outputs: dict[str, float] = field(default_factory=dict)
-    """Weights of outputs in the divergence; none: the worst output counts."""
+    """Weights of outputs in the divergence; none: all alike."""
+    steer: Literal["mean", "worst"] = "mean"
+    """Of several outputs: their mean, which adds up better, or the worst."""
     accept_opaque: bool = False
     """Go on although less than half of the multiply-accumulates are in operators that are known."""
 
     def __post_init__(self) -> None:
         check_range("max_layers", self.max_layers, 1, 10_000)
-        ROUNDINGS.get(self.rounding)
+        if self.rounding != AUTO:
+            ROUNDINGS.get(self.rounding)
         SENSITIVITIES.get(self.sensitivity)
         if unknown := sorted(set(self.floor) - set(FLOORS)):
             raise InvalidInputError(f"floor is on {' or '.join(FLOORS)}, got {unknown}")

@@ -18,11 +18,12 @@ from nas.export.adopted import export_adopted
 from nas.export.folder import Exported
 from nas.objectives.adopted_evaluator import AdoptedEvaluator, inputs_of
 from nas.objectives.columns import minimized_columns
-from nas.ptq.bank import Bank, build_bank, correct_biases, observe_layers, observe_values, scales_of
+from nas.ptq.bank import Bank, build_bank, correct_biases, mixed, observe_layers, observe_values, offered, scales_of
 from nas.ptq.calibration import CALIBRATORS
 from nas.ptq.divergence import DIVERGENCE, ERROR
 from nas.ptq.doors import stored_model
 from nas.ptq.importing import Check, check_import, describe, import_model, original_outputs
+from nas.ptq.repair.rounding import ROUNDINGS
 from nas.ptq.samples import PARTS, Arrays, Samples, load_samples, read_samples, save_samples, split_samples
 from nas.ptq.sensitivity import SENSITIVITIES
 from nas.ptq.sensitivity.sensitivity import table_of
@@ -171,16 +172,16 @@ class Adoption(BaseRun):
         note = file.with_suffix(".json")
         if file.exists() and note.exists() and json.loads(note.read_text()).get("identity") == identity:
             return Bank.from_bytes(file.read_bytes(), self.adopted.imported.weights)
-        bank, calibrator = self._repaired()
+        bank, chosen = self._repaired()
         write_atomically(file, bank.to_bytes())
-        write_atomically(note, json.dumps({"identity": identity, "calibrator": calibrator}).encode())
+        write_atomically(note, json.dumps({"identity": identity, **chosen}).encode())
         return bank
 
     @property
     def _identity(self) -> dict[str, Any]:
         """What everything that is measured depends on."""
         settings = asdict(self.experiment.adopt)
-        made_by = ("calibrator", "rounding", "bias_correction", "max_layers", "shapes", "outputs")
+        made_by = ("calibrator", "rounding", "bias_correction", "max_layers", "shapes", "outputs", "steer")
         return {
             "original": file_digest(self.original),
             "samples": self.samples.digest,
@@ -189,38 +190,49 @@ class Adoption(BaseRun):
             **{name: settings[name] for name in made_by},
         }
 
-    def _repaired(self) -> tuple[Bank, str]:
-        """Return the bank, and the name of its calibrator."""
+    def _repaired(self) -> tuple[Bank, Mapping[str, str]]:
+        """Return the bank, and what was chosen for it: calibrator, and rounding and biases of each width of weights."""
         settings, given = self.experiment.adopt, self.samples.calibrate
-        how = {"seed": self.experiment.seed, "threads": self.experiment.threads}
+        seed, threads = self.experiment.seed, self.experiment.threads
         with working("repairing every layer in every format"):
-            values = observe_values(self.adopted, given, **how)
-            layers = observe_layers(self.adopted, given, **how)
-            calibrator = settings.calibrator
-            if calibrator == AUTO:
-                calibrator = self._best_calibrator(
-                    {
-                        name: build_bank(self.adopted, layers, scales_of(self.adopted, values, name), "nearest")
-                        for name in CALIBRATORS
-                    }
-                )
-            bank = build_bank(self.adopted, layers, scales_of(self.adopted, values, calibrator), settings.rounding)
+            values = observe_values(self.adopted, given, seed=seed, threads=threads)
+            layers = observe_layers(self.adopted, given, seed=seed, threads=threads)
+            calibrators = CALIBRATORS.names if settings.calibrator == AUTO else (settings.calibrator,)
+            scaled = {
+                name: build_bank(self.adopted, layers, scales_of(self.adopted, values, name), "nearest")
+                for name in calibrators
+            }
+            calibrator = self._best("w8a8", scaled)
+            scales = scaled[calibrator].scales
+            roundings = ROUNDINGS.names if settings.rounding == AUTO else (settings.rounding,)
+            rounded = {name: build_bank(self.adopted, layers, scales, name) for name in roundings}
+            ways = {p.weights.bits: self._best(p.name, rounded) for p in offered(self.adopted)}
+            bank = mixed({bits: rounded[way] for bits, way in ways.items()})
             if settings.bias_correction:
-                bank = correct_biases(self.adopted, bank, layers, given, threads=self.experiment.threads)
-        logger.info("scales of activations: %s", calibrator)
-        return bank, calibrator
+                both = {"": bank, ", biases": correct_biases(self.adopted, bank, layers, given, threads=threads)}
+                biases = {p.weights.bits: self._best(p.name, both) for p in offered(self.adopted)}
+                bank = mixed({bits: both[way] for bits, way in biases.items()})
+                ways = {bits: way + biases[bits] for bits, way in ways.items()}
+        chosen = {"activations": calibrator, **{f"{bits} bits": way for bits, way in ways.items()}}
+        logger.info("repaired: %s", "; ".join(f"{what} by {way}" for what, way in chosen.items()))
+        return bank, chosen
 
-    def _best_calibrator(self, banks: Mapping[str, Bank]) -> str:
-        """Return the calibrator whose network of 8 bits throughout diverges least on the samples that calibrate."""
-        graph = self.adopted.in_format("w8a8")
-        losses = {name: self._evaluator(bank).values(graph, "calibrate")[DIVERGENCE.name] for name, bank in banks.items()}
-        return min(losses, key=lambda name: losses[name])
+    def _best(self, name: str, banks: Mapping[str, Bank]) -> str:
+        """Return which bank makes a network of one format throughout diverge least on the samples that calibrate."""
+        if len(banks) == 1:
+            return next(iter(banks))
+        graph = self.adopted.in_format(name)
+        losses = {way: self._evaluator(bank).values(graph, "calibrate")[DIVERGENCE.name] for way, bank in banks.items()}
+        return min(losses, key=lambda way: losses[way])
 
     def _evaluator(self, bank: Bank) -> AdoptedEvaluator:
         weights, threads = self.experiment.adopt.outputs, self.experiment.threads
         if unknown := sorted(set(weights) - set(self.references["val"])):
             raise InvalidInputError(f"the model has no output {unknown}; it has {list(self.references['val'])}")
-        return AdoptedEvaluator(self.adopted, bank, self.samples, self.references, weights=weights, threads=threads)
+        steer = self.experiment.adopt.steer
+        return AdoptedEvaluator(
+            self.adopted, bank, self.samples, self.references, weights=weights, steer=steer, threads=threads
+        )
 
     @cached_property
     def evaluator(self) -> AdoptedEvaluator:

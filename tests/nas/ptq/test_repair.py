@@ -95,7 +95,8 @@ def test_the_kind_of_divergence_follows_from_what_the_original_gives(rng):
     np.testing.assert_allclose(divergence("kl", logits[::-1].copy(), logits), exact, rtol=1e-6)
     np.testing.assert_allclose(divergence("kl", probabilities[::-1].copy(), probabilities), exact, rtol=1e-6)
     by_output = {"a": np.array([1.0, 3.0]), "b": np.array([0.0, 5.0])}
-    np.testing.assert_allclose(joined(by_output, {}), [0, 5])
+    np.testing.assert_allclose(joined(by_output, {}), [0.5, 4])
+    np.testing.assert_allclose(joined(by_output, {}, "worst"), [0, 5])
     np.testing.assert_allclose(joined(by_output, {"a": 1, "b": 0.5}), [1, 5.5])
 
 
