@@ -97,12 +97,15 @@ def with_text(images: np.ndarray, seed: int = 0) -> np.ndarray:
     return np.stack(found)
 
 
-def warmed(module: nn.Module, size: int) -> nn.Module:
-    """Return a module whose batch norms have seen noise."""
+def warmed(module: nn.Module, images: torch.Tensor) -> nn.Module:
+    """Return a module whose batch norms have seen images, so that what it gives depends on them."""
+    for each in module.modules():
+        if isinstance(each, nn.BatchNorm2d):
+            each.momentum = None  # the mean of all batches
     module.train()
     with torch.no_grad():
-        for _ in range(3):
-            module(torch.randn(4, 3, size, size))
+        for part in images.split(8):
+            module(part)
     return module.eval()
 
 
@@ -121,7 +124,8 @@ def sharpened(module: nn.Module, x: torch.Tensor) -> nn.Module:
 def _vision(make: Callable[[], nn.Module], size: int) -> Callable[[int], Model]:
     def build_one(n: int) -> Model:
         images = normalized(crops(n, size, size), *IMAGENET)
-        module = sharpened(warmed(make(), size), torch.from_numpy(images[:32]))
+        first = torch.from_numpy(images[:32])
+        module = sharpened(warmed(make(), first), first)
         return Model(export_torch(module, (torch.randn(1, 3, size, size),)), {"x": images}, {})
 
     return build_one
