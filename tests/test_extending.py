@@ -51,7 +51,7 @@ def registries():
         registry._entries = entries
     METRICS.clear()
     METRICS.update(metrics)
-    sys.modules.pop("search_spaces.operators.leaky", None)
+    sys.modules.pop("search_spaces.operators.elu", None)
 
 
 def run(name, module="block"):
@@ -112,9 +112,9 @@ def test_a_metric_that_is_maximised_is_turned_once(rng):
 
 
 def test_an_operator_in_two_files(rng):
-    run("operator", "search_spaces.operators.leaky")
+    run("operator", "search_spaces.operators.elu")
     run("torch")
-    kind = OPERATORS.get("leakyrelu")
+    kind = OPERATORS.get("elu")
     (example,) = kind.examples()
     graph = Graph(example)
     x = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
@@ -125,7 +125,7 @@ def test_an_operator_in_two_files(rng):
     scope = {"__file__": "model.py", "__name__": "exported"}
     exec(module_source(graph), scope)
     np.testing.assert_allclose(scope["Model"]({})(torch.from_numpy(x)), expected, rtol=1e-5)
-    assert signature(example) == "input 3x4x5 | leakyrelu 3x4x5 (0)"
+    assert signature(example) == "input 3x4x5 | elu 3x4x5 (0)"
 
 
 def test_a_runtime_in_one_file(tiny_space, rng):
