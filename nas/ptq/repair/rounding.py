@@ -11,6 +11,7 @@ from search_spaces.registry import Registry
 SHARES = np.linspace(0.5, 1.0, 26)  # of the greatest weight, as the greatest integer
 DAMPING = 0.01  # of the mean of the diagonal
 BLOCK = 128
+MAX_CORRELATED = 512  # inputs of an output whose scale is searched with their correlations
 
 ROUNDINGS: Registry[Callable[[Layer, NumberFormat], Rounded]] = Registry("rounding")
 
@@ -72,14 +73,20 @@ def _correlations(layer: Layer) -> Doubles:
 
 
 def _best_scale(layer: Layer, number_format: NumberFormat, correlations: Doubles) -> Doubles:
-    """Return for each output the scale whose rounding changes its result least, shape `(out,)`."""
+    """Return for each output the scale whose rounding changes its result least, shape `(out,)`.
+
+    Of many inputs their correlations are left out: that would take longer than all else.
+    """
+    is_large = correlations.shape[1] > MAX_CORRELATED
+    squares = np.einsum("gii->gi", correlations)
     largest = np.maximum(np.abs(layer.weight).max(axis=2).reshape(-1), 1e-12) / number_format.qmax
     best: Doubles = largest.copy()
     least = np.full(len(largest), np.inf)
     for share in SHARES:
         tried = _rounded(layer, largest * share, number_format)
         change = tried.weight() - layer.weight
-        error = np.einsum("god,god->go", change @ correlations, change).reshape(-1)
+        weighed = change * squares[:, None] if is_large else change @ correlations
+        error = np.einsum("god,god->go", weighed, change).reshape(-1)
         best[error < least] = (largest * share)[error < least]
         least = np.minimum(error, least)
     return best
