@@ -92,8 +92,8 @@ def judge(name: str, options: argparse.Namespace) -> None:
     tau = kendalltau(predicted, measured).statistic
     after = kendalltau(better, measured).statistic
     say(
-        f"tau {tau:.3f} of {len(genomes)} mixtures, measured / predicted {ratio.round(2)}; corrected by {N_CORRECTING} others "
-        f"{after:.3f}"
+        f"tau {tau:.3f} of {len(genomes)} mixtures, measured / predicted {ratio.round(2)}; corrected by {N_CORRECTING} "
+        f"others {after:.3f}"
     )
     started = time.perf_counter()
     front = exact_front(run.space, {"divergence": table, "size_bytes": cost_table(run.space, "size_bytes")})
