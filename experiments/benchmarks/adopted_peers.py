@@ -21,9 +21,9 @@ import nas
 from latency_tables.runtimes import RUNTIMES
 from latency_tables.timing.interference import monitoring
 from latency_tables.timing.protocol import Protocol, time_models
-from nas.ptq.divergence import divergences, joined
 from nas.ptq.execution import feeds_of, outputs_of
 from nas.run.adoption import Adoption
+from nas.tasks.divergence import divergences, joined
 
 METHODS = {
     "minmax": CalibrationMethod.MinMax,

@@ -75,7 +75,7 @@ def experiment_of(options: argparse.Namespace, name: str) -> dict[str, Any]:
 
 
 def _pictures(options: argparse.Namespace) -> dict[str, Any]:
-    from nas.ptq.samples import Pictures
+    from nas.data.samples import Pictures
     from nas.ptq.settings import preset
 
     chosen = preset(options.preset) if options.preset else Pictures()

@@ -12,15 +12,15 @@ import onnx
 from numpy.typing import NDArray
 
 from latency_tables.timing.measurement import Measurement
+from nas.data.samples import Arrays, Pictures, Samples
 from nas.events.files import file_digest
 from nas.export.folder import Exported, check_folder, drafted
 from nas.export.min_runtime import check_runtime, min_onnxruntime
 from nas.export.verification.parity import StepOne, optimized_operators, run_with_integers
 from nas.objectives.adopted_evaluator import AdoptedEvaluator
-from nas.ptq.divergence import KINDS
 from nas.ptq.execution import feeds_of, outputs_of
 from nas.ptq.importing import Check
-from nas.ptq.samples import Arrays, Pictures, Samples
+from nas.tasks.divergence import KINDS
 from search_spaces.costs import graph_costs, macs
 from search_spaces.errors import VerificationError
 from search_spaces.graph.graph import Graph
@@ -96,12 +96,12 @@ def read(names):
     mean, std = (np.reshape(np.broadcast_to(settings[key], channels), (-1, 1, 1)) for key in ("mean", "std"))
     found = []
     for name in names:
-        image = Image.open(name).convert("L" if channels == 1 else "RGB")
+        picture = Image.open(name).convert("L" if channels == 1 else "RGB")
         short = settings["resize"] or max(height, width)
-        factor = max(short / min(image.size), height / image.height, width / image.width)
-        image = image.resize((max(width, round(image.width * factor)), max(height, round(image.height * factor))))
-        left, top = (image.width - width) // 2, (image.height - height) // 2
-        pixels = np.asarray(image.crop((left, top, left + width, top + height)), np.float32)
+        factor = max(short / min(picture.size), height / picture.height, width / picture.width)
+        picture = picture.resize((max(width, round(picture.width * factor)), max(height, round(picture.height * factor))))
+        left, top = (picture.width - width) // 2, (picture.height - height) // 2
+        pixels = np.asarray(picture.crop((left, top, left + width, top + height)), np.float32)
         planes = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
         planes = planes[::-1] if settings["layout"] == "bgr" else planes
         found.append((planes / 255 - mean) / std)

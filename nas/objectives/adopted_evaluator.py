@@ -6,11 +6,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from nas.data.samples import Arrays, Samples
 from nas.objectives.evaluator import Split
 from nas.ptq.bank import Bank
-from nas.ptq.divergence import DIVERGENCE, ERROR, divergences, joined, kind_of
 from nas.ptq.execution import outputs_of
-from nas.ptq.samples import Arrays, Samples
+from nas.tasks.divergence import DIVERGENCE, ERROR, divergences, error_of, joined, kind_of
 from nas.tasks.metric import Metric
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.tensor import TensorSpec
@@ -55,8 +55,8 @@ class AdoptedEvaluator:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """See `Evaluator`: the divergence first, which steers; the error only where there are labels."""
-        return (DIVERGENCE, *([ERROR] if self.samples.labels else []))
+        """See `Evaluator`: the divergence first, which steers; the error only where answers are known."""
+        return (DIVERGENCE, *([ERROR] if self.samples.answers else []))
 
     @property
     def inputs(self) -> list[TensorSpec]:
@@ -81,10 +81,8 @@ class AdoptedEvaluator:
         outputs = outputs_of(self.model(graph), self.inputs, self.samples.split(part), threads=self.threads)
         by_output = divergences(self.kinds, outputs, self.references[part])
         values = {DIVERGENCE.name: float(joined(by_output, self.weights, self.steer).mean())}
-        if part in self.samples.labels:
-            first = next(iter(outputs.values()))
-            answers = first.reshape(len(first), -1).argmax(axis=1)
-            values[ERROR.name] = 100 * float(np.mean(answers != self.samples.labels[part]))
+        if part in self.samples.answers:
+            values[ERROR.name] = error_of(next(iter(outputs.values())), self.samples.answers[part])
         return values
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.data.samples import Arrays
 from nas.ptq.calibration import Values, limit_of, observe, scale_of
 from nas.ptq.execution import tensors_of
 from nas.ptq.layers import N_ROWS, Doubles, Floats, Layer, Rounded, drawn_inputs, grouped, mean_input
 from nas.ptq.repair.bias import shift_of, shifted, tensors_into
 from nas.ptq.repair.rounding import ROUNDINGS
-from nas.ptq.samples import Arrays
 from search_spaces.errors import DamagedFileError, InvalidInputError
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from nas.ptq.samples import call
+from nas.data.samples import call
 from search_spaces.errors import InvalidInputError, NotReadyError
 from search_spaces.importing.canonical import read_model
 

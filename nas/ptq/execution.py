@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from latency_tables.runtimes.onnxruntime import open_session
-from nas.ptq.samples import Arrays
+from nas.data.samples import Arrays
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.tensor import TensorSpec
 from search_spaces.lowering import lower

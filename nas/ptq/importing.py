@@ -9,8 +9,8 @@ import numpy as np
 import onnxruntime
 
 from latency_tables.runtimes.onnxruntime import open_session
+from nas.data.samples import Arrays
 from nas.ptq.execution import feeds_of, outputs_of
-from nas.ptq.samples import Arrays
 from nas.ptq.settings import AdoptSettings
 from search_spaces.errors import InvalidInputError, VerificationError
 from search_spaces.graph.tensor import TensorSpec

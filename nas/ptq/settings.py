@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from nas.data.samples import PRESETS, Pictures
 from nas.ptq.calibration import CALIBRATORS
 from nas.ptq.repair.rounding import ROUNDINGS
-from nas.ptq.samples import PRESETS, Pictures
 from nas.ptq.sensitivity import SENSITIVITIES
 from search_spaces.errors import InvalidInputError, check_range
 

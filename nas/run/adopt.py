@@ -21,7 +21,7 @@ def adopt(model: Any, samples: Any, folder: str | Path | None = None, *, name: s
 
         import nas
 
-        run = nas.adopt(module, images, "runs/mine")
+        run = nas.adopt(module, samples, "runs/mine")
         run.run()
         run.export(run.knee_id(), "shipped")
 

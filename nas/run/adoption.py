@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from nas.data.load import expanded
+from nas.data.samples import PARTS, Arrays, Samples, load_samples, read_samples, save_samples, split_samples
 from nas.events.files import file_digest, write_atomically
 from nas.events.progress import working
 from nas.export.adopted import export_adopted
@@ -20,11 +21,9 @@ from nas.objectives.adopted_evaluator import AdoptedEvaluator, inputs_of
 from nas.objectives.columns import minimized_columns
 from nas.ptq.bank import Bank, build_bank, correct_biases, mixed, observe_layers, observe_values, offered, scales_of
 from nas.ptq.calibration import CALIBRATORS
-from nas.ptq.divergence import DIVERGENCE, ERROR
 from nas.ptq.doors import stored_model
 from nas.ptq.importing import Check, check_import, describe, import_model, original_outputs
 from nas.ptq.repair.rounding import ROUNDINGS
-from nas.ptq.samples import PARTS, Arrays, Samples, load_samples, read_samples, save_samples, split_samples
 from nas.ptq.sensitivity import SENSITIVITIES
 from nas.ptq.sensitivity.sensitivity import table_of
 from nas.ptq.settings import AUTO
@@ -38,6 +37,7 @@ from nas.run.stages.adopt import search_adopted
 from nas.run.stages.front import write_front
 from nas.search.pareto import knee
 from nas.search.study import SearchResult
+from nas.tasks.divergence import DIVERGENCE, ERROR
 from nas.tasks.metric import Metric
 from search_spaces.costs import FactorTable
 from search_spaces.errors import DamagedFileError, InvalidInputError
@@ -242,7 +242,7 @@ class Adoption(BaseRun):
     @cached_property
     def archives(self) -> Archives:
         """What was measured."""
-        judged = Judged((DIVERGENCE, *([ERROR] if self.samples.labels else [])))
+        judged = Judged((DIVERGENCE, *([ERROR] if self.samples.answers else [])))
         weights = {key: json.dumps(value, sort_keys=True) for key, value in self._identity.items()}
         return Archives(self.folder, self.space, judged, self.samples.sizes["val"], lambda: weights)  # type: ignore[arg-type]
 

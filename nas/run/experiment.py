@@ -16,11 +16,11 @@ from nas.data.load import DataSettings
 from nas.events.renamed import renamed_experiment, renamed_keys
 from nas.objectives.columns import LATENCY, Column
 from nas.objectives.objective import OBJECTIVES
-from nas.ptq.divergence import DIVERGENCE
 from nas.ptq.settings import AdoptSettings
 from nas.run.yaml import build, override, read_yaml
 from nas.search.settings import SearchSettings
 from nas.tasks import METRICS, TASKS, Metric
+from nas.tasks.divergence import DIVERGENCE
 from nas.training.schedule import Schedule
 from search_spaces.errors import InvalidInputError, check_range
 from search_spaces.plugins import absolute, load_entry_points, load_plugin

@@ -66,7 +66,7 @@ class Place:
 
     @property
     def is_image(self) -> bool:
-        """True if the result, and all that is taken and no constant, are images with a batch axis of 1."""
+        """True if the result, and all that is taken and no constant, are maps of pixels with a batch axis of 1."""
         tensors = [self.op.output, *(name for name in self.op.inputs if name and name not in self.program.constants)]
         return all(len(s := self.program.shapes.get(t, ())) == 4 and s[0] == 1 for t in tensors)
 
@@ -81,7 +81,7 @@ READERS: Registry[Callable[[Place], Reading | None]] = Registry("reader of an op
 
 @READERS.register("Conv")
 def conv(place: Place) -> Reading | None:
-    """Convolutions of images."""
+    """Convolutions of pixels."""
     weight = place.array(1)
     bias = place.array(2)
     if weight is None or not place.is_image or (len(place.op.inputs) > 2 and place.op.inputs[2] and bias is None):
@@ -171,14 +171,14 @@ def sigmoid(place: Place) -> Reading | None:
 
 @READERS.register("Add")
 def add(place: Place) -> Reading | None:
-    """Sums of two images of one shape."""
+    """Sums of two maps of one shape."""
     alike = place.is_image and len(place.inputs) == 2 and place.taken(0) == place.taken(1)
     return (place.node(Add), {}) if alike else None
 
 
 @READERS.register("Mul")
 def mul(place: Place) -> Reading | None:
-    """Products of two images of one shape, or with a gate for each channel."""
+    """Products of two maps of one shape, or with a gate for each channel."""
     if not place.is_image or len(place.inputs) != 2:
         return None
     gates = [i for i in (0, 1) if place.taken(i) == (*place.full[:2], 1, 1)]
@@ -193,7 +193,7 @@ def mul(place: Place) -> Reading | None:
 
 @READERS.register("Concat")
 def concat(place: Place) -> Reading | None:
-    """Images behind one another along their channels."""
+    """Maps behind one another along their channels."""
     rank = len(place.full)
     is_whole = len(place.inputs) == len(place.op.inputs) == len(set(place.inputs))
     return (place.node(Concat), {}) if place.is_image and is_whole and place.setting("axis") % rank == 1 else None

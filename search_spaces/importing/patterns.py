@@ -36,7 +36,7 @@ def rewrite(program: Program, left_out: Collection[str] = ()) -> Mapping[str, in
 
 @PATTERNS.register("one_dimension")
 def one_dimension(program: Program) -> int:
-    """A convolution of signals, and a ReLU behind it, works on images of height 1."""
+    """A convolution of signals, and a ReLU behind it, works on maps of height 1."""
     n = 0
     for op in _of(program, ("Conv",)):
         weight = program.constant(op.inputs[1])

@@ -23,11 +23,17 @@ def blocks(languages, *paths):
 
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ADOPTED = re.compile(r"hwnas adopt|runs/mine|shipped")  # run by tests/test_docs.py, on a model of their own
 
 
 def readme_commands():
     found = blocks("sh|bash|console", *PAGES)
-    lines = {line.split("  #")[0].strip() for block in found for line in block.splitlines() if line.startswith("hwnas ")}
+    lines = {
+        line.split("  #")[0].strip()
+        for block in found
+        for line in block.splitlines()
+        if line.startswith("hwnas ") and not ADOPTED.search(line)
+    }
     # A whole table is timed by some, on two threads.
     return [
         pytest.param(line, marks=[pytest.mark.serial] * line.startswith("hwnas measure --space")) for line in sorted(lines)

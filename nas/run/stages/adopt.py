@@ -6,13 +6,13 @@ import numpy as np
 
 from nas.events.progress import progress_bar
 from nas.objectives.objective import Objective
-from nas.ptq.divergence import DIVERGENCE, ERROR
 from nas.ptq.sensitivity.sensitivity import corrected
 from nas.search.evolution.evolve import lower_bound, upper_bound
 from nas.search.exact import exact_front
 from nas.search.feasibility import check_feasible
 from nas.search.strategies.sums import SumsStrategy
 from nas.search.study import SearchResult, search
+from nas.tasks.divergence import DIVERGENCE, ERROR
 from predictors import Signal
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInputError
@@ -74,6 +74,8 @@ def bisect(run: "Adoption", table: FactorTable, cost: FactorTable) -> Genomes:
         InvalidInputError: If not even the original's formats reach the floor.
     """
     floor, archive = run.experiment.adopt.floor, run.archives.validation
+    if "error_drop" in floor:
+        run.samples.check_answers("error_drop")
     start = run.evaluator.values(run.adopted.in_format("float32"), "val")
 
     def reaches(genome: Genomes) -> bool:
@@ -84,8 +86,6 @@ def bisect(run: "Adoption", table: FactorTable, cost: FactorTable) -> Genomes:
         found = {"divergence": values[DIVERGENCE.name], "error_drop": drop}
         return all(found[name] <= bound for name, bound in floor.items())
 
-    if "error_drop" in floor and ERROR.name not in start:
-        raise InvalidInputError("error_drop needs labels: an array `labels` beside the samples")
     members = exact_front(run.space, {"predicted": table, "cost": cost}).genomes  # from the best to the cheapest
     if not reaches(members[0]):
         raise InvalidInputError(

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from nas.ptq.calibration import CALIBRATORS, Values, scale_of
-from nas.ptq.divergence import divergence, joined, kind_of
 from nas.ptq.layers import Layer, drawn_inputs, grouped, mean_input
 from nas.ptq.repair.rounding import by_output_error, to_nearest
 from nas.ptq.sensitivity.sensitivity import corrected
 from nas.search.strategies.sums import spread
+from nas.tasks.divergence import divergence, joined, kind_of
 from search_spaces.costs import FactorTable
 from search_spaces.operators.conv import Conv
 from search_spaces.operators.linear import TokenLinear

@@ -54,20 +54,25 @@ class Samples:
         calibrate: Those that scales and repairs are made of.
         val: Those that networks are measured on.
         test: Those that the front is tested on, which chose nothing.
-        labels: Of `val` and `test`, shape `(n,)` each; none without labels.
+        answers: Labels of `val` and `test`, shape `(n,)` each; none without labels.
         source: Where they come from.
     """
 
     calibrate: Arrays
     val: Arrays
     test: Arrays
-    labels: Mapping[str, NDArray[np.int64]]
+    answers: Mapping[str, NDArray[np.int64]]
     source: str
 
     def split(self, name: str) -> Arrays:
         """Return a part by its name."""
         parts = {"calibrate": self.calibrate, "val": self.val, "test": self.test}
         return parts[name]
+
+    def check_answers(self, why: str) -> None:
+        """Raise `InvalidInputError` if there are no labels, with what they are needed for."""
+        if not self.answers:
+            raise InvalidInputError(f"{why} needs labels: an array `labels` beside the samples")
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -78,7 +83,7 @@ class Samples:
     def digest(self) -> str:
         """SHA-256 of all arrays, 16 hexadecimal digits."""
         content = hashlib.sha256()
-        for part in (self.calibrate, self.val, self.test, self.labels):
+        for part in (self.calibrate, self.val, self.test, self.answers):
             for name in sorted(part):
                 content.update(name.encode())
                 content.update(np.ascontiguousarray(part[name]).data)
@@ -229,7 +234,7 @@ def _read_pictures(folder: Path, inputs: Sequence[TensorSpec], settings: Picture
 def save_samples(samples: Samples, file: Path) -> None:
     """Write samples in their three parts."""
     arrays = {f"{part}|{name}": array for part in PARTS for name, array in samples.split(part).items()}
-    arrays |= {f"labels|{part}": array for part, array in samples.labels.items()}
+    arrays |= {f"labels|{part}": array for part, array in samples.answers.items()}
     draft = file.with_name(f".{file.name}")
     with draft.open("wb") as out:
         np.savez(out, source=np.asarray(samples.source), **arrays)  # type: ignore[arg-type]
@@ -251,7 +256,7 @@ def read_samples(file: Path) -> Samples:
             if name:
                 parts[part][name] = array
         labels = parts.pop("labels")
-        return Samples(labels=labels, source=str(arrays["source"]), **parts)
+        return Samples(answers=labels, source=str(arrays["source"]), **parts)
     except Exception as error:  # NumPy and zip have many kinds
         raise DamagedFileError(
             f"'{file}' is damaged ({error}); remove it, and `hwnas adopt` reads the samples again"

@@ -73,9 +73,14 @@ def joined(by_output: Mapping[str, Doubles], weights: Mapping[str, float], steer
     return total
 
 
-def answers_differ(found: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return for which samples another class is the greatest, shape `(n,)`."""
-    return np.asarray(found.reshape(len(found), -1).argmax(1) != reference.reshape(len(reference), -1).argmax(1))
+def error_of(found: NDArray[Any], labels: NDArray[np.int64]) -> float:
+    """Return of how many samples in a hundred another class is the greatest.
+
+    Args:
+        found: What a network gives, shape `(n, ...)`.
+        labels: Of the classes, shape `(n,)`.
+    """
+    return 100 * float(np.mean(found.reshape(len(found), -1).argmax(axis=1) != labels))
 
 
 def _softmax(x: Doubles) -> Doubles:

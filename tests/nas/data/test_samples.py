@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.ptq.samples import Pictures, load_samples, read_samples, save_samples, split_samples
+from nas.data.samples import Pictures, load_samples, read_samples, save_samples, split_samples
 from search_spaces.errors import DamagedFileError, InvalidInputError
 from search_spaces.graph.tensor import TensorSpec
 
@@ -22,12 +22,12 @@ def test_no_sample_stands_in_two_parts_and_labels_go_along(tmp_path):
     parts = [found.split(name)["x"][:, 0, 0, 0].astype(int).tolist() for name in ("calibrate", "val", "test")]
     assert sorted([*parts[0], *parts[1], *parts[2]]) == list(range(30))
     assert found.sizes == {"calibrate": 10, "val": 10, "test": 10}
-    assert (found.labels["val"] == 10 * np.array(parts[1])).all()
+    assert (found.answers["val"] == 10 * np.array(parts[1])).all()
     assert found.ranges == {"x": (0.0, 29.0)}
     save_samples(found, tmp_path / "samples.npz")
     again = read_samples(tmp_path / "samples.npz")
     assert again.digest == found.digest
-    assert (again.labels["test"] == found.labels["test"]).all()
+    assert (again.answers["test"] == found.answers["test"]).all()
     (tmp_path / "samples.npz").write_bytes(b"PK")
     with pytest.raises(DamagedFileError, match="is damaged"):
         read_samples(tmp_path / "samples.npz")
