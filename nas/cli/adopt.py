@@ -24,9 +24,9 @@ def adopt(options: argparse.Namespace) -> int:
         run.search()
         print_front(run.front(), run.baselines())
         print(f"report: {run.report()}")
-        knee = run.knee_id()
-        if not (run.folder.export_path(knee) / "parity.json").exists():
-            print(*exported_lines(run.export(knee)), sep="\n")
+        chosen = run.floor_id()
+        if not (run.folder.export_path(chosen) / "parity.json").exists():
+            print(*exported_lines(run.export(chosen)), sep="\n")
     return 0
 
 
@@ -34,9 +34,23 @@ def _open(options: argparse.Namespace) -> "Adoption":
     from nas.run.adoption import Adoption
 
     if Path(options.model).is_dir():
-        if options.samples or options.out:
-            raise InvalidInputError(f"'{options.model}' is a run folder: --samples and --out go with a model")
-        return Adoption.open(options.model, overrides=options.set)
+        given = (
+            "samples",
+            "out",
+            "shape",
+            "formats",
+            "device",
+            "preset",
+            "mean",
+            "std",
+            "resize",
+            "layout",
+            "accept_opaque",
+        )
+        if named := [f"--{name.replace('_', '-')}" for name in given if getattr(options, name)]:
+            raise InvalidInputError(f"'{options.model}' is a run folder: {', '.join(named)} go with a model")
+        limits = [f"search.{key}.{text}" for key in ("max", "min") for text in getattr(options, key)]
+        return Adoption.open(options.model, overrides=[*options.set, *limits])
     name = re.sub(r"[^\w.-]", "-", Path(options.model.partition(".py:")[0]).stem) or "model"
     return Adoption.create(experiment_of(options, name), options.out, overrides=options.set)
 
@@ -98,7 +112,10 @@ def _pairs(texts: list[str], option: str) -> list[tuple[str, str]]:
 
 
 def _numbers(texts: list[str], option: str) -> dict[str, float]:
-    return {name: _floats(value, option)[0] for name, value in _pairs(texts, option)}
+    found = {name: _floats(value, option) for name, value in _pairs(texts, option)}
+    if several := [name for name, values in found.items() if len(values) > 1]:
+        raise InvalidInputError(f"{option} takes one number for each name, got several for {several}")
+    return {name: values[0] for name, values in found.items()}
 
 
 def _floats(text: str, option: str) -> tuple[float, ...]:

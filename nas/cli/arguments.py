@@ -87,9 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     adopt.add_argument("--mean", default="", metavar="X,...", help="of each channel of (pixel / 255 - mean) / std")
     adopt.add_argument("--std", default="", metavar="X,...", help="of each channel")
     adopt.add_argument("--resize", type=int, default=0, help="shorter side of a picture before its middle is cut out")
-    adopt.add_argument(
-        "--layout", default="", choices=("", "rgb", "bgr", "gray"), help="order of the channels (default rgb)"
-    )
+    adopt.add_argument("--layout", default="", choices=("", "rgb", "bgr"), help="order of the channels (default rgb)")
     text = "go on although most of the work is in operators that hwnas does not know"
     adopt.add_argument("--accept-opaque", action="store_true", help=text)
     text = "set a key of the experiment, as adopt.rounding=nearest (all keys: docs/experiment.md); may be repeated"

@@ -58,7 +58,13 @@ def _create(options: argparse.Namespace) -> "Run":
         return Run.create(options.source, options.out, overrides=overrides)
     if options.out:
         raise InvalidInputError(f"'{options.source}' is a run folder: --out goes with an experiment's YAML file")
-    return Run.open(options.source, overrides=overrides)
+    run = Run.open(options.source, overrides=overrides)
+    if run.experiment.adopt.is_set:
+        raise InvalidInputError(
+            f"'{options.source}' is of a model that was trained elsewhere: `hwnas adopt {options.source}` goes on with it, "
+            "and takes --set search.KEY=VALUE"
+        )
+    return run
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -2,8 +2,8 @@
 
 import hashlib
 import importlib.util
-import inspect
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from search_spaces.errors import DamagedFileError, InvalidInputError
+from search_spaces.errors import DamagedFileError, HwnasError, InvalidInputError
 from search_spaces.graph.tensor import TensorSpec
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -37,7 +37,7 @@ class Pictures:
     resize: int = 0
     """Shorter side before the middle is cut out; 0: as large as the model takes."""
     layout: str = "rgb"
-    """`rgb`, `bgr` or `gray`."""
+    """`rgb` or `bgr`; of a model with one channel pictures are gray."""
 
 
 PRESETS = {
@@ -115,7 +115,10 @@ def load_samples(source: str, inputs: Sequence[TensorSpec], *, seed: int = 0, pi
     if not path.exists():
         raise InvalidInputError(f"there are no samples at '{path}'")
     if ".py:" in source:
-        arrays = dict(call(source))
+        given = call(source)
+        if not isinstance(given, Mapping):
+            raise InvalidInputError(f"'{source}' must give arrays by name of the input, got {type(given).__name__}")
+        arrays = dict(given)
     elif path.is_dir():
         arrays = {inputs[0].name: _read_pictures(path, inputs, pictures)}
     else:
@@ -129,10 +132,14 @@ def split_samples(arrays: Mapping[str, Any], inputs: Sequence[TensorSpec], *, se
     Raises:
         InvalidInputError: If they are not what the model takes, or too few.
     """
-    found = {str(name): np.asarray(array) for name, array in arrays.items()}
+    try:
+        found = {str(name): np.asarray(array) for name, array in arrays.items()}
+    except ValueError as error:
+        raise InvalidInputError(f"the samples of '{source}' are no arrays: {error}") from error
     labels = found.pop(LABELS, None) if LABELS not in {tensor.name for tensor in inputs} else None
     if len(found) == 1 == len(inputs):
         found = {inputs[0].name: next(iter(found.values()))}
+    labels = None if labels is None else _checked_labels(labels, source)
     names = [tensor.name for tensor in inputs]
     if set(found) != set(names):
         raise InvalidInputError(f"the samples of '{source}' are {sorted(found)}, the model takes {names}")
@@ -162,17 +169,33 @@ def call(source: str) -> Any:
     path = Path(file).expanduser()
     if not path.is_file():
         raise InvalidInputError(f"there is no file '{path}'")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"hwnas_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module  # as dataclasses want it
+    sys.path.insert(0, str(path.parent.resolve()))  # of files beside it
     try:
         spec.loader.exec_module(module)
-        return inspect.getattr_static(module, name) and getattr(module, name)()
-    except AttributeError as error:
-        raise InvalidInputError(f"'{path}' has no function '{name}': {error}") from error
+        if not hasattr(module, name):
+            raise InvalidInputError(f"'{path}' has no function '{name}'")
+        return getattr(module, name)()
+    except HwnasError:
+        raise
     except Exception as error:  # whatever code of a user's raises
         raise InvalidInputError(f"'{source}' raises {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
+
+
+def _checked_labels(labels: NDArray[Any], source: str) -> NDArray[Any]:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise InvalidInputError(
+            f"`labels` of '{source}' must be whole numbers, one for each sample; got {labels.dtype} of shape {labels.shape}"
+        )
+    return labels
 
 
 def _checked(array: NDArray[Any], tensor: TensorSpec, source: str) -> NDArray[Any]:
@@ -184,7 +207,7 @@ def _checked(array: NDArray[Any], tensor: TensorSpec, source: str) -> NDArray[An
         )
     if array.dtype.kind not in "fiub":
         raise InvalidInputError(f"samples of '{source}' for input '{tensor.name}' are no numbers, but {array.dtype}")
-    if tensor.dtype.startswith("int") and array.dtype.kind == "f":
+    if np.dtype(tensor.dtype).kind in "iu" and array.dtype.kind == "f":
         raise InvalidInputError(f"input '{tensor.name}' takes {tensor.dtype}, the samples of '{source}' are {array.dtype}")
     converted = array.astype(tensor.dtype)
     if converted.dtype.kind == "f" and not np.isfinite(converted).all():
@@ -194,6 +217,8 @@ def _checked(array: NDArray[Any], tensor: TensorSpec, source: str) -> NDArray[An
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
+        if path.suffix == ".npy":
+            return {"samples": np.load(path, allow_pickle=False)}
         with np.load(path, allow_pickle=False) as file:
             if not hasattr(file, "files"):
                 raise InvalidInputError(f"'{path}' is no .npz: give each input's array a name, by np.savez")
@@ -212,6 +237,8 @@ def _read_pictures(folder: Path, inputs: Sequence[TensorSpec], settings: Picture
     last = height in (1, 3) and channels not in (1, 3)
     if last:
         raise InvalidInputError(f"input '{inputs[0].name}' has its channels last; give arrays as .npz")
+    if wrong := [x for x in (settings.mean, settings.std) if len(x) not in (1, channels)]:
+        raise InvalidInputError(f"mean and std have one number, or one for each of {channels} channels; got {wrong[0]}")
     mean, std = (np.reshape(np.broadcast_to(x, channels), (-1, 1, 1)) for x in (settings.mean, settings.std))
     found = []
     for file in files:

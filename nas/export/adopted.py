@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from search_spaces.graph.graph import Graph
 from search_spaces.importing.reader import Imported
 from search_spaces.lowering import IR_VERSION, has_integer_weights, lower
 from search_spaces.operators.conv import Conv
-from search_spaces.space.baselines import formats
 from search_spaces.space.subnet import Subnet
 
 N_REFERENCE_SAMPLES = 4
@@ -118,6 +117,7 @@ def export_adopted(
     original: Path,
     check: Check,
     settings: Mapping[str, Any],
+    formats: Sequence[str],
     pictures: Pictures | None,
     seed: int,
     facts: Mapping[str, Any],
@@ -134,6 +134,7 @@ def export_adopted(
         folder: Must not exist, or be empty.
         original: The user's file.
         check: How far the network as it was read is from that.
+        formats: That its groups may have; none: the usual ones.
         settings: What it was read with: `shapes`, `formats` and `max_layers` of `AdoptSettings`.
         pictures: How pictures become what it takes; None where samples were arrays.
         seed: Of the split of the samples.
@@ -174,7 +175,7 @@ def export_adopted(
         "id": subnet.id,
         "architecture": json.loads(subnet.to_json()),
         "space_digest": subnet.space.digest,
-        "formats": formats(subnet.space),
+        "formats": list(formats),
         "data": {"name": "samples", "digest": samples.digest, "n_val": samples.sizes["val"], "seed": seed},
         "samples": {"source": samples.source, "sizes": samples.sizes, "ranges": samples.ranges},
         "adopted": _origin(imported, original, check, name) | {"settings": dict(settings)},

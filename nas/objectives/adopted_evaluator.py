@@ -12,6 +12,7 @@ from nas.ptq.bank import Bank
 from nas.ptq.execution import outputs_of
 from nas.tasks.divergence import DIVERGENCE, ERROR, divergences, error_of, joined, kind_of
 from nas.tasks.metric import Metric
+from search_spaces.errors import InvalidInputError
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.tensor import TensorSpec
 from search_spaces.importing.space import Adopted
@@ -29,8 +30,12 @@ class AdoptedEvaluator:
         samples: The user's.
         references: What the original gives, by part of the samples and output.
         weights: Of outputs; none: all alike.
+        kinds: How outputs are compared, where that is not what their values look like.
         steer: Of outputs without weights: `mean` or `worst`.
         threads: That compute it.
+
+    Raises:
+        InvalidInputError: If no output holds real numbers, or one that is named does not.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class AdoptedEvaluator:
         references: Mapping[str, Arrays],
         *,
         weights: Mapping[str, float] | None = None,
+        kinds: Mapping[str, str] | None = None,
         steer: str = "mean",
         threads: int = 1,
     ) -> None:
@@ -48,7 +54,12 @@ class AdoptedEvaluator:
         self.bank = bank
         self.samples = samples
         self.references = references
-        self.kinds = {name: kind_of(array) for name, array in references["val"].items() if array.dtype.kind == "f"}
+        floats = {name: array for name, array in references["val"].items() if array.dtype.kind == "f"}
+        if not floats:
+            raise InvalidInputError(f"the model gives no real numbers, only {list(references['val'])}: nothing can diverge")
+        if unknown := sorted({*(weights or {}), *(kinds or {})} - set(floats)):
+            raise InvalidInputError(f"the model has no output {unknown} of real numbers; it has {list(floats)}")
+        self.kinds = {name: (kinds or {}).get(name) or kind_of(array) for name, array in floats.items()}
         self.weights = dict(weights or {})
         self.steer = steer
         self.threads = threads

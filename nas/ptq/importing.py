@@ -2,17 +2,20 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from latency_tables.runtimes.onnxruntime import open_session
 from nas.data.samples import Arrays
 from nas.ptq.execution import feeds_of, outputs_of
 from nas.ptq.settings import AdoptSettings
-from search_spaces.errors import InvalidInputError, VerificationError
+from search_spaces.errors import HwnasError, InvalidInputError, VerificationError
 from search_spaces.graph.tensor import TensorSpec
 from search_spaces.importing.canonical import canonicalize, read_model
 from search_spaces.importing.patterns import PATTERNS
@@ -59,7 +62,7 @@ def import_model(
         VerificationError: If what was read computes something else, whatever is left out.
     """
     path = Path(settings.model).expanduser()
-    adopted = read_adopted(settings, (), formats)
+    adopted, check = _checked(settings, (), formats, samples)
     share = adopted.imported.read_share
     if share < LEAST_SHARE and not settings.accept_opaque:
         kinds = ", ".join(sorted(set(adopted.imported.unknown.values())))
@@ -67,12 +70,10 @@ def import_model(
             f"of '{path}' only {100 * share:.0f} % of the work is in operators that are known (not: {kinds}); the rest "
             "would stay in float32: go on with --accept-opaque"
         )
-    check = check_import(path, adopted, samples)
     if check.difference <= check.allowed:
         return adopted, check
-    for names in (*((name,) for name in adopted.imported.patterns), tuple(PATTERNS.names)):
-        without = read_adopted(settings, names, formats)
-        again = check_import(path, without, samples)
+    for names in (*((name,) for name in PATTERNS.names), tuple(PATTERNS.names)):
+        without, again = _checked(settings, names, formats, samples)
         if again.difference <= again.allowed:
             logger.warning(
                 "as read with pattern %s the model differs by %.2g from the original: it is left out",
@@ -84,6 +85,32 @@ def import_model(
         f"'{path}' as it was read differs by {check.difference:.2g} of the greatest output from the original, more than "
         f"{check.allowed:.2g}, whatever pattern is left out: it cannot be adopted"
     )
+
+
+def _checked(
+    settings: AdoptSettings, left_out: tuple[str, ...], formats: Sequence[str], samples: Arrays | None
+) -> tuple[Adopted, Check]:
+    """Return a model as it is read without some patterns, and how far it is off: infinitely if it cannot even be built.
+
+    Raises:
+        InvalidInputError: If it cannot be read for a reason that is known, or cannot be built without any pattern.
+    """
+    try:
+        adopted = read_adopted(settings, left_out, formats)
+        return adopted, check_import(Path(settings.model).expanduser(), adopted, samples)
+    except HwnasError:
+        raise
+    except Exception as error:  # what a pattern or a reader makes of an operator that it takes for another
+        if set(left_out) == set(PATTERNS.names):
+            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InvalidInputError(f"'{settings.model}' cannot be read: {type(error).__name__}: {line}") from error
+        if left_out:
+            return _checked(settings, tuple(PATTERNS.names), formats, samples)
+        for name in PATTERNS.names:
+            with suppress(Exception):
+                adopted = read_adopted(settings, (name,), formats)
+                return adopted, replace(check_import(Path(settings.model).expanduser(), adopted, samples), left_out=(name,))
+        return _checked(settings, tuple(PATTERNS.names), formats, samples)
 
 
 def read_adopted(settings: AdoptSettings, left_out: tuple[str, ...] = (), formats: Sequence[str] = ()) -> Adopted:
@@ -98,21 +125,24 @@ def check_import(path: Path, adopted: Adopted, samples: Arrays | None) -> Check:
     """Compare a network as it was read with its original, on three samples and on three of noise."""
     inputs = [tensor for node in adopted.imported.nodes if not node.inputs for tensor in node.outputs]
     mine = lower(adopted.in_format("float32"), adopted.imported.weights)
-    worst, allowed = 0.0, TOLERANCE
+    worst = Check(0.0, TOLERANCE)
     for given in filter(None, (noise(inputs), samples)):
         few = {name: array[:N_CHECKED] for name, array in given.items()}
         theirs = original_outputs(path, inputs, few)
         unoptimized = original_outputs(path, inputs, few, optimized=False)
         found = outputs_of(mine, inputs, few)
         for name, expected in theirs.items():
-            scale = float(np.abs(expected).max()) or 1.0
-            difference = float(np.abs(found[name] - expected).max()) / scale
-            itself = float(np.abs(unoptimized[name] - expected).max()) / scale
-            if not difference <= max(TOLERANCE, 2 * itself) and difference > worst:
-                worst, allowed = difference, max(TOLERANCE, 2 * itself)
-            elif worst <= allowed:
-                worst, allowed = max(worst, difference), max(allowed, 2 * itself)
-    return Check(worst, allowed)
+            allowed = max(TOLERANCE, 2 * _difference(unoptimized[name], expected))
+            found_here = Check(_difference(found[name], expected), allowed)
+            worst = max(worst, found_here, key=lambda check: check.difference / check.allowed)
+    return worst
+
+
+def _difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Return the greatest difference over the greatest value expected; infinite where one is no number."""
+    mine, theirs = (np.asarray(array, np.float64) for array in (found, expected))
+    difference = float(np.abs(mine - theirs).max()) / (float(np.abs(theirs).max()) or 1.0)
+    return difference if np.isfinite(difference) else np.inf
 
 
 def noise(inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from nas.data.samples import PRESETS, Pictures
 from nas.ptq.calibration import CALIBRATORS
 from nas.ptq.repair.rounding import ROUNDINGS
 from nas.ptq.sensitivity import SENSITIVITIES
+from nas.tasks.divergence import KINDS
 from search_spaces.errors import InvalidInputError, check_range
 
 AUTO = "auto"
@@ -47,6 +48,8 @@ class AdoptSettings:
     bisection of the predicted front."""
     outputs: dict[str, float] = field(default_factory=dict)
     """Weights of outputs in the divergence; none: all alike."""
+    kinds: dict[str, str] = field(default_factory=dict)
+    """How outputs are compared, where their values mislead: kl (classes), cosine (embeddings), noise (all else)."""
     steer: Literal["mean", "worst"] = "mean"
     """Of several outputs: their mean, which adds up better, or the worst."""
     accept_opaque: bool = False
@@ -59,12 +62,14 @@ class AdoptSettings:
         SENSITIVITIES.get(self.sensitivity)
         if unknown := sorted(set(self.floor) - set(FLOORS)):
             raise InvalidInputError(f"floor is on {' or '.join(FLOORS)}, got {unknown}")
+        if unknown := sorted(set(self.kinds.values()) - set(KINDS)):
+            raise InvalidInputError(f"kinds are {', '.join(KINDS)}, got {unknown}")
         if self.calibrator != AUTO:
             CALIBRATORS.get(self.calibrator)
         if wrong := {name: weight for name, weight in self.outputs.items() if not weight >= 0}:
             raise InvalidInputError(f"outputs must have weights of 0 or more, got {wrong}")
-        if self.pictures.layout not in ("rgb", "bgr", "gray"):
-            raise InvalidInputError(f"pictures.layout must be rgb, bgr or gray, got '{self.pictures.layout}'")
+        if self.pictures.layout not in ("rgb", "bgr"):
+            raise InvalidInputError(f"pictures.layout must be rgb or bgr, got '{self.pictures.layout}'")
         if bad := [name for name, shape in self.shapes.items() if not shape or min(shape) < 1]:
             raise InvalidInputError(f"shapes must hold lengths of 1 and more, with the batch axis; got {bad}")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nas.data.samples import LABELS
 from nas.ptq.doors import absolute_source, export_module, stored_model
 from nas.run.adoption import ARRAYS, Adoption
 from search_spaces.errors import InvalidInputError
@@ -42,7 +43,10 @@ def adopt(model: Any, samples: Any, folder: str | Path | None = None, *, name: s
     is_file = isinstance(model, str | Path)
     if not is_file and arrays is None:
         raise InvalidInputError("a torch module needs arrays as samples: it is exported with the first of them")
-    content = stored_model(str(model)) if is_file else export_module(model, list((arrays or {}).values()))
+    if is_file:
+        content = stored_model(str(model))
+    else:
+        content = export_module(model, [array for name, array in (arrays or {}).items() if name != LABELS])
     adopt_settings = {
         **settings,
         "model": absolute_source(str(model)) if is_file else type(model).__name__,

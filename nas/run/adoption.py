@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from nas.data.load import expanded
-from nas.data.samples import PARTS, Arrays, Samples, load_samples, read_samples, save_samples, split_samples
+from nas.data.samples import PARTS, Arrays, Samples, read_samples, save_samples
 from nas.events.files import file_digest, write_atomically
 from nas.events.progress import working
 from nas.export.adopted import export_adopted
@@ -22,7 +23,7 @@ from nas.objectives.columns import minimized_columns
 from nas.ptq.bank import Bank, build_bank, correct_biases, mixed, observe_layers, observe_values, offered, scales_of
 from nas.ptq.calibration import CALIBRATORS
 from nas.ptq.doors import stored_model
-from nas.ptq.importing import Check, check_import, describe, import_model, original_outputs
+from nas.ptq.importing import Check, describe, import_model, original_outputs
 from nas.ptq.repair.rounding import ROUNDINGS
 from nas.ptq.sensitivity import SENSITIVITIES
 from nas.ptq.sensitivity.sensitivity import table_of
@@ -33,11 +34,11 @@ from nas.run.experiment import Experiment
 from nas.run.folder import RunFolder
 from nas.run.provenance import provenance, recorded
 from nas.run.resolve import create_folder, resolve_experiment
-from nas.run.stages.adopt import search_adopted
+from nas.run.stages.adopt import bisect, examined, search_adopted
 from nas.run.stages.front import write_front
 from nas.search.pareto import knee
 from nas.search.study import SearchResult
-from nas.tasks.divergence import DIVERGENCE, ERROR
+from nas.tasks.divergence import DIVERGENCE, ERROR, KINDS, kind_of
 from nas.tasks.metric import Metric
 from search_spaces.costs import FactorTable
 from search_spaces.errors import DamagedFileError, InvalidInputError
@@ -95,6 +96,10 @@ class Adoption(BaseRun):
         if not settings.samples:
             raise InvalidInputError("samples are needed, of what the model takes: --samples data.npz")
         content = stored_model(settings.model) if model is None else model
+        run = cls(RunFolder(path, resolved))
+        is_new = not (path / "experiment.yaml").exists()
+        if is_new or samples is not None or not run.samples_file.exists():
+            found = examined(resolved, content, samples)  # whatever is wrong is said before anything is written
         run = cls(create_folder(path, resolved, _fingerprint(resolved)))
         if not run.original.exists():
             write_atomically(run.original, content)
@@ -102,9 +107,10 @@ class Adoption(BaseRun):
             raise InvalidInputError(
                 f"'{path}' was made of another model than '{settings.model}' is now; choose another folder with --out"
             )
-        if samples is not None and not run.samples_file.exists():
-            inputs = inputs_of(run.adopted)
-            save_samples(split_samples(samples, inputs, seed=resolved.seed, source=settings.samples), run.samples_file)
+        if not run.samples_file.exists():
+            save_samples(found, run.samples_file)
+        elif samples is not None and found.digest != run.samples.digest:
+            raise InvalidInputError(f"'{path}' was made with other samples than are given now; choose another folder")
         return run
 
     @classmethod
@@ -144,7 +150,7 @@ class Adoption(BaseRun):
         if not self.original.exists():
             raise DamagedFileError(f"'{self.folder.path}' lacks original.onnx; adopt the model again into another folder")
         settings = replace(self.experiment.adopt, model=str(self.original))
-        return import_model(settings, formats=self.experiment.formats)
+        return import_model(settings, self.samples.calibrate, formats=self.experiment.formats)
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -153,11 +159,7 @@ class Adoption(BaseRun):
 
     @cached_property
     def samples(self) -> Samples:
-        """The user's samples in three parts; kept in the folder from the first time on."""
-        settings, seed = self.experiment.adopt, self.experiment.seed
-        if not self.samples_file.exists():
-            found = load_samples(settings.samples, inputs_of(self.adopted), seed=seed, pictures=settings.pictures)
-            save_samples(found, self.samples_file)
+        """The user's samples in three parts, as they were when the run was made."""
         return read_samples(self.samples_file)
 
     @cached_property
@@ -169,8 +171,10 @@ class Adoption(BaseRun):
     def bank(self) -> Bank:
         """Every layer in every format, repaired; made once and kept in the folder."""
         file, identity = self.folder.path / "bank.npz", json.dumps(self._identity, sort_keys=True)
-        note = file.with_suffix(".json")
-        if file.exists() and note.exists() and json.loads(note.read_text()).get("identity") == identity:
+        note, is_known = file.with_suffix(".json"), False
+        with suppress(OSError, ValueError):  # a note that was torn is none
+            is_known = json.loads(note.read_text()).get("identity") == identity and file.exists()
+        if is_known:
             return Bank.from_bytes(file.read_bytes(), self.adopted.imported.weights)
         bank, chosen = self._repaired()
         write_atomically(file, bank.to_bytes())
@@ -181,7 +185,7 @@ class Adoption(BaseRun):
     def _identity(self) -> dict[str, Any]:
         """What everything that is measured depends on."""
         settings = asdict(self.experiment.adopt)
-        made_by = ("calibrator", "rounding", "bias_correction", "max_layers", "shapes", "outputs", "steer")
+        made_by = ("calibrator", "rounding", "bias_correction", "max_layers", "shapes", "outputs", "steer", "kinds")
         return {
             "original": file_digest(self.original),
             "samples": self.samples.digest,
@@ -197,20 +201,20 @@ class Adoption(BaseRun):
         with working("repairing every layer in every format"):
             values = observe_values(self.adopted, given, seed=seed, threads=threads)
             layers = observe_layers(self.adopted, given, seed=seed, threads=threads)
+            formats = offered(self.adopted)
+            if not formats:
+                return Bank(self.adopted.imported.weights, {}, {}), {}
             calibrators = CALIBRATORS.names if settings.calibrator == AUTO else (settings.calibrator,)
-            scaled = {
-                name: build_bank(self.adopted, layers, scales_of(self.adopted, values, name), "nearest")
-                for name in calibrators
-            }
-            calibrator = self._best("w8a8", scaled)
-            scales = scaled[calibrator].scales
+            by_scale = {name: scales_of(self.adopted, values, name) for name in calibrators}
+            scaled = {name: build_bank(self.adopted, layers, scales, "nearest") for name, scales in by_scale.items()}
+            calibrator = self._best(formats[0].name, scaled)
             roundings = ROUNDINGS.names if settings.rounding == AUTO else (settings.rounding,)
-            rounded = {name: build_bank(self.adopted, layers, scales, name) for name in roundings}
-            ways = {p.weights.bits: self._best(p.name, rounded) for p in offered(self.adopted)}
+            rounded = {name: build_bank(self.adopted, layers, by_scale[calibrator], name) for name in roundings}
+            ways = {p.weights.bits: self._best(p.name, rounded) for p in formats}
             bank = mixed({bits: rounded[way] for bits, way in ways.items()})
             if settings.bias_correction:
                 both = {"": bank, ", biases": correct_biases(self.adopted, bank, layers, given, threads=threads)}
-                biases = {p.weights.bits: self._best(p.name, both) for p in offered(self.adopted)}
+                biases = {p.weights.bits: self._best(p.name, both) for p in formats}
                 bank = mixed({bits: both[way] for bits, way in biases.items()})
                 ways = {bits: way + biases[bits] for bits, way in ways.items()}
         chosen = {"activations": calibrator, **{f"{bits} bits": way for bits, way in ways.items()}}
@@ -218,21 +222,20 @@ class Adoption(BaseRun):
         return bank, chosen
 
     def _best(self, name: str, banks: Mapping[str, Bank]) -> str:
-        """Return which bank makes a network of one format throughout diverge least on the samples that calibrate."""
+        """Return which bank makes a network, as far as may be of one format, diverge least on the samples to calibrate."""
         if len(banks) == 1:
             return next(iter(banks))
-        graph = self.adopted.in_format(name)
+        options = [choice.options for choice in self.space.choices]
+        genome = np.array([own.index(name) if name in own else 0 for own in options], np.int16)
+        graph = self.space.subnet(genome).graph
         losses = {way: self._evaluator(bank).values(graph, "calibrate")[DIVERGENCE.name] for way, bank in banks.items()}
         return min(losses, key=lambda way: losses[way])
 
     def _evaluator(self, bank: Bank) -> AdoptedEvaluator:
         weights, threads = self.experiment.adopt.outputs, self.experiment.threads
-        if unknown := sorted(set(weights) - set(self.references["val"])):
-            raise InvalidInputError(f"the model has no output {unknown}; it has {list(self.references['val'])}")
-        steer = self.experiment.adopt.steer
-        return AdoptedEvaluator(
-            self.adopted, bank, self.samples, self.references, weights=weights, steer=steer, threads=threads
-        )
+        kinds, steer = self.experiment.adopt.kinds, self.experiment.adopt.steer
+        settings: dict[str, Any] = {"weights": weights, "kinds": kinds, "steer": steer, "threads": threads}
+        return AdoptedEvaluator(self.adopted, bank, self.samples, self.references, **settings)
 
     @cached_property
     def evaluator(self) -> AdoptedEvaluator:
@@ -264,10 +267,8 @@ class Adoption(BaseRun):
         Raises:
             VerificationError: If what was read computes something else.
         """
-        found = check_import(self.original, self.adopted, self.samples.calibrate)
         settings = self.experiment.adopt
-        check = replace(found, left_out=self.check.left_out)
-        lines = describe(self.adopted, check)
+        lines = describe(self.adopted, self.check)
         sizes = self.samples.sizes
         seen = ", ".join(f"'{name}' {low:.4g} to {high:.4g}" for name, (low, high) in self.samples.ranges.items())
         lines.append(
@@ -278,7 +279,9 @@ class Adoption(BaseRun):
                 else ""
             )
         )
-        return lines
+        kinds = {name: kind_of(array) for name, array in self.references["val"].items() if array.dtype.kind == "f"}
+        named = ", ".join(f"'{name}' by {KINDS[kind]}" for name, kind in {**kinds, **settings.kinds}.items())
+        return [*lines, f"divergence: {named} (adopt.kinds)"]
 
     @property
     def _has_pictures(self) -> bool:
@@ -291,8 +294,9 @@ class Adoption(BaseRun):
         identity = json.dumps({**self._identity, "sensitivity": self.experiment.adopt.sensitivity}, sort_keys=True)
         known: dict[str, float] = {}
         if file.exists():
-            content = json.loads(file.read_text())
-            known = content["losses"] if content.get("identity") == identity else {}
+            with suppress(ValueError, KeyError):  # one that was torn is made again
+                content = json.loads(file.read_text())
+                known = content["losses"] if content.get("identity") == identity else {}
 
         def keep(name: str, value: float) -> None:
             known[name] = value
@@ -322,6 +326,12 @@ class Adoption(BaseRun):
                 measure_test=lambda genomes: self.archives.measure_test(genomes, self.evaluator),
             )
         return result
+
+    def floor_id(self) -> str:
+        """Return the id of the fastest mixture that keeps `adopt.floor`, found by bisection; without one the knee's."""
+        if not self.experiment.adopt.floor:
+            return self.knee_id()
+        return self.space.subnet(bisect(self, self.price())).id
 
     def knee_id(self) -> str:
         """Return the id of the front's network at its bend: behind it, gaining in one objective costs most in others."""
@@ -355,6 +365,7 @@ class Adoption(BaseRun):
                 folder,
                 original=self.original,
                 check=self.check,
+                formats=self.experiment.formats,
                 settings={name: asdict(self.experiment.adopt)[name] for name in ("shapes", "formats", "max_layers")},
                 name=Path(self.experiment.adopt.model).name,
                 int4=int4,

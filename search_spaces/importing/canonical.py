@@ -6,12 +6,10 @@ It needs NumPy and onnx alone. Names of modules that torch writes beside the ope
 import ast
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference, version_converter
 from onnx.reference import ReferenceEvaluator
 
@@ -80,6 +78,9 @@ def _check(model: onnx.ModelProto) -> None:
     types |= {tensor.data_type: tensor.name for tensor in model.graph.initializer}
     if narrow := next((kind for kind in FLOATS if kind in types), None):
         raise InvalidInputError(f"tensor '{types[narrow]}' is {FLOATS[narrow]}: adopt the model in float32")
+    for node in model.graph.node:
+        if node.op_type in ("Loop", "Scan"):
+            raise InvalidInputError(f"operator '{node.name}' ({node.op_type}) is a loop: export the model without it")
     for node in _all_nodes(model.graph):
         settings = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         if node.op_type == "BatchNormalization" and settings.get("training_mode"):
@@ -116,6 +117,11 @@ def _with_shapes(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) 
     for tensor in inputs:
         axes = tensor.type.tensor_type.shape.dim
         asked = shapes.get(tensor.name)
+        if not tensor.type.tensor_type.HasField("shape"):
+            if asked is None:
+                raise InvalidInputError(f"input '{tensor.name}' has no shape: say it by --shape {tensor.name}=1,...")
+            for length in asked:
+                axes.add().dim_value = length
         text = ",".join(str(a.dim_value if a.dim_value > 0 else a.dim_param or "?") for a in axes)
         if asked is not None and len(asked) != len(axes):
             raise InvalidInputError(f"input '{tensor.name}' has {len(axes)} axes, --shape gives {len(asked)}")
@@ -165,19 +171,24 @@ class _Folder:
         names = {tensor.name for tensor in self.model.graph.input if tensor.name not in self.constants}
         inputs = [tensor.name for tensor in self.model.graph.input if tensor.name in names]
         outputs = [tensor.name for tensor in self.model.graph.output]
+        if depending := [node for node in nodes if node.op_type == "If"]:
+            raise InvalidInputError(
+                f"operator '{depending[0].name}' (If) chooses by what the model computes: adopt each branch by itself"
+            )
         ops = [self._op(node) for node in nodes]
         for output in outputs:  # a name that is given stays, whatever was left out before it
             source = self._resolve(output)
-            if source != output and source in self.constants:
+            if source in self.constants:
                 raise InvalidInputError(f"output '{output}' does not depend on any input: there is nothing to adopt")
-            if source != output:
+            if source != output and source in self.shapes:
                 ops.append(Op("Identity", f"{output}:Identity", [source], [output], {}))
                 self.shapes[output], self.dtypes[output] = self.shapes[source], self.dtypes[source]
         program = Program(ops, self.constants, self.shapes, self.dtypes, inputs, outputs, self.opset)
         program.prune()
         for op in program.ops:
             for tensor in op.outputs:
-                if tensor and tensor not in program.shapes and program.consumers(tensor):
+                is_needed = program.consumers(tensor) or tensor in program.outputs
+                if tensor and tensor not in program.shapes and is_needed:
                     raise InvalidInputError(
                         f"the shape of what operator '{op.name}' ({op.kind}) gives depends on values: it cannot be adopted"
                     )
@@ -275,13 +286,14 @@ class _Folder:
         """Return the operators of the branch that a constant condition takes."""
         wanted = "then_branch" if bool(self.constants[node.input[0]].all()) else "else_branch"
         branch = next(a.g for a in node.attribute if a.name == wanted)
-        inner = {tensor.name: f"{node.name}/{wanted}/{tensor.name}" for tensor in branch.initializer}
-        inner |= {name: f"{node.name}/{wanted}/{name}" for each in branch.node for name in each.output if name}
+        prefix = f"{node.name or node.output[0]}/{wanted}/"
+        inner = {tensor.name: f"{prefix}{tensor.name}" for tensor in branch.initializer}
+        inner |= {name: f"{prefix}{name}" for each in branch.node for name in each.output if name}
         for tensor in branch.initializer:
             self.constants[inner[tensor.name]] = numpy_helper.to_array(tensor)
         for given, taken in zip(node.output, branch.output, strict=True):
             self.alias[given] = inner.get(taken.name, taken.name)
-        return [_renamed(each, inner, f"{node.name}/{wanted}/") for each in branch.node]
+        return [_renamed(each, inner, prefix) for each in branch.node]
 
     def _op(self, node: onnx.NodeProto) -> Op:
         settings = {a.name: helper.get_attribute_value(a) for a in node.attribute}
@@ -321,8 +333,3 @@ def _module(scopes: str) -> str:
 
 def _line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def to_array(value: Any) -> NDArray[Any]:
-    """Return an attribute of an operator that is a tensor as an array."""
-    return np.asarray(numpy_helper.to_array(value))

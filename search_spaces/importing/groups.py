@@ -106,7 +106,8 @@ def _by_module(
     for node in nodes:
         path = paths[node.name]
         depths = [d for d in range(1, len(path) + 1) if 0 < counts.get(path[:d], 0) <= max_layers]
-        found[node.name] = ".".join(path[: depths[0]]) if depths else ".".join(path) if node.name in layers else ""
+        alone = node.name if node.name in layers else ""  # of a module that has more by itself
+        found[node.name] = ".".join(path[: depths[0]]) if depths else alone
     return found
 
 

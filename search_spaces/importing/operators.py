@@ -115,7 +115,8 @@ def linear(place: Place) -> Reading | None:
     plain = place.setting("alpha", 1.0) == place.setting("beta", 1.0) == 1.0 and not place.setting("transA", 0)
     if weight is None or weight.ndim != 2 or not plain or len(place.full) < 2 or not place.taken():
         return None
-    if len(place.op.inputs) > 2 and place.op.inputs[2] and (bias is None or bias.size not in (1, place.full[-1])):
+    has_bias = len(place.op.inputs) > 2 and bool(place.op.inputs[2])
+    if has_bias and (bias is None or bias.size != max(bias.shape[-1:], default=1) or bias.size not in (1, place.full[-1])):
         return None
     weight = weight if place.setting("transB", 0) else np.ascontiguousarray(weight.T)
     n_out, n_in = weight.shape

@@ -110,6 +110,8 @@ def batch_norm(program: Program) -> int:
         tensors = [program.constant(name) for name in op.inputs[1:5]]
         if layer is None or not _is_layer(program, layer) or any(t is None for t in tensors):
             continue
+        if layer.kind not in LAYERS and len(program.shapes[layer.output]) != 2:  # its channels are not the last axis
+            continue
         gamma, beta, mean, var = (np.asarray(t, np.float64) for t in tensors if t is not None)
         slope = gamma / np.sqrt(var + op.attributes.get("epsilon", 1e-5))
         _fold(program, layer, op, slope, beta - mean * slope)
@@ -277,7 +279,8 @@ def _is_layer(program: Program, op: Op) -> bool:
     """Return True if an operator is a layer with fixed weights of its own that one other operator takes."""
     if program.only_consumer(op.output) is None or op.kind not in (*LAYERS, *MATRICES) or not _is_own(program, op):
         return False
-    return op.kind in LAYERS or _is_dense(program, op) or (op.kind == "MatMul" and program.constants[op.inputs[1]].ndim == 2)
+    is_matrix = program.constants[op.inputs[1]].ndim == 2 and len(program.shapes.get(op.output, ())) > 1
+    return op.kind in LAYERS or _is_dense(program, op) or (op.kind == "MatMul" and is_matrix)
 
 
 def _is_own(program: Program, op: Op) -> bool:
@@ -332,7 +335,7 @@ def _fold(program: Program, layer: Op, behind: Op, slope: NDArray[Any], intercep
     names.append(program.new_constant(f"{layer.inputs[1]}/bias", bias.astype(np.float32)))
     kind = "Linear" if layer.kind == "MatMul" else layer.kind  # ONNX has none with a bias: the reader knows it
     changed = replace(layer, kind=kind, inputs=[layer.inputs[0], *names], outputs=list(behind.outputs))
-    if len(layer.inputs) > 1 and kind == "Linear":
+    if kind == "Linear":
         changed.attributes = {}
     at = program.ops.index(behind)
     program.ops[at] = changed

@@ -207,7 +207,7 @@ class _Reader:
         name = self._name(op)
         inputs = tuple(self.names[t] for t in op.inputs if t and t not in self.program.constants)
         place = Place(self.program, op, name, inputs)
-        read = READERS.get(op.kind)(place) if op.kind in READERS._entries and inputs else None
+        read = READERS.get(op.kind)(place) if op.kind in READERS.names and inputs else None
         if read is None:
             for tensor in (tensor for tensor in op.outputs if self._is_needed(tensor)):
                 own = name if tensor == op.output else self._free(f"{name}/{op.outputs.index(tensor)}")
@@ -275,8 +275,6 @@ def subgraph(program: Program, op: Op, tensor: str) -> Subgraph:
         element = helper.np_dtype_to_tensor_dtype(np.dtype(program.dtypes[taken]))
         inputs.append(helper.make_tensor_value_info(names[taken], element, None))
     given = ["o" if each == tensor else (f"unused{k}" if each else "") for k, each in enumerate(op.outputs)]
-    while given and given[-1].startswith("unused") and op.kind not in ("Split",):
-        given.pop()
     kind = "MatMul" if op.kind == "Linear" else op.kind
     node = helper.make_node(kind, [names.get(t, "") for t in op.inputs], given, **op.attributes)
     elem = helper.np_dtype_to_tensor_dtype(np.dtype(program.dtypes[tensor]))

@@ -97,7 +97,7 @@ def _is_quantized(node: Node, consumers_of: Sequence[Node]) -> bool:
         return False
     if gives_float(node) or not node.inputs:
         return any(not (consumer.stays_float or consumer.takes_raw) for consumer in consumers_of)
-    return not node.gives_raw and not any(consumer.takes_raw for consumer in consumers_of)
+    return not (consumers_of and all(consumer.takes_raw for consumer in consumers_of))
 
 
 def _consumers_behind(node: Node, consumers_of: Mapping[str, Sequence[Node]]) -> list[Node]:

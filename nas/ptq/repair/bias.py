@@ -18,6 +18,7 @@ from nas.ptq.layers import Doubles, Floats, Layer, Rounded
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node
 from search_spaces.lowering import lower
+from search_spaces.operators.conv import Conv
 from search_spaces.operators.ends import Input
 from search_spaces.operators.quantize import Quantize
 
@@ -90,6 +91,5 @@ def _as_integers(node: Node, tensors: Mapping[str, Floats], arrays: Mapping[str,
 
 def _mean(found: Floats, layer: Layer) -> Doubles:
     """Return the mean of each output over all places."""
-    channels_last = found.shape[-1] == len(layer.bias) and found.ndim != 4
-    axes = tuple(range(found.ndim - 1)) if channels_last else (0, 2, 3)
+    axes = (0, 2, 3) if isinstance(layer.node, Conv) else tuple(range(found.ndim - 1))
     return np.asarray(found.mean(axis=axes, dtype=np.float64))

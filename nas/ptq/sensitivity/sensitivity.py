@@ -1,6 +1,6 @@
 """The interface of a sensitivity."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -84,10 +84,3 @@ def corrected(table: FactorTable, genomes: Genomes, measured: NDArray[np.float64
 
 MIN_MEASURED = 4
 RIDGE = 0.1
-
-
-def words(names: Sequence[str], table: FactorTable) -> list[str]:
-    """Return the groups with what they lose in their last format, those that lose most first."""
-    losses = [float(factor.values.max()) for factor in table.factors]
-    order = np.argsort(losses)[::-1]
-    return [f"{names[i]}: {losses[i]:.4g}" for i in order]

@@ -1,12 +1,20 @@
-"""The search of an adopted model: what sensitivities predict says which mixtures are measured."""
+"""Stages of an adopted model: it is examined, and what sensitivities predict says which mixtures are measured."""
 
-from typing import TYPE_CHECKING
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nas.data.samples import Samples, load_samples, split_samples
 from nas.events.progress import progress_bar
+from nas.objectives.adopted_evaluator import inputs_of
 from nas.objectives.objective import Objective
+from nas.ptq.importing import import_model, read_adopted
 from nas.ptq.sensitivity.sensitivity import corrected
+from nas.run.experiment import Experiment
 from nas.search.evolution.evolve import lower_bound, upper_bound
 from nas.search.exact import exact_front
 from nas.search.feasibility import check_feasible
@@ -14,7 +22,7 @@ from nas.search.strategies.sums import SumsStrategy
 from nas.search.study import SearchResult, search
 from nas.tasks.divergence import DIVERGENCE, ERROR
 from predictors import Signal
-from search_spaces.costs import FactorTable
+from search_spaces.costs import FactorTable, cost_table
 from search_spaces.errors import InvalidInputError
 from search_spaces.space.space import Genomes
 
@@ -42,7 +50,7 @@ def search_adopted(run: "Adoption", table: FactorTable, *, workers: int = 1) -> 
     constraints |= {f"min {name}": lower_bound(exact[name], x) for name, x in config.min.items()}
     by_sums = settings.choose == "sums"
     if settings.floor:
-        bisect(run, table, tables[next(iter(cheap))])
+        bisect(run, table)
     with progress_bar("searching") as update:
         return search(
             run.space,
@@ -62,20 +70,20 @@ def search_adopted(run: "Adoption", table: FactorTable, *, workers: int = 1) -> 
         )
 
 
-def bisect(run: "Adoption", table: FactorTable, cost: FactorTable) -> Genomes:
-    """Return the cheapest mixture on the predicted front that reaches the floor, found by bisection of measured ones.
+def bisect(run: "Adoption", table: FactorTable) -> Genomes:
+    """Return the fastest mixture on the predicted front that keeps limits and floor, by bisection of measured ones.
 
     Args:
-        run: Its settings say what must be reached.
+        run: Its settings say what must be reached; without a latency the smallest is looked for.
         table: Predicts the divergence.
-        cost: What is to be small.
 
     Raises:
-        InvalidInputError: If not even the original's formats reach the floor.
+        InvalidInputError: If none reaches the floor.
     """
-    floor, archive = run.experiment.adopt.floor, run.archives.validation
-    if "error_drop" in floor:
-        run.samples.check_answers("error_drop")
+    floor, limits, archive = run.experiment.adopt.floor, run.experiment.search, run.archives.validation
+    costs = {each.name: each.predicted() for each in run.latencies} | run.static_costs()
+    cost = costs[run.latencies[0].name] if run.latencies else cost_table(run.space, "size_bytes")
+    assert isinstance(cost, FactorTable)
     start = run.evaluator.values(run.adopted.in_format("float32"), "val")
 
     def reaches(genome: Genomes) -> bool:
@@ -87,13 +95,38 @@ def bisect(run: "Adoption", table: FactorTable, cost: FactorTable) -> Genomes:
         return all(found[name] <= bound for name, bound in floor.items())
 
     members = exact_front(run.space, {"predicted": table, "cost": cost}).genomes  # from the best to the cheapest
-    if not reaches(members[0]):
-        raise InvalidInputError(
-            f"no mixture reaches {floor}: not even {run.space.subnet(members[0]).id}, the most exact, does"
-        )
+    kept = np.ones(len(members), dtype=bool)
+    for sign, bounds in ((1, limits.max), (-1, limits.min)):
+        for name, bound in bounds.items():
+            kept &= sign * costs[name](members) <= sign * bound
+    members = members[kept]
+    if not len(members) or not reaches(members[0]):
+        raise InvalidInputError(f"no mixture on the predicted front reaches {floor} within the limits; relax one")
     good, bad = 0, len(members)
     while bad - good > 1:
         middle = (good + bad) // 2
         good, bad = (middle, bad) if reaches(members[middle]) else (good, middle)
     found: Genomes = members[good]
+    return found
+
+
+def examined(experiment: Experiment, content: bytes, samples: Mapping[str, Any] | None) -> Samples:
+    """Return the samples of an adoption, after the model was read with its settings and checked on them.
+
+    Raises:
+        InvalidInputError: If something is wrong with the model, its settings or the samples.
+    """
+    settings = experiment.adopt
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "original.onnx"
+        file.write_bytes(content)
+        here = replace(settings, model=str(file))
+        inputs = inputs_of(read_adopted(here, (), experiment.formats))
+        if samples is None:
+            found = load_samples(settings.samples, inputs, seed=experiment.seed, pictures=settings.pictures)
+        else:
+            found = split_samples(samples, inputs, seed=experiment.seed, source=settings.samples)
+        import_model(here, found.calibrate, formats=experiment.formats)
+    if "error_drop" in settings.floor:
+        found.check_answers("error_drop")
     return found

@@ -40,7 +40,7 @@ def test_no_sample_stands_in_two_parts_and_labels_go_along(tmp_path):
         ({"x": np.zeros((9, 3, 9, 8))}, r"for input 'x' have shape \(3, 9, 8\), the model takes \(3, 8, 8\)"),
         ({"x": np.zeros((5, 3, 8, 8))}, "holds 5 samples; 6 at least"),
         ({"x": np.full((9, 3, 8, 8), np.nan)}, "hold NaN or infinity"),
-        ({"x": np.zeros((9, 3, 8, 8)), "labels": np.zeros(8)}, r"differ in number: {'x': 9, 'labels': 8}"),
+        ({"x": np.zeros((9, 3, 8, 8)), "labels": np.zeros(8, int)}, r"differ in number: {'x': 9, 'labels': 8}"),
         ({"x": np.full((9, 3, 8, 8), "a")}, "are no numbers"),
     ],
 )
