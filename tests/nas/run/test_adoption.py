@@ -154,7 +154,7 @@ def test_the_command_needs_no_torch(files):
 
 
 def test_a_floor_is_bisected(files, monkeypatch):
-    run = Adoption.create(experiment(files, floor={"divergence": 1e-4}), files / "floor")
+    run = Adoption.create({**experiment(files, floor={"divergence": 1e-4}), "devices": {}}, files / "floor")
     asked = []
     measure = run.evaluator.measure
     monkeypatch.setattr(run.evaluator, "measure", lambda genomes: asked.append(len(genomes)) or measure(genomes))
@@ -162,10 +162,11 @@ def test_a_floor_is_bisected(files, monkeypatch):
     from search_spaces import cost_table
 
     cost = cost_table(run.space, "size_bytes")
-    found = bisect(run, run.price(), cost)
+    found = bisect(run, run.price())
     assert len(asked) <= np.log2(run.space.size) + 2
     assert run.evaluator.measure(found[None])["divergence"] <= 1e-4
     everything = np.indices((3, 3, 3)).reshape(3, -1).T.astype(np.int16)
+    assert run.floor_id() == run.space.subnet(found).id
     reaching = everything[run.evaluator.measure(everything)["divergence"] <= 1e-4]
     assert cost(found[None]) <= 1.3 * cost(reaching).min()
 
@@ -293,3 +294,61 @@ def test_samples_are_needed(files, tmp_path, capsys):
     assert main(["adopt", str(files / "small.onnx"), "--out", str(tmp_path / "run")]) == 2
     assert "samples are needed" in capsys.readouterr().err
     assert not Path(tmp_path / "run").exists()
+
+
+def test_the_verbs_of_training_send_on_to_adopt(adopted, capsys):
+    for verb in ("run", "train", "search", "measure"):
+        assert main([verb, str(adopted.folder.path)]) == 2
+        assert "is of a model that was trained elsewhere: `hwnas adopt" in capsys.readouterr().err
+    assert main(["adopt", str(adopted.folder.path), "--samples", "other.npz"]) == 2
+    assert "--samples go with a model" in capsys.readouterr().err
+
+
+def test_restricted_formats_are_exported_and_verified(files, capsys):
+    settings = {"formats": {"stem*": ["float32"], "body*": ["float32", "w4a8"], "head*": ["float32", "w4a8"]}}
+    run = Adoption.create({**experiment(files, **settings), "devices": {}}, files / "restricted")
+    run.search()
+    run.export(run.best_id(), files / "restricted-shipped")
+    words = ["verify", str(files / "restricted-shipped"), "--data", str(files / "small.onnx")]
+    assert main(words) == 0, capsys.readouterr().err
+
+
+def test_a_first_mistake_leaves_no_folder(files, capsys):
+    proto = small_network()
+    proto.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    saved(proto, files / "open.onnx")
+    words = ["adopt", str(files / "open.onnx"), "--samples", str(files / "data.npz"), "--out", str(files / "opened")]
+    assert main(words) == 2
+    assert "say it by --shape x=1" in capsys.readouterr().err
+    assert not (files / "opened").exists()
+
+
+def test_other_samples_under_the_same_run_are_refused(files):
+    x = np.load(files / "data.npz")["x"]
+    nas.adopt(files / "small.onnx", {"x": x}, files / "samples", name="samples", **QUICK)
+    with pytest.raises(InvalidInputError, match="was made with other samples than are given now"):
+        nas.adopt(files / "small.onnx", {"x": x + 1}, files / "samples", name="samples", **QUICK)
+
+
+def test_a_self_check_takes_no_number_for_one(files):
+    from nas.ptq import importing
+
+    assert importing._difference(np.array([np.nan]), np.array([1.0])) == np.inf
+    assert importing._difference(np.array([True]), np.array([False])) == 1.0
+
+
+def test_a_layer_that_a_relu_and_a_sum_take_is_in_integers(tmp_path, rng):
+    weights = {f"w{i}": rng.normal(0, 0.3, (4, 4, 3, 3)).astype(np.float32) for i in range(3)}
+    nodes = [
+        node("Conv", ["x", "w0"], "c", "/b/Conv0", pads=[1] * 4),
+        node("Relu", ["c"], "r", "/b/Relu"),
+        node("Conv", ["r", "w1"], "d", "/b/Conv1", pads=[1] * 4),
+        node("Add", ["d", "c"], "s", "/b/Add"),
+        node("Conv", ["s", "w2"], "y", "/b/Conv2", pads=[1] * 4),
+    ]
+    file = saved(model(nodes, {"x": (1, 4, 6, 6)}, ["y"], weights), tmp_path / "preactivated.onnx")
+    x = rng.standard_normal((24, 4, 6, 6)).astype(np.float32)
+    run = nas.adopt(file, {"x": x}, tmp_path / "run", name="preactivated", **{**QUICK, "devices": {}})
+    run.search()
+    w8a8 = run.baselines().set_index("baseline").loc["w8a8", "id"]
+    assert run.export(w8a8).verification["operators"]["QLinearConv"] == 3

@@ -285,3 +285,42 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "weights.bin").unlink()
     with pytest.raises(InvalidInputError, match="external"):
         read_model(tmp_path / "external.onnx")
+
+
+def test_operators_with_several_results_of_which_one_is_taken(rng):
+    proto = conv_then(
+        helper.make_node("TopK", ["c", "k"], ["y", "unused"], name="top", axis=-1), constants={"k": np.array([2])}
+    )
+    imported, mine = as_read(proto)
+    assert set(imported.unknown.values()) == {"TopK"}
+    same(proto, mine, x=rng.standard_normal((1, 3, 6, 6)).astype(F))
+
+
+def test_batch_norms_and_biases_behind_layers_on_tokens(rng):
+    weights = {"m": rng.normal(0, 1, (4, 7)).astype(F), "b": rng.normal(0, 1, 7).astype(F)}
+    norm = {f"n{i}": rng.uniform(0.5, 1.5, 7).astype(F) for i in range(4)}
+    nodes = [
+        node("MatMul", ["x", "m"], "c"),
+        node("BatchNormalization", ["c", "n0", "n1", "n2", "n3"], "d"),
+        node("MatMul", ["d", "q"], "e"),
+        node("Add", ["e", "b"], "y"),
+    ]
+    proto = model(nodes, {"x": (1, 7, 4)}, ["y"], {**weights, **norm, "q": rng.normal(0, 1, (7, 7)).astype(F)})
+    _, mine = as_read(proto)
+    same(proto, mine, x=rng.standard_normal((1, 7, 4)).astype(F))
+
+
+def test_what_depends_on_no_input_or_on_values_ends_in_a_sentence():
+    constants = {"w": np.ones((1, 1, 3, 3), F), "k": np.ones(2, F)}
+    proto = model([node("Conv", ["x", "w"], "y")], {"x": (1, 1, 4, 4)}, ["y", "k"], constants)
+    with pytest.raises(InvalidInputError, match="output 'k' does not depend on any input"):
+        canonicalize(proto)
+    with pytest.raises(InvalidInputError, match=r"\(NonZero\) gives depends on values"):
+        canonicalize(conv_then(node("NonZero", ["c"], "y")))
+    branch = helper.make_graph(
+        [helper.make_node("Neg", ["c"], ["n"])], "b", [], [helper.make_tensor_value_info("n", 1, None)]
+    )
+    choose = helper.make_node("If", ["f"], ["y"], name="if", then_branch=branch, else_branch=branch)
+    nodes = [node("ReduceMax", ["c"], "m", keepdims=0), node("Greater", ["m", "zero"], "f"), choose]
+    with pytest.raises(InvalidInputError, match=r"operator 'if' \(If\) chooses by what the model computes"):
+        canonicalize(conv_then(*nodes, constants={"zero": F(0)}))
