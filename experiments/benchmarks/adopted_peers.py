@@ -23,6 +23,7 @@ from latency_tables.timing.interference import monitoring
 from latency_tables.timing.protocol import Protocol, time_models
 from nas.ptq.execution import feeds_of, outputs_of
 from nas.run.adoption import Adoption
+from search_spaces.lowering import lower
 from nas.tasks.divergence import divergences, joined
 
 METHODS = {
@@ -44,13 +45,15 @@ class Reader(CalibrationDataReader):
         return next(self.feeds, None)
 
 
-def by_onnxruntime(run: Adoption, n: int) -> dict[str, bytes]:
+def by_onnxruntime(run: Adoption, n: int, methods: list[str]) -> dict[str, bytes]:
     """Return what onnxruntime's own tool makes of the original, by calibrator and type of activations."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
-        quant_pre_process(str(run.original), str(prepared), skip_symbolic_shape=True)
-        for name, method in METHODS.items():
+        folded, prepared = Path(folder) / "folded.onnx", Path(folder) / "prepared.onnx"
+        # As it was read in float32: torch's unoptimized export hides batch norms from it.
+        folded.write_bytes(lower(run.adopted.in_format("float32"), run.adopted.imported.weights).SerializeToString())
+        quant_pre_process(str(folded), str(prepared), skip_symbolic_shape=True)
+        for name, method in ((name, METHODS[name]) for name in methods):
             for kind, activations in (("u8", QuantType.QUInt8), ("s8", QuantType.QInt8)):
                 file = Path(folder) / f"{name}.onnx"
                 try:
@@ -77,11 +80,12 @@ def main() -> None:
     parser.add_argument("run", help="run folder of `hwnas adopt`")
     parser.add_argument("--models", nargs="*", default=[], metavar="NAME=FILE", help="of other tools")
     parser.add_argument("--samples", type=int, default=64, help="to calibrate on")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), help="of onnxruntime")
     parser.add_argument("--members", type=int, default=20, help="of the front that are timed beside them")
     options = parser.parse_args()
     run = nas.open_run(options.run)
     assert isinstance(run, Adoption)
-    models = by_onnxruntime(run, options.samples)
+    models = by_onnxruntime(run, options.samples, options.methods)
     models |= {name: Path(file).read_bytes() for name, _, file in (text.partition("=") for text in options.models)}
     front = run.front().sort_values("latency_ms")
     chosen = front.iloc[np.unique(np.linspace(0, len(front) - 1, options.members).round().astype(int))]
