@@ -23,8 +23,8 @@ from latency_tables.timing.interference import monitoring
 from latency_tables.timing.protocol import Protocol, time_models
 from nas.ptq.execution import feeds_of, outputs_of
 from nas.run.adoption import Adoption
-from search_spaces.lowering import lower
 from nas.tasks.divergence import divergences, joined
+from search_spaces.lowering import lower
 
 METHODS = {
     "minmax": CalibrationMethod.MinMax,
