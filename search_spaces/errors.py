@@ -76,3 +76,8 @@ def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
     """Return ` (did you mean '...'?)` with the known name that is nearest behind a prefix, or nothing where none is near."""
     near = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean '{prefix}{near[0]}'?)" if near else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what another library says is wrong, or the kind of its error where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -45,15 +45,21 @@ class OnnxRuntime:
 
 
 def open_session(
-    model: bytes, *, threads: int = 1, options: Mapping[str, str] | None = None, optimized_to: str | None = None
+    model: bytes | str,
+    *,
+    threads: int = 1,
+    options: Mapping[str, str] | None = None,
+    optimized_to: str | None = None,
+    optimizes: bool = True,
 ) -> onnxruntime.InferenceSession:
     """Open a session on the CPU with pinned threads.
 
     Args:
-        model: Serialized ONNX.
+        model: Serialized ONNX, or the path of a file.
         threads: Threads within an operator; operators run one after another.
         options: Entries of the session configuration.
         optimized_to: Where to write the optimized graph, to look at.
+        optimizes: False: every operator is computed as it stands.
 
     Raises:
         InvalidInputError: If an option cannot be one.
@@ -70,6 +76,8 @@ def open_session(
         if not key.startswith(OPTION_PREFIXES):  # onnxruntime takes any key, and ignores what it does not know
             raise InvalidInputError(f"options of onnxruntime begin with one of {list(OPTION_PREFIXES)}, got '{key}'")
         settings.add_session_config_entry(key, value)
+    if not optimizes:
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if optimized_to is not None:
         settings.optimized_model_filepath = optimized_to
     return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -79,7 +80,7 @@ class Samples:
         """Number of samples of each part."""
         return {name: len(next(iter(self.split(name).values()))) for name in PARTS}
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of all arrays, 16 hexadecimal digits."""
         content = hashlib.sha256()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from latency_tables.timing.measurement import Measurement
 from nas.data.samples import Arrays, Pictures, Samples
 from nas.events.files import file_digest
-from nas.export.folder import Exported, check_folder, drafted
+from nas.export.folder import Exported, check_folder, drafted, timed
 from nas.export.min_runtime import check_runtime, min_onnxruntime
 from nas.export.verification.parity import StepOne, optimized_operators, run_with_integers
 from nas.objectives.adopted_evaluator import AdoptedEvaluator
@@ -156,10 +156,8 @@ def export_adopted(
     proof = prove(model, graph, weights, samples.val)
     if proof["reasons"]:
         raise VerificationError(f"subnet {subnet.id} is not exported: {'; '.join(proof['reasons'])}")
-    measured, content = dict(facts), model.SerializeToString()
-    if time_file:
-        timed = time_file(content)
-        measured |= {"file_latency_ms": timed.ms, "file_latency_spread": timed.spread}
+    content = model.SerializeToString()
+    measured = dict(facts) | timed(content, time_file)
     few = {name: array[:N_SAMPLES] for name, array in samples.val.items()}
     outputs = outputs_of(model, evaluator.inputs, few)
     tensors = {"inputs": graph.inputs, "outputs": graph.outputs}

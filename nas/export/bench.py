@@ -13,7 +13,7 @@ from latency_tables.table.measure import measure_model, run_energy, run_times
 from latency_tables.timing.energy import EnergyMeter
 from latency_tables.timing.protocol import Protocol
 from nas.export.verification.verify import changed_files, read_subnet
-from search_spaces.errors import DamagedFileError, HwnasError, InvalidInputError
+from search_spaces.errors import DamagedFileError, HwnasError, InvalidInputError, first_line
 
 SECONDS = 0.5  # of runs in one go, of which median and percentile are taken
 
@@ -103,7 +103,7 @@ def _timed(folder: Path, model: bytes, device: Device, protocol: Protocol, meter
     except HwnasError:
         raise
     except Exception as error:  # every runtime has its own kinds
-        raise InvalidInputError(f"{device.backend} cannot run '{folder / 'model.onnx'}': {_first_line(error)}") from error
+        raise InvalidInputError(f"{device.backend} cannot run '{folder / 'model.onnx'}': {first_line(error)}") from error
     return BatchTime(device.batch, found.ms, found.spread, float(np.median(runs)), float(np.percentile(runs, 95)), energy)
 
 
@@ -115,7 +115,3 @@ def _is_dynamic(model: bytes) -> bool:
 def _recorded(measured: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> float | None:
     before = measured.get("file_latency_ms", measured.get("latency_ms"))
     return float(before) if before is not None and dict(measured.get("device", {})) == fingerprint else None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from latency_tables.timing.measurement import Measurement
 from nas.data.dataset import SIZES, Dataset
 from nas.export.card import card, program
-from nas.export.folder import Exported, check_folder, drafted
+from nas.export.folder import Exported, check_folder, drafted, timed
 from nas.export.min_runtime import check_runtime, min_onnxruntime
 from nas.export.targets.qonnx import has_qonnx
 from nas.export.targets.targets import DEFAULT, TARGETS, Deployed, Target
@@ -86,10 +86,8 @@ def export_bundle(
     if parity.reasons:
         way_out = "train longer, or choose another subnet with `hwnas front`"
         raise VerificationError(f"subnet {subnet.id} is not exported: {'; '.join(parity.reasons)}; {way_out}")
-    measured, content = dict(facts or {}), model.SerializeToString()
-    if time_file:
-        timed = time_file(content)
-        measured |= {"file_latency_ms": timed.ms, "file_latency_spread": timed.spread}
+    content = model.SerializeToString()
+    measured = dict(facts or {}) | timed(content, time_file)
     description = {
         "id": subnet.id,
         "architecture": json.loads(subnet.to_json()),

@@ -3,12 +3,13 @@
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from latency_tables.timing.measurement import Measurement
 from search_spaces.errors import InvalidInputError
 
 SUMS = "SHA256SUMS"  # of all other files of the folder, as `sha256sum -c` takes it
@@ -25,6 +26,14 @@ class Exported:
 
     folder: Path
     verification: Mapping[str, Any]
+
+
+def timed(content: bytes, time_file: Callable[[bytes], Measurement] | None) -> dict[str, float]:
+    """Return what timing a file adds to the facts of a network; nothing where it cannot be timed here."""
+    if time_file is None:
+        return {}
+    found = time_file(content)
+    return {"file_latency_ms": found.ms, "file_latency_spread": found.spread}
 
 
 @contextmanager

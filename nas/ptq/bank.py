@@ -220,13 +220,14 @@ def correct_biases(adopted: Adopted, bank: Bank, layers: Mapping[str, Layer], sa
     """
     graphs = {p.weights.bits: adopted.in_format(p.name) for p in offered(adopted)}
     arrays = {bits: bank.weights(graph) for bits, graph in graphs.items()}
+    in_floats = adopted.in_format("float32")
     found, any_graph = dict(bank.layers), next(iter(graphs.values()))
     for name, nodes in any_graph.blocks.items():
         own = [node.name for node in nodes if node.name in layers]
         if not own:
             continue
         taken = tensors_into(any_graph, nodes)
-        inputs = list(tensors_of(adopted.in_format("float32"), bank.floats, samples, taken, threads=threads))
+        inputs = list(tensors_of(in_floats, bank.floats, samples, taken, threads=threads))
         for bits, graph in graphs.items():
             for layer in own:
                 shift = shift_of(graph, graph.blocks[name], layers[layer], arrays[bits], inputs)

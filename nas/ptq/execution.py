@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper
 
@@ -24,9 +25,14 @@ def outputs_of(model: onnx.ModelProto | bytes, inputs: Sequence[TensorSpec], sam
         threads: That compute it.
     """
     content = model if isinstance(model, bytes) else model.SerializeToString()
-    session = open_session(content, threads=threads)
-    names = [each.name for each in session.get_outputs()]
-    runs = [session.run(names, feed) for feed in feeds_of(inputs, samples)]
+    return run_samples(open_session(content, threads=threads), inputs, samples)
+
+
+def run_samples(session: onnxruntime.InferenceSession, inputs: Sequence[TensorSpec], samples: Arrays) -> Arrays:
+    """Return what a session gives for samples, as `outputs_of` does; inputs that it does not take are left out."""
+    names, taken = [each.name for each in session.get_outputs()], {each.name for each in session.get_inputs()}
+    feeds = ({name: array for name, array in feed.items() if name in taken} for feed in feeds_of(inputs, samples))
+    runs = [session.run(names, feed) for feed in feeds]
     return {name: np.stack([_row(run[i]) for run in runs]) for i, name in enumerate(names)}
 
 

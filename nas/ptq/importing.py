@@ -2,20 +2,18 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from latency_tables.runtimes.onnxruntime import open_session
 from nas.data.samples import Arrays
-from nas.ptq.execution import feeds_of, outputs_of
+from nas.ptq.execution import outputs_of, run_samples
 from nas.ptq.settings import AdoptSettings
-from search_spaces.errors import HwnasError, InvalidInputError, VerificationError
+from search_spaces.errors import HwnasError, InvalidInputError, VerificationError, first_line
 from search_spaces.graph.tensor import TensorSpec
 from search_spaces.importing.canonical import canonicalize, read_model
 from search_spaces.importing.patterns import PATTERNS
@@ -61,56 +59,43 @@ def import_model(
         InvalidInputError: If the file is none that can be adopted, or too little of it is known.
         VerificationError: If what was read computes something else, whatever is left out.
     """
-    path = Path(settings.model).expanduser()
-    adopted, check = _checked(settings, (), formats, samples)
+    path, first, failure = Path(settings.model).expanduser(), None, None
+    for names in ((), *((name,) for name in PATTERNS.names), tuple(PATTERNS.names)):
+        try:
+            adopted = read_adopted(settings, names, formats)
+            check = replace(check_import(path, adopted, samples), left_out=names)
+        except HwnasError:
+            raise
+        except Exception as error:  # what a pattern or a reader makes of an operator that it takes for another
+            failure = error
+            continue
+        if first is None:
+            _check_share(adopted, settings)
+            first = check
+        if check.difference <= check.allowed:
+            if names:
+                why = first_line(failure) if failure else f"the model differs by {first.difference:.2g} from the original"
+                logger.warning("as read with pattern %s %s: it is left out", " and ".join(names), why)
+            return adopted, check
+    if first is None:
+        assert failure is not None
+        kind = type(failure).__name__
+        raise InvalidInputError(f"'{path}' cannot be read: {kind}: {first_line(failure)}") from failure
+    raise VerificationError(
+        f"'{path}' as it was read differs by {first.difference:.2g} of the greatest output from the original, more than "
+        f"{first.allowed:.2g}, whatever pattern is left out: it cannot be adopted"
+    )
+
+
+def _check_share(adopted: Adopted, settings: AdoptSettings) -> None:
+    """Raise `InvalidInputError` if too little of a model is known, and nobody has accepted that."""
     share = adopted.imported.read_share
     if share < LEAST_SHARE and not settings.accept_opaque:
         kinds = ", ".join(sorted(set(adopted.imported.unknown.values())))
         raise InvalidInputError(
-            f"of '{path}' only {100 * share:.0f} % of the work is in operators that are known (not: {kinds}); the rest "
-            "would stay in float32: go on with --accept-opaque"
+            f"of '{settings.model}' only {100 * share:.0f} % of the work is in operators that are known (not: {kinds}); "
+            "the rest would stay in float32: go on with --accept-opaque"
         )
-    if check.difference <= check.allowed:
-        return adopted, check
-    for names in (*((name,) for name in PATTERNS.names), tuple(PATTERNS.names)):
-        without, again = _checked(settings, names, formats, samples)
-        if again.difference <= again.allowed:
-            logger.warning(
-                "as read with pattern %s the model differs by %.2g from the original: it is left out",
-                " and ".join(names),
-                check.difference,
-            )
-            return without, replace(again, left_out=names)
-    raise VerificationError(
-        f"'{path}' as it was read differs by {check.difference:.2g} of the greatest output from the original, more than "
-        f"{check.allowed:.2g}, whatever pattern is left out: it cannot be adopted"
-    )
-
-
-def _checked(
-    settings: AdoptSettings, left_out: tuple[str, ...], formats: Sequence[str], samples: Arrays | None
-) -> tuple[Adopted, Check]:
-    """Return a model as it is read without some patterns, and how far it is off: infinitely if it cannot even be built.
-
-    Raises:
-        InvalidInputError: If it cannot be read for a reason that is known, or cannot be built without any pattern.
-    """
-    try:
-        adopted = read_adopted(settings, left_out, formats)
-        return adopted, check_import(Path(settings.model).expanduser(), adopted, samples)
-    except HwnasError:
-        raise
-    except Exception as error:  # what a pattern or a reader makes of an operator that it takes for another
-        if set(left_out) == set(PATTERNS.names):
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise InvalidInputError(f"'{settings.model}' cannot be read: {type(error).__name__}: {line}") from error
-        if left_out:
-            return _checked(settings, tuple(PATTERNS.names), formats, samples)
-        for name in PATTERNS.names:
-            with suppress(Exception):
-                adopted = read_adopted(settings, (name,), formats)
-                return adopted, replace(check_import(Path(settings.model).expanduser(), adopted, samples), left_out=(name,))
-        return _checked(settings, tuple(PATTERNS.names), formats, samples)
 
 
 def read_adopted(settings: AdoptSettings, left_out: tuple[str, ...] = (), formats: Sequence[str] = ()) -> Adopted:
@@ -156,31 +141,16 @@ def noise(inputs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
     return found
 
 
-def original_outputs(
-    path: Path, inputs: Sequence[TensorSpec], samples: Arrays, *, optimized: bool = True
-) -> dict[str, np.ndarray]:
+def original_outputs(path: Path, inputs: Sequence[TensorSpec], samples: Arrays, *, optimized: bool = True) -> Arrays:
     """Return what the original gives for samples, by output.
 
     Raises:
         InvalidInputError: If onnxruntime cannot run it.
     """
     try:
-        if optimized:
-            session = open_session(str(path))  # type: ignore[arg-type]
-        else:
-            settings = onnxruntime.SessionOptions()
-            settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-            settings.log_severity_level = 3
-            settings.intra_op_num_threads = 1
-            session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-        names = [each.name for each in session.get_outputs()]
-        taken = {each.name for each in session.get_inputs()}
-        runs = [session.run(names, {k: v for k, v in feed.items() if k in taken}) for feed in feeds_of(inputs, samples)]
+        return run_samples(open_session(str(path), optimizes=optimized), inputs, samples)
     except Exception as error:  # onnxruntime has a kind of its own for every fault
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InvalidInputError(f"onnxruntime cannot run '{path}': {line}") from error
-    rows = {name: [run[i] for run in runs] for i, name in enumerate(names)}
-    return {name: np.stack([r[0] if r.ndim and len(r) == 1 else r for r in each]) for name, each in rows.items()}
+        raise InvalidInputError(f"onnxruntime cannot run '{path}': {first_line(error)}") from error
 
 
 def describe(adopted: Adopted, check: Check) -> list[str]:

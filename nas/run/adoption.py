@@ -181,7 +181,7 @@ class Adoption(BaseRun):
         write_atomically(note, json.dumps({"identity": identity, **chosen}).encode())
         return bank
 
-    @property
+    @cached_property
     def _identity(self) -> dict[str, Any]:
         """What everything that is measured depends on."""
         settings = asdict(self.experiment.adopt)

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference, version_converter
 from onnx.reference import ReferenceEvaluator
 
-from search_spaces.errors import InvalidInputError
+from search_spaces.errors import InvalidInputError, first_line
 from search_spaces.importing.program import Op, Program
 
 OPSET = 21  # older models are converted to it
@@ -105,7 +105,9 @@ def _of_opset(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
     try:
         converted: onnx.ModelProto = version_converter.convert_version(model, version)
     except Exception as error:  # whatever the converter raises
-        raise InvalidInputError(f"the model cannot be converted to opset {version}: {_line(error)}; export it so") from error
+        raise InvalidInputError(
+            f"the model cannot be converted to opset {version}: {first_line(error)}; export it so"
+        ) from error
     return converted
 
 
@@ -212,7 +214,7 @@ class _Folder:
         try:
             model = shape_inference.infer_shapes(model, data_prop=True)
         except Exception as error:
-            raise InvalidInputError(f"the shapes of the model cannot be inferred: {_line(error)}") from error
+            raise InvalidInputError(f"the shapes of the model cannot be inferred: {first_line(error)}") from error
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, str] = {}
         for tensor in (*model.graph.input, *model.graph.value_info, *model.graph.output):
@@ -329,7 +331,3 @@ def _module(scopes: str) -> str:
     except (ValueError, SyntaxError):
         return ""
     return paths[-2] if len(paths) > 1 else ""
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
