@@ -1,7 +1,6 @@
 """Samples of a user's: what a trained model takes, some to calibrate on, others to measure on; perhaps with labels."""
 
 import hashlib
-import importlib.util
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from search_spaces.errors import DamagedFileError, HwnasError, InvalidInputError
 from search_spaces.graph.tensor import TensorSpec
+from search_spaces.plugins import load_plugin
 
 Arrays = Mapping[str, NDArray[Any]]
 LABELS = "labels"
@@ -170,14 +170,9 @@ def call(source: str) -> Any:
     path = Path(file).expanduser()
     if not path.is_file():
         raise InvalidInputError(f"there is no file '{path}'")
-    spec = importlib.util.spec_from_file_location(f"hwnas_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module  # as dataclasses want it
     sys.path.insert(0, str(path.parent.resolve()))  # of files beside it
     try:
-        spec.loader.exec_module(module)
+        module = load_plugin(str(path))
         if not hasattr(module, name):
             raise InvalidInputError(f"'{path}' has no function '{name}'")
         return getattr(module, name)()

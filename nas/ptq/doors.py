@@ -10,6 +10,7 @@ import onnx
 from nas.data.samples import call
 from search_spaces.errors import InvalidInputError, NotReadyError
 from search_spaces.importing.canonical import read_model
+from search_spaces.plugins import absolute
 
 if TYPE_CHECKING:
     import torch
@@ -51,8 +52,9 @@ def stored_model(source: str) -> bytes:
 
 def absolute_source(source: str) -> str:
     """Return where something of a user's comes from with an absolute path; a function of a file stays one."""
-    file, colon, name = source.rpartition(":") if ".py:" in source else (source, "", "")
-    return f"{Path(file).expanduser().resolve()}{colon}{name}" if source else ""
+    if not source or ".py:" in source:
+        return absolute(source)
+    return str(Path(source).expanduser().resolve())
 
 
 def export_module(module: Any, samples: list[Any]) -> bytes:
