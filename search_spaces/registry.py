@@ -1,7 +1,8 @@
 """Registry: names for plain functions and classes, used for spaces, operators, predictors and runtimes."""
 
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
 
 from search_spaces.errors import InvalidInputError, did_you_mean
 from search_spaces.plugins import load_entry_points, load_plugin, of_one_plugin
@@ -51,6 +52,23 @@ class Registry(Generic[T]):
             return self._entries[name]
         known = "; ".join(filter(None, (f"known: {', '.join(sorted(self._entries))}", self.note)))
         raise InvalidInputError(f"unknown {self.kind} '{name}'{did_you_mean(name, self._entries)}; {known}")
+
+    def build(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
+        """Return what the entry called `name`, a class or function, makes of options by name.
+
+        Raises:
+            InvalidInputError: If the entry or one of its options is unknown, or an option is refused.
+        """
+        build, options = self.get(name), dict(options or {})
+        assert callable(build)
+        known = inspect.signature(build).parameters
+        if unknown := sorted(set(options) - set(known)):
+            hint, listed = did_you_mean(unknown[0], known), ", ".join(known) or "none"
+            raise InvalidInputError(f"{self.kind} '{name}' has no option '{unknown[0]}'{hint}; it has {listed}")
+        try:
+            return build(**options)
+        except TypeError as error:
+            raise InvalidInputError(f"{self.kind} '{name}' refuses its options {options}: {error}") from error
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -17,8 +17,10 @@ from nas.quantizers.compiled import compiled_quantizer
 from nas.quantizers.integers import ChooseScale, FakeQuantize, choose_scale, fake_quantize
 from nas.supernet.supernet import Supernet
 from nas.tasks.classification import Classification
-from nas.training.samplers.sandwich import sample_sandwich, sandwich_step
+from nas.training.samplers import Moment, draw_graphs
+from nas.training.samplers.sandwich import SandwichSampler
 from nas.training.schedule import Schedule
+from nas.training.step import training_step
 from search_spaces import SPACES
 from search_spaces.graph.graph import Graph
 from search_spaces.space.baselines import uniform_genome
@@ -54,10 +56,10 @@ def main() -> None:
     rng = np.random.default_rng(0)
     rows = []
 
-    graphs = sample_sandwich(space, schedule, 0.0, rng)
+    graphs = draw_graphs(SandwichSampler(), Moment(space, schedule, 0.0), rng)
 
     def sandwich() -> None:
-        sandwich_step(supernet, optimizer, task, batch, graphs, schedule)
+        training_step(supernet, optimizer, task, batch, graphs, schedule)
 
     def plain() -> None:
         for graph in graphs:
@@ -72,7 +74,7 @@ def main() -> None:
     def step(graph: Graph, quantizer: tuple[FakeQuantize, ChooseScale]) -> Callable[[], None]:
         def act() -> None:
             supernet.fake_quantize, supernet.choose_scale = quantizer
-            sandwich_step(supernet, optimizer, task, batch, [graph], schedule)
+            training_step(supernet, optimizer, task, batch, [graph], schedule)
 
         return act
 

@@ -139,7 +139,7 @@ class Archive:
 
     @cached_property
     def _distributions(self) -> dict[str, CategoricalDistribution]:
-        return {choice.name: CategoricalDistribution(choice.options) for choice in self.space.choices}
+        return {choice.name: CategoricalDistribution(choice.options) for choice in self.space.named_choices}
 
     def _values(self, trial: FrozenTrial) -> dict[str, float]:
         rest = {name: float(trial.user_attrs[name]) for name in self.names[1:]}

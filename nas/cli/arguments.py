@@ -63,6 +63,19 @@ def build_parser() -> argparse.ArgumentParser:
     _add_require_valid(search)
     search.set_defaults(verb="search")
 
+    specialise = verbs.add_parser("specialise", help="train a searched run on around its front, and search anew")
+    specialise.add_argument("run", help="run folder")
+    text = "new folder for it, a copy of the run, which stays as it is (default: in the run's own folder)"
+    specialise.add_argument("--to", metavar="RUN2", help=text)
+    text = "rounds of training and search, in all; one that gains too little is the last (default 1)"
+    specialise.add_argument("--rounds", type=int, default=0, metavar="N", help=text)
+    text = "networks, formats aside, to narrow the space to first (default: it stays whole)"
+    specialise.add_argument("--size", type=int, default=0, metavar="N", help=text)
+    text = "set a key, as specialise.float_epochs=2 or search.n_measurements=80; may be repeated"
+    specialise.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+    _add_search(specialise)
+    specialise.set_defaults(verb="specialise")
+
     adopt = verbs.add_parser("adopt", help="make a front of a model that you have trained already; nothing is trained")
     text = (
         "ONNX file, .pt2 of torch.export, FILE.py:FUNCTION that gives a torch module and its inputs, or a run that was begun"

@@ -77,6 +77,9 @@ def _run(options: argparse.Namespace) -> int:
         run.check_constraints()
         run.train()
         _search_and_print(run, options)
+        if run.experiment.specialise.rounds:
+            run = run.specialise(workers=options.workers, using=options.backend, scheduler=options.scheduler)
+            _print_rounds(run)
         print(f"report: {run.report()}")
         best = run.best_id()
         if not (run.folder.export_path(best) / "parity.json").exists():
@@ -172,6 +175,27 @@ def _search_and_print(run: "Run", options: argparse.Namespace) -> None:
     _print_validations(run.tables())
     if result is not None:
         print_search(run.space, result, run.task.metric.name, run.folder.path)
+
+
+def _specialise(options: argparse.Namespace) -> int:
+    from nas.run.run import Run
+
+    given = [*options.set, *(f"search.{key}.{limit}" for key in ("max", "min") for limit in getattr(options, key))]
+    given += [f"specialise.{key}={value}" for key, value in (("rounds", options.rounds), ("size", options.size)) if value]
+    run = Run.open(options.run)
+    settings = {"workers": options.workers, "using": options.backend, "scheduler": options.scheduler}
+    run = run.specialise(options.to, overrides=given, **settings)
+    _print_rounds(run)
+    print(f"report: {run.report()}")
+    return 0
+
+
+def _print_rounds(run: "Run") -> None:
+    from nas.report.results import round_lines
+    from nas.report.table import print_front
+
+    print_front(run.front(), run.baselines())
+    print(*round_lines(run.folder.rounds.read(), run.experiment.specialise.rounds, str(run.folder.path)), sep="\n")
 
 
 def _front(options: argparse.Namespace) -> int:
@@ -295,6 +319,7 @@ VERBS = {
     "adopt": _adopt,
     "measure": _measure,
     "search": _search,
+    "specialise": _specialise,
     "front": _front,
     "report": _report,
     "dashboard": _dashboard,

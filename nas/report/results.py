@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from nas.export.bench import Benchmark
 from nas.export.folder import Exported
 from nas.export.verification.verify import Verification
+from nas.search.rounds import Round
 from nas.tasks.metric import Metric
 
 
@@ -58,3 +59,35 @@ def benchmark_lines(found: Benchmark) -> Sequence[str]:
             line += "; its export recorded none on this device"
         lines.append(line)
     return lines
+
+
+def round_lines(rounds: Sequence[Round], asked: int, folder: str) -> list[str]:
+    """Return what rounds around the front cost and gained, what they left out, and what can be done next.
+
+    Args:
+        rounds: Those that are done.
+        asked: How many may be made.
+        folder: The run folder.
+    """
+    lines = []
+    for each in rounds:
+        lines.append(round_line(each))
+        if each.drops:
+            names = ", ".join(name for name, _ in each.drops)
+            lines.append(f"  trained {each.n_networks:,} networks, formats aside; dropped: {names}")
+        if each.lost:
+            lines.append(f"  networks of the front before it that are no longer there: {', '.join(each.lost)}")
+        if each.gone:
+            lines.append(f"  uniform networks that are no longer there: {', '.join(each.gone)}")
+    if rounds and rounds[-1].pays and len(rounds) >= asked:
+        lines.append(f"the last round paid; one more: `hwnas specialise {folder} --rounds {len(rounds) + 1}`")
+    return lines
+
+
+def round_line(each: Round) -> str:
+    """Return what a round cost and gained."""
+    verdict = "kept" if each.pays else "not kept: what was before it stays in force"
+    return (
+        f"round {each.number}: {each.training_minutes:.1f} minutes of training, {each.search_minutes:.1f} of search, "
+        f"the front's hypervolume {100 * each.gain:+.1f} %; {verdict}"
+    )

@@ -116,7 +116,7 @@ class Adoption(BaseRun):
     @classmethod
     def open(cls, folder: str | Path, *, overrides: Sequence[str] = ()) -> "Adoption":
         """Open a folder that an adoption made; arguments as for `Run.open`."""
-        return cls(RunFolder.open(expanded(str(folder))).with_search(overrides))
+        return cls(RunFolder.open(expanded(str(folder))).with_overrides(overrides))
 
     # ------------------------------------------------------------------ parts
 

@@ -90,8 +90,9 @@ class Archives:
         drop_study(self.storage, self._named(f"latency {device}"))
 
     def _named(self, study: str) -> str:
-        experiment = self.folder.experiment
-        return f"{experiment.name}: {study}" if experiment.archive else study
+        experiment, number = self.folder.experiment, self.folder.number
+        rounds = f" round {number}" if number else ""
+        return f"{experiment.name}{rounds}: {study}" if experiment.archive else study
 
     def genomes(self) -> Genomes:
         """Return the networks that were measured, in order, shape `(n, n_genes)`."""

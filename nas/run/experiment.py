@@ -18,6 +18,7 @@ from nas.objectives.columns import LATENCY, Column
 from nas.objectives.objective import OBJECTIVES
 from nas.ptq.settings import AdoptSettings
 from nas.run.yaml import build, override, read_yaml
+from nas.search.rounds import SpecialiseSettings
 from nas.search.settings import SearchSettings
 from nas.tasks import METRICS, TASKS, Metric
 from nas.tasks.divergence import DIVERGENCE
@@ -62,6 +63,7 @@ class Experiment:
     latency is measured."""
     table: TableSettings = field(default_factory=TableSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
+    specialise: SpecialiseSettings = field(default_factory=SpecialiseSettings)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\w[\w.-]{0,99}", self.name):
@@ -75,6 +77,8 @@ class Experiment:
             load_plugin(plugin)
         if self.accelerator:
             Accelerator.from_dict(self.accelerator, "accelerator")
+        if self.adopt.is_set and self.specialise.rounds:
+            raise InvalidInputError("specialise: the weights of a model that was trained elsewhere stay as they are")
         object.__setattr__(self, "search", self._resolved_search())
 
     def _resolved_search(self) -> SearchSettings:
@@ -115,7 +119,9 @@ class Experiment:
     def plugin_files(self) -> list[str]:
         """Everything of a user's own that was loaded: plug-ins, and files that hold space, task or data."""
         search = self.search
-        names = (self.space, self.task, self.data.name, search.strategy.name, *search.strategy.texts, *search.signals)
+        parts = (search.strategy, self.training.sampler, self.specialise.sampler)
+        names = [self.space, self.task, self.data.name, *search.signals]
+        names += [name for part in parts for name in (part.name, *part.texts)]
         return list(dict.fromkeys([*self.plugins, *(f"{n.partition('.py:')[0]}.py" for n in names if ".py:" in n)]))
 
     def with_absolute_paths(self) -> "Experiment":
@@ -127,6 +133,8 @@ class Experiment:
             space=absolute(self.space),
             task=absolute(self.task),
             data=replace(self.data, name=absolute(self.data.name)),
+            training=replace(self.training, sampler=self.training.sampler.with_names(absolute)),
+            specialise=replace(self.specialise, sampler=self.specialise.sampler.with_names(absolute)),
             search=replace(
                 search,
                 strategy=search.strategy.with_names(absolute),

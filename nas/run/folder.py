@@ -7,6 +7,7 @@ import json
 import math
 import numbers as numbers_abc
 import platform
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -27,7 +28,9 @@ from nas.objectives.table_files import read_table
 from nas.report.query import Scores
 from nas.run.experiment import Experiment
 from nas.run.names import checked
+from nas.run.rounds import PartFile, RoundsFile
 from nas.run.yaml import override
+from nas.training.schedule import Schedule
 from search_spaces.errors import DamagedFileError, InvalidInputError, NotReadyError
 
 VERSIONED = ("hwnas", "torch", "numpy", "pymoo", "optuna", "onnx", "onnxruntime", "scikit-learn")
@@ -39,21 +42,40 @@ class RunFolder:
     Args:
         path: The folder.
         experiment: What the run is about.
+        number: Of the round of training and search whose files are meant; None: the last one that was kept.
+
+    Attributes:
+        number: Of the round: 0 for the first training and search, whose files lie in the folder itself.
+        state: Holds the files of the round.
     """
 
-    def __init__(self, path: Path, experiment: Experiment) -> None:
+    def __init__(self, path: Path, experiment: Experiment, number: int | None = None) -> None:
         self.path = path
         self.experiment = experiment
-        self.checkpoint = path / "checkpoint" / "last.safetensors"
-        self.supernet = path / "supernet.safetensors"
-        self.tensorboard = path / "tensorboard"
-        self.archive = path / "archive.db"
-        self.front_csv = path / "front.csv"
-        self.baselines_csv = path / "baselines.csv"
-        self.front_checksums = path / "front.sha256"
-        self.front_png = path / "front.png"
+        self.rounds = RoundsFile(path)
+        self.number = self.rounds.current if number is None else number
+        self.state = path / "rounds" / str(self.number) if self.number else path
+        self.checkpoint = self.state / "checkpoint" / "last.safetensors"
+        self.supernet = self.state / "supernet.safetensors"
+        self.part = PartFile(self.state / "part.json")
+        self.tensorboard = self.state / "tensorboard"
+        self.archive = self.state / "archive.db"
+        self.front_csv = self.state / "front.csv"
+        self.baselines_csv = self.state / "baselines.csv"
+        self.front_checksums = self.state / "front.sha256"
+        self.front_png = self.state / "front.png"
         self.report = path / "report.html"
-        self._lock = FileLock(path / ".lock", timeout=0)  # the system frees it when a process dies
+        self._lock = FileLock(path / ".lock", timeout=0, is_singleton=True)  # the system frees it when a process dies
+
+    @property
+    def schedule(self) -> Schedule:
+        """How the supernet of the round is trained."""
+        training = self.experiment.training
+        return self.experiment.specialise.schedule(training) if self.number else training
+
+    def at(self, number: int) -> "RunFolder":
+        """Return the folder with the files of another round."""
+        return RunFolder(self.path, self.experiment, number)
 
     @classmethod
     def create(cls, path: Path, experiment: Experiment, fingerprint: Mapping[str, Any]) -> "RunFolder":
@@ -116,20 +138,20 @@ class RunFolder:
             raise DamagedFileError(f"'{file}' is damaged: it must hold `experiment`, then `made_with`")
         return cls(path, Experiment.from_dict(content["experiment"], str(file)))
 
-    def with_search(self, overrides: Sequence[str]) -> "RunFolder":
-        """Return the run with other settings of its search, which are kept in the folder too.
+    def with_overrides(self, overrides: Sequence[str]) -> "RunFolder":
+        """Return the run with other settings of its search or its further rounds, which are kept in the folder too.
 
         Args:
-            overrides: `search.KEY=VALUE`, see `Experiment.from_yaml`.
+            overrides: `search.KEY=VALUE` or `specialise.KEY=VALUE`, see `Experiment.from_yaml`.
 
         Raises:
             InvalidInputError: If another key is named: what was trained and measured depends on it; or a value is wrong.
         """
         if not overrides:
             return self
-        if others := [text for text in overrides if not text.startswith("search.")]:
+        if others := [text for text in overrides if not text.startswith(("search.", "specialise."))]:
             raise InvalidInputError(
-                f"only keys of `search` can be changed in the run '{self.path}' that was begun, not {others}"
+                f"only keys of `search` and `specialise` can be changed in '{self.path}', which was begun, not {others}"
             )
         file = self.path / "experiment.yaml"
         content = yaml.safe_load(file.read_text())
@@ -140,6 +162,31 @@ class RunFolder:
             content["experiment"] = changed.experiment.to_dict()
             write_atomically(file, yaml.safe_dump(content, sort_keys=False).encode())
         return changed
+
+    def copied(self, path: Path) -> "RunFolder":
+        """Return a copy of the run in a new folder, without what it has exported; or the copy that is there.
+
+        Raises:
+            InvalidInputError: If something else is there, or the archive is a database that runs share.
+        """
+        origin = str(self.path.resolve())
+        if (path / "copy_of").exists() and (path / "copy_of").read_text() == origin:
+            return RunFolder.open(path)
+        if path.exists() and any(path.iterdir()):
+            raise InvalidInputError(f"'{path}' exists and is no copy of '{self.path}'; choose another folder with --to")
+        if self.experiment.archive:
+            raise InvalidInputError("the archive of this run is a database that runs share: make its rounds without --to")
+        left_out = shutil.ignore_patterns(
+            "export", "finetuned", "tensorboard", "checkpoint", "report.html", ".lock", "*.zip"
+        )
+        torn = path.with_name(f".{path.name}.copying")
+        shutil.rmtree(torn, ignore_errors=True)
+        shutil.copytree(self.path, torn, ignore=left_out)
+        (torn / "copy_of").write_text(origin)
+        if path.exists():
+            path.rmdir()
+        torn.replace(path)
+        return RunFolder.open(path)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -181,11 +228,11 @@ class RunFolder:
 
     def export_path(self, subnet_id: str) -> Path:
         """Return where a subnet is exported to."""
-        return self.path / "export" / subnet_id
+        return self.state / "export" / subnet_id
 
     def finetuned_path(self, subnet_id: str) -> Path:
         """Folder that a fine-tuned subnet is exported to by default."""
-        return self.path / "finetuned" / subnet_id
+        return self.state / "finetuned" / subnet_id
 
     def front(self, max: Mapping[str, float] | None = None, min: Mapping[str, float] | None = None) -> pd.DataFrame:  # noqa: A002
         """Return the measured front.

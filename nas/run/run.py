@@ -22,6 +22,7 @@ from nas.run.stages.export import export_subnet
 from nas.run.stages.finetune import FineTuned, finetune
 from nas.run.stages.front import write_front
 from nas.run.stages.search import search_run
+from nas.run.stages.specialise import around, specialise_run
 from nas.run.stages.train import train_supernet
 from nas.run.trained import new_supernet, torch_threads, trained_supernet, training_identity, weights_identity
 from nas.run.workers import RunMeasure, backend
@@ -83,7 +84,20 @@ class Run(BaseRun):
         """
         if not isinstance(folder, str | Path):
             raise InvalidInputError(f"a run folder is a path, got {folder!r:.80}")
-        return cls(RunFolder.open(expanded(str(folder))).with_search(overrides))
+        return cls(RunFolder.open(expanded(str(folder))).with_overrides(overrides))
+
+    def at(self, number: int) -> "Run":
+        """Return the run as it is in another round; 0 is the first training and search."""
+        found = Run(self.folder.at(number))
+        found.__dict__ |= {name: self.__dict__[name] for name in ("data", "task") if name in self.__dict__}
+        return found
+
+    @cached_property
+    def before(self) -> "Run | None":
+        """The round that this one trains on from: the last one before it that was kept; None of the first."""
+        number = self.folder.number
+        kept = [0, *(each.number for each in self.folder.rounds.read() if each.pays and each.number < number)]
+        return self.at(kept[-1]) if number else None
 
     # ------------------------------------------------------------------ parts
 
@@ -104,8 +118,8 @@ class Run(BaseRun):
 
     @cached_property
     def space(self) -> SearchSpace:
-        """The search space, for what the task takes and gives."""
-        return build_space(self.experiment.space, self.task, self.experiment.formats)
+        """The search space, for what the task takes and gives; after rounds that narrowed it the part that is left."""
+        return self.folder.part.of(build_space(self.experiment.space, self.task, self.experiment.formats))
 
     @cached_property
     def archives(self) -> Archives:
@@ -130,15 +144,16 @@ class Run(BaseRun):
     # ------------------------------------------------------------------ stages
 
     def run(self, **search: Any) -> pd.DataFrame:
-        """Measure the tables, train, search, and write the report; return the front. `search`: see `search`."""
+        """Measure the tables, train, search, make the rounds, write the report; return the front. `search`: see there."""
         with self.folder.locked():
             self.check_constraints()
             self.measure()
             self.check_constraints()
             self.train()
             self.search(**search)
-            self.report()
-        return self.front()
+            run = self._with_rounds(**search)
+            run.report()
+        return run.front()
 
     def train(self) -> None:
         """Train the supernet, or go on from the last checkpoint; nothing happens when it is trained.
@@ -150,8 +165,11 @@ class Run(BaseRun):
                 self.evaluator()  # one that is damaged or of another training is named
                 return
             supernet = new_supernet(self.experiment, self.space, self.data)
-            identity = training_identity(self.experiment, self.space, self.data)
-            train_supernet(self.folder, supernet, self.task, self.data, identity)
+            identity = training_identity(self.folder, self.space, self.data)
+            found = around(self.before, self) if self.before else None
+            if self.before:
+                identity["start"] = self.before.folder.number
+            train_supernet(self.folder, supernet, self.task, self.data, identity, found)
 
     def search(
         self,
@@ -183,7 +201,8 @@ class Run(BaseRun):
             evaluator = self.evaluator()
             if workers > 1 and measure is None:
                 threads = max(1, self.experiment.threads // workers)
-                measure = RunMeasure(str(self.folder.path.resolve()), threads, str(self.archives.weights))
+                path, number = str(self.folder.path.resolve()), self.folder.number
+                measure = RunMeasure(path, number, threads, str(self.archives.weights))
             result = search_run(self, evaluator, measure or evaluator.measure, workers=workers)
             write_front(
                 self.folder,
@@ -194,6 +213,35 @@ class Run(BaseRun):
                 measure_test=lambda genomes: self.archives.measure_test(genomes, evaluator),
             )
         return result
+
+    def specialise(self, to: str | Path | None = None, *, overrides: Sequence[str] = (), **search: Any) -> "Run":
+        """Train on around the front and search anew: one round or, while they pay, as many as `specialise.rounds` says.
+
+        Args:
+            to: New folder, a copy of this one in which the rounds are made; one that was begun so goes on. None: they are
+                made in this folder.
+            overrides: Other settings, `specialise.KEY=VALUE` and `search.KEY=VALUE`, which are kept in that folder.
+            search: See `search`.
+
+        Returns:
+            The run in the round that is in force now.
+
+        Raises:
+            NotReadyError: If it was not searched.
+            InvalidInputError: If the folder is in the way, or no network of the front keeps the limits.
+        """
+        self.front()  # it was searched
+        folder = self.folder.copied(expanded(str(to))) if to else self.folder
+        folder = folder.with_overrides(overrides)
+        if not folder.experiment.specialise.rounds:
+            folder = folder.with_overrides(["specialise.rounds=1"])
+        return Run(folder)._with_rounds(**search)
+
+    def _with_rounds(self, **search: Any) -> "Run":
+        """Make the rounds that are still to be made, and return the run in the round that is in force then."""
+        with self.folder.locked():
+            specialise_run(self, **search)
+        return Run(RunFolder(self.folder.path, self.experiment))
 
     # ------------------------------------------------------------------ the front
 

@@ -1,6 +1,7 @@
 """What a run's predictors may see besides: signals of its supernet, and what an earlier run has measured."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.search.acquisition import Scale
 from predictors import Features, Signal, build_predictor
 from search_spaces.errors import InvalidInputError
+from search_spaces.space.narrowing import NarrowedSpace
+from search_spaces.space.space import Genomes
 
 if TYPE_CHECKING:
     from nas.run.run import Run
@@ -21,7 +24,7 @@ ENOUGH = 8  # networks below which an earlier run says nothing
 
 
 def signals_of(run: "Run", evaluator: SupernetEvaluator) -> dict[str, tuple[Signal, ...]]:
-    """Return the signals of a run's metric: what an earlier run predicts, then those of its supernet.
+    """Return the signals of a run's metric: what an earlier run or the round before predicts, then those of its supernet.
 
     Args:
         run: Its settings name them.
@@ -36,6 +39,8 @@ def signals_of(run: "Run", evaluator: SupernetEvaluator) -> dict[str, tuple[Sign
         if Path(search.prior).resolve() == run.folder.path.resolve():
             raise InvalidInputError("search.prior: a run cannot be its own prior; name another one")
         found = (prior_signal(run, type(run).open(search.prior)), *found)
+    if (before := run.before) is not None and len(before.archives.genomes()) >= ENOUGH:
+        found = (prior_signal(run, before), *found)
     return {run.task.metric.name: found} if found else {}
 
 
@@ -52,8 +57,11 @@ def prior_signal(run: "Run", earlier: "Run") -> Signal:
     Raises:
         InvalidInputError: If its space has other choices, or it has measured too few networks.
     """
-    space = run.space
+    space, features = run.space, Features(earlier.space)
     name, mine, theirs = str(earlier.folder.path), space.choices, earlier.space.choices
+    widened: Callable[[Genomes], Genomes] = lambda genomes: genomes  # noqa: E731
+    if isinstance(space, NarrowedSpace) and mine != theirs:
+        mine, widened = space.whole.choices, space.widened
     if mine != theirs:
         other = next((a.name for a, b in zip(mine, theirs, strict=False) if a != b), "their number")
         raise InvalidInputError(
@@ -62,9 +70,11 @@ def prior_signal(run: "Run", earlier: "Run") -> Signal:
     genomes = earlier.archives.genomes()
     if len(genomes) < ENOUGH:
         raise InvalidInputError(f"search.prior: the run '{name}' has measured {len(genomes)} networks; {ENOUGH} are needed")
-    y, features = earlier.archives.ranked(), Features(space)
+    y = earlier.archives.ranked()
     is_alike = earlier.task.metric == run.task.metric and type(earlier.archives.order) is type(run.archives.order)
     if not is_alike:
         logger.warning("search.prior: the run '%s' ranks networks by something else; how much that says is learned", name)
     model = build_predictor("gaussian_process", features).fit(features(genomes), Scale.of(y).forward(y))
-    return Signal(f"what {Path(name).name} predicts", lambda g: np.asarray(model.predict(features(g))), float(is_alike))
+    return Signal(
+        f"what {Path(name).name} predicts", lambda g: np.asarray(model.predict(features(widened(g)))), float(is_alike)
+    )

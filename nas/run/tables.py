@@ -61,13 +61,13 @@ class DeviceTable:
         Raises:
             InvalidInputError: If the space offers a format that no runtime has kernels for.
         """
-        if refused := [name for name in formats(self.space) if Precision.from_name(name).is_minifloat]:
+        if refused := [name for name in formats(self.space.origin) if Precision.from_name(name).is_minifloat]:
             names = ", ".join(refused)
             raise InvalidInputError(
                 f"no runtime has kernels for {names}: leave them out of `formats`, or only train with them"
             )
         settings, rng = self.settings, np.random.default_rng(self.seed)
-        return plan_table(self.space, n_fit=settings.n_fit, n_held_out=settings.n_held_out, rng=rng)
+        return plan_table(self.space.origin, n_fit=settings.n_fit, n_held_out=settings.n_held_out, rng=rng)
 
     def read(self) -> LatencyTable:
         """Return the table that is there.
@@ -82,10 +82,11 @@ class DeviceTable:
         if not self.device.remote:
             table.check_device(self.device.fingerprint())
         table.factor_table(self.space)
-        if table.space_digest not in ("", self.space.digest):
+        whole = self.space.origin
+        if table.space_digest not in ("", whole.digest):
             raise InvalidInputError(f"'{self.path}' was measured for other blocks of space '{table.space}'; {self._way_out}")
         if not table.space_digest:  # of a version that knew names alone
-            table = replace(table, space_digest=self.space.digest)
+            table = replace(table, space_digest=whole.digest)
             with suppress(OSError):  # a folder that cannot be written can be read
                 write_table(table, self.path)
         return table
@@ -165,7 +166,7 @@ class DeviceTable:
         with progress_bar("timing the front") as update:
             timings = measure_graphs(
                 {name: subnet.graph for name, subnet in networks.items()},
-                reference_graph(self.space),
+                reference_graph(self.space.origin),
                 self.device,
                 self.settings,
                 {**heading, "fingerprint": self.device.fingerprint()},
@@ -218,7 +219,7 @@ class DeviceTable:
         return {name: replace(m, rounds=tuple(factor * ms for ms in m.rounds)) for name, m in found.items()}
 
     def _networks(self, networks: dict[str, Subnet]) -> Plan:
-        return Plan(self.space, {}, networks, 0)
+        return Plan(self.space.origin, {}, networks, 0)
 
     @property
     def _way_out(self) -> str:

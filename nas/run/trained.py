@@ -31,15 +31,16 @@ def torch_threads(n: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def training_identity(experiment: Experiment, space: SearchSpace, data: Dataset) -> dict[str, Any]:
-    """Return what a checkpoint or a supernet must agree with to be one of this experiment."""
+def training_identity(folder: RunFolder, space: SearchSpace, data: Dataset) -> dict[str, Any]:
+    """Return what a checkpoint or a supernet must agree with to be one of this run, and of its round."""
+    experiment = folder.experiment
     identity = {
         "space": space.name,
         "space_digest": space.digest,
         "formats": formats(space),
         "seed": experiment.seed,
         "data": data.digest,
-        "training": asdict(experiment.training),
+        "training": asdict(folder.schedule),
     }
     if (task := TASKS.get(experiment.task).name) != "classification":  # files of a version before name no task
         identity["task"] = task
@@ -82,5 +83,5 @@ def _trained_tensors(folder: RunFolder, space: SearchSpace, data: Dataset) -> di
     if not folder.supernet.exists():
         raise NotReadyError(f"'{folder.path}' has no trained supernet; train it with `hwnas train {folder.path}`")
     tensors, facts = load_tensors(folder.supernet)
-    check_identity(facts, training_identity(folder.experiment, space, data), folder.supernet)
+    check_identity(facts, training_identity(folder, space, data), folder.supernet)
     return tensors

@@ -22,24 +22,26 @@ class RunMeasure:
 
     Attributes:
         path: Run folder, under the same path on every machine that measures.
+        number: Of the round whose supernet is measured.
         threads: Of each process.
         weights: What measurements depend on: workers outlive a search, and a supernet may be trained anew.
     """
 
     path: str
+    number: int
     threads: int
     weights: str
 
     def __call__(self, genomes: Genomes) -> dict[str, NDArray[np.float64]]:
         """Return the metrics of genomes of shape `(n, n_genes)`."""
-        return _evaluator(self.path, self.threads, self.weights).measure(genomes)
+        return _evaluator(self.path, self.number, self.threads, self.weights).measure(genomes)
 
 
 @lru_cache(maxsize=1)
-def _evaluator(path: str, threads: int, weights: str) -> SupernetEvaluator:  # noqa: ARG001  a key of the cache
+def _evaluator(path: str, number: int, threads: int, weights: str) -> SupernetEvaluator:  # noqa: ARG001  a key of the cache
     from nas.run.run import Run  # which imports this module
 
-    evaluator = Run.open(path).evaluator()
+    evaluator = Run.open(path).at(number).evaluator()
     torch.set_num_threads(threads)
     return evaluator
 

@@ -112,7 +112,7 @@ def override(content: Any, change: str) -> None:
     *levels, last = key.split(".", 2) if key.startswith(("search.max.", "search.min.")) else key.split(".")
     for level in levels:
         inner = content.setdefault(level, {})
-        if level == "strategy" and isinstance(inner, str):
+        if level in ("strategy", "sampler") and isinstance(inner, str):
             inner = content[level] = {"name": inner}
         content = inner
         if not isinstance(content, dict):

@@ -51,7 +51,9 @@ class _Table:
     sets: NDArray[np.object_]
 
 
-def exact_front(space: SearchSpace, tables: Mapping[str, FactorTable], *, tolerance: float = 0.0) -> Front:
+def exact_front(
+    space: SearchSpace, tables: Mapping[str, FactorTable], *, tolerance: float = 0.0, allowed: Sequence[Factor] = ()
+) -> Front:
     """Return the true front of additive objectives; of networks with equal values one.
 
     Args:
@@ -59,9 +61,11 @@ def exact_front(space: SearchSpace, tables: Mapping[str, FactorTable], *, tolera
         tables: Objectives by name, minimised; sums, not maxima.
         tolerance: 0: exact, meant for two objectives. Above 0, for three and more: a network may be left out when the front
             holds one that is worse by at most this share of each objective's range over the space.
+        allowed: Which combinations of genes networks may have, in factors of True and False; a gene that does not matter
+            is 0.
 
     Returns:
-        Networks in ascending order of the first objective.
+        Networks in ascending order of the first objective; none where no network is allowed.
 
     Raises:
         InvalidInputError: If there is no objective, one is a maximum, or `tolerance` is negative.
@@ -78,6 +82,7 @@ def exact_front(space: SearchSpace, tables: Mapping[str, FactorTable], *, tolera
     # Each gene's elimination, each sum of two sets within one, and each sum at the end may lose the width of a box.
     boxes = tolerance * _ranges(factors) / (3 * n_genes) if tolerance else np.zeros(len(tables))
     factors += _inactive(space, len(tables))
+    factors += [_forbidding(factor, len(tables)) for factor in allowed]
     order, largest = elimination_order(space, [factor.genes for factor in factors])
     if largest > MAX_ENTRIES:
         raise TooLargeError(
@@ -93,8 +98,11 @@ def exact_front(space: SearchSpace, tables: Mapping[str, FactorTable], *, tolera
     constant = np.array([table.constant for table in tables.values()])
     constant = constant + sum((factor.values for factor in factors), np.zeros(len(tables)))
     whole = _Set(constant[None], np.zeros((1, n_genes), np.int16))
-    finished: list[_Set] = [table.sets.item() for table in sets]
-    for part in sorted(finished, key=lambda part: len(part.points)):
+    finished: list[_Set | None] = [table.sets.item() for table in sets]
+    parts = [part for part in finished if part is not None]
+    if len(parts) < len(finished):
+        return Front(tuple(tables), np.zeros((0, n_genes), np.int16), np.zeros((0, len(tables))))
+    for part in sorted(parts, key=lambda part: len(part.points)):
         whole = _prune(_add(whole, part), boxes)
     by_first = np.lexsort(whole.points.T[::-1])
     return Front(tuple(tables), whole.genomes[by_first], whole.points[by_first])
@@ -140,6 +148,12 @@ def _inactive(space: SearchSpace, n_objectives: int) -> list[Factor]:
             values = values.swapaxes(0, 1)
         forbidding.append(Factor(tuple(sorted((child, parent))), values))
     return forbidding
+
+
+def _forbidding(allowed: Factor, n_objectives: int) -> Factor:
+    """Return a factor that forbids what is not allowed."""
+    values = np.where(allowed.values.astype(bool), 0.0, np.inf)
+    return Factor(allowed.genes, np.repeat(values[..., None], n_objectives, axis=-1))
 
 
 def _ranges(factors: Sequence[Factor]) -> Floats:

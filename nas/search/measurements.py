@@ -126,7 +126,7 @@ class Measurements:
     def choices_frame(self) -> pd.DataFrame:
         """Return the options by choice, None where a choice is inactive."""
         options = [subnet.options for subnet in self.subnets]
-        names = [choice.name for choice in self.space.choices]
+        names = [choice.name for choice in self.space.named_choices]
         return pd.DataFrame({name: pd.Series([row.get(name) for row in options], dtype=object) for name in names})
 
     def frame(self) -> pd.DataFrame:

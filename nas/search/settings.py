@@ -1,40 +1,22 @@
 """Settings of a search: what is minimised, how many networks are measured, who chooses them, and constraints."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from nas.events.named import Named
 from search_spaces.errors import InvalidInputError, check_range
 
 
 @dataclass(frozen=True, kw_only=True)
-class StrategySettings:
+class StrategySettings(Named):
     """A strategy and its options; its name alone stands for one without options."""
-
-    shorthand: ClassVar[str] = "name"
 
     name: str = "predictor"
     """Chooses what is measured: predictor, effects, exact, nsga2, local, random, differentiable, or Optuna's tpe, gp and
     optuna_nsga2."""
     options: dict[str, Any] = field(default_factory=dict)
     """Its own settings by name, as `{population: 40}` of nsga2 or `{predictors: ridge}` of predictor."""
-
-    def with_names(self, renamed: Callable[[str], str]) -> "StrategySettings":
-        """Return the same with another name of everything that is named: the strategy, and options that are texts."""
-
-        def change(value: Any) -> Any:
-            if isinstance(value, list | tuple):
-                return [change(inner) for inner in value]
-            return renamed(value) if isinstance(value, str) else value
-
-        return replace(self, name=renamed(self.name), options={key: change(value) for key, value in self.options.items()})
-
-    @property
-    def texts(self) -> list[str]:
-        """The options that are texts, and those in lists."""
-        listed = [value if isinstance(value, list | tuple) else [value] for value in self.options.values()]
-        return [text for texts in listed for text in texts if isinstance(text, str)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,6 +83,7 @@ def search(
     workers: int = 1,
     rng: np.random.Generator,
     archive: MeasurementStore | None = None,
+    first: Genomes | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, note: None,
 ) -> SearchResult:
     """Find the front with few expensive measurements.
@@ -111,6 +112,7 @@ def search(
         workers: Networks to measure at once, by the joblib backend in force; `measure` must then be picklable.
         rng: Source of everything random.
         archive: Where measurements are kept; None keeps them in memory.
+        first: Networks that are measured before the strategy is asked, shape `(n, n_genes)`; None: it chooses all.
         progress: Called with measurements done, in all, and a text: the best of the first objective.
 
     Raises:
@@ -140,7 +142,7 @@ def search(
         orders,
         signals,
     )
-    state.measure(chooser.propose(state, batch or workers, rng))
+    state.measure(first if first is not None and len(first) else chooser.propose(state, batch or workers, rng))
     if not len(state):
         failed = ", ".join(subnet.id for subnet in space.subnets(state.failed))
         raise MeasurementError(f"the first measurements all failed, of the networks {failed}: they gave no finite numbers")

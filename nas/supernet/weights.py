@@ -66,7 +66,11 @@ def slice_of(shared: nn.ParameterDict, node: Node, role: str) -> Tensor:
         role: Of one of its weights; a tied one is cut out of its owner's.
     """
     spec = node.spec_of[role]
-    tensor: Tensor = shared[f"{spec.shared_with or node.name}/{role}"]
+    return cut(shared[f"{spec.shared_with or node.name}/{role}"], spec)
+
+
+def cut(tensor: Tensor, spec: WeightSpec) -> Tensor:
+    """Return the part of a tensor that has the shape of a weight: the first of each axis, the centre of a kernel."""
     for axis, (kind, length) in enumerate(zip(spec.axes, spec.shape, strict=True)):
         if (cut_off := tensor.shape[axis] - length) > 0:
             tensor = tensor.narrow(axis, cut_off // 2 if kind == "kernel" else 0, length)

@@ -2,10 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from nas.events.named import Named
 from search_spaces.errors import InvalidInputError, check_range
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerSettings(Named):
+    """A sampler and its options; its name alone stands for one without options."""
+
+    name: str = "sandwich"
+    """Draws the networks of a step: sandwich, single_path; around an earlier front: front, pareto."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Its own settings by name, as `{corners: 0.5}` of sandwich or `{neighbours: 0.3}` of front."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +43,8 @@ class Schedule:
     """On weights only."""
     n_random: int = 2
     """Random networks in a step, beside the largest and the smallest."""
+    sampler: SamplerSettings = field(default_factory=SamplerSettings)
+    """Name of a sampler, or its name and options."""
     label_smoothing: float = 0.1
     """Of the loss on classes."""
     clip_norm: float = 5.0

@@ -17,12 +17,15 @@ from nas.events import distributed
 from nas.quantizers.compiled import compiled_quantizer
 from nas.quantizers.noise import quantization_noise
 from nas.supernet.supernet import Supernet
+from nas.supernet.weights import cut, take_inventory
 from nas.tasks.task import Task, has_collapsed
 from nas.training.checkpoint import load_tensors, save_tensors
-from nas.training.samplers.sandwich import sample_sandwich, sandwich_step
+from nas.training.samplers import SAMPLERS, Around, Moment, draw_graphs
 from nas.training.schedule import Schedule
+from nas.training.step import training_step
 from search_spaces.errors import DamagedFileError, InvalidInputError, MeasurementError
 from search_spaces.graph.graph import Graph
+from search_spaces.space.narrowing import NarrowedSpace
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ def train(
     checkpoint: Path,
     identity: dict[str, Any],
     sample: Sample | None = None,
+    around: Around | None = None,
     before: float | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, note: None,
     log: Callable[[Record], None] = lambda record: None,
@@ -61,7 +65,8 @@ def train(
         seed: Of order, shifts and sampled networks.
         checkpoint: File to write after every epoch and to go on from.
         identity: What a checkpoint must agree with to be gone on from.
-        sample: Gives the networks of a step for the moment, in epochs from 0; None: `sample_sandwich`.
+        sample: Gives the networks of a step for the moment, in epochs from 0; None: the schedule's sampler.
+        around: What an earlier search has found, for samplers that draw around it.
         before: The task's metric of the largest network at the start: what a collapse of the first epoch is judged by.
         progress: Called with samples seen, samples in all, and a text on the state.
         log: Called with the record of each epoch.
@@ -84,7 +89,9 @@ def train(
     rounding = supernet.fake_quantize, supernet.fake_quantize_rows
     optimizer = _optimizer(supernet, schedule)
     records = _resume(supernet, optimizer, checkpoint, identity) if checkpoint.exists() else []
-    sample = sample or (lambda epoch, rng: sample_sandwich(supernet.space, schedule, epoch, rng))
+    if sample is None:
+        sampler = SAMPLERS.build(schedule.sampler.name, schedule.sampler.options)
+        sample = lambda epoch, rng: draw_graphs(sampler, Moment(supernet.space, schedule, epoch, around), rng)  # noqa: E731
     job = _Job(supernet, task, data, schedule, seed, sample, progress)
     rollbacks = int(records[-1]["rollbacks"]) if records else 0
     while len(records) < schedule.epochs:
@@ -153,7 +160,7 @@ def _epoch(job: _Job, optimizer: torch.optim.Optimizer, epoch: int, rollbacks: i
             group["lr"] = schedule.learning_rate_at(fractional_epoch) * SLOWER**rollbacks
         batch = {name: tensor.to(supernet.device) for name, tensor in drawn.items()}
         graphs = job.sample(fractional_epoch, rng)
-        loss, found = sandwich_step(supernet, optimizer, task, batch, graphs, schedule, in_bfloat16=in_bfloat16)
+        loss, found = training_step(supernet, optimizer, task, batch, graphs, schedule, in_bfloat16=in_bfloat16)
         steps.append((loss, found[0], found[-1]))
         if not np.isfinite(loss):
             break
@@ -272,7 +279,11 @@ def check_identity(facts: dict[str, Any], identity: dict[str, Any], path: Path) 
 
 
 def init_from(supernet: Supernet, path: Path) -> None:
-    """Begin with the weights of another training of the same space: convolutions, linear layers and batch norms.
+    """Begin with the weights of another training: convolutions, linear layers and batch norms.
+
+    Args:
+        supernet: Changed in place.
+        path: File of weights of the same space, or of a wider one, of which the slice is taken.
 
     Raises:
         InvalidInputError: If the file is missing or damaged, or holds a weight that is not finite or of another space.
@@ -281,7 +292,14 @@ def init_from(supernet: Supernet, path: Path) -> None:
         raise InvalidInputError(f"training.init_from: there is no file '{path}'")
     tensors, _ = load_tensors(path)
     shared = {name: tensor for name, tensor in tensors.items() if name.startswith("shared.")}
-    load_supernet(supernet, {**supernet.state_dict(), **shared}, path)
+    for name, spec in take_inventory(supernet.space).specs.items():
+        theirs = shared.get(f"shared.{name}")
+        if theirs is not None and theirs.ndim == len(spec.shape):
+            shared[f"shared.{name}"] = cut(theirs, spec)
+    mine = supernet.state_dict()
+    if isinstance(supernet.space, NarrowedSpace):  # blocks that are left out have weights in the whole space alone
+        shared = {name: tensor for name, tensor in shared.items() if name in mine}
+    load_supernet(supernet, {**mine, **shared}, path)
 
 
 def load_supernet(supernet: Supernet, tensors: dict[str, Tensor], path: Path) -> None:

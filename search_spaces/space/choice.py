@@ -1,6 +1,7 @@
 """Choice: one decision with ordered options; ActiveWhen: when a decision matters at all."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,3 +63,19 @@ class ActiveWhen:
         """
         deep_enough = tuple(each for each in depths if each >= index)
         return {} if deep_enough == tuple(depths) else dict.fromkeys(names, cls(depth, deep_enough))
+
+
+def count_networks(choices: Iterable[Choice], conditions: Mapping[str, ActiveWhen]) -> int:
+    """Return the exact number of distinct networks that choices under conditions have."""
+    options = {choice.name: choice.options for choice in choices}
+    parents = {condition.choice for condition in conditions.values()}
+    total = 1
+    for name, own in options.items():
+        if name in conditions:
+            continue
+        if name not in parents:
+            total *= len(own)
+            continue
+        children = [(n, c) for n, c in conditions.items() if c.choice == name]
+        total *= sum(math.prod(len(options[n]) for n, c in children if option in c.options) for option in own)
+    return total

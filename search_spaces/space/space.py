@@ -5,7 +5,6 @@ choices that do not matter (of a block that elastic depth leaves out) are 0, so 
 """
 
 import hashlib
-import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -20,7 +19,7 @@ from search_spaces.space import routes
 from search_spaces.space.assembly import Assembly, Block, Edge, connect
 from search_spaces.space.cell import Cell
 from search_spaces.space.checks import check_slots, check_sources
-from search_spaces.space.choice import ActiveWhen, Choice, Option
+from search_spaces.space.choice import ActiveWhen, Choice, Option, count_networks
 from search_spaces.space.factor import Factor, combine
 from search_spaces.space.slots import PREVIOUS, Slot
 from search_spaces.space.subnet import Subnet, read_subnet_json
@@ -127,6 +126,22 @@ class SearchSpace:
         """Return the networks of genomes of shape `(n, n_genes)`."""
         return [Subnet(self, genome) for genome in self.canonicalize(genomes)]
 
+    @property
+    def origin(self) -> "SearchSpace":
+        """The space that it is a part of, see `NarrowedSpace`; of a whole one itself."""
+        return self
+
+    @property
+    def named_choices(self) -> tuple[Choice, ...]:
+        """The choices whose options subnets name, in files and ids: those of the space."""
+        return self.choices
+
+    def options_of(self, genome: Genomes) -> dict[str, Option]:
+        """Return the option of every active choice of a canonical genome, in the order of the choices."""
+        active = self.mask(genome[None])[0]
+        chosen = zip(self.choices, genome, active, strict=True)
+        return {choice.name: choice.options[gene] for choice, gene, is_active in chosen if is_active}
+
     def subnet_of(self, options: Mapping[str, Option]) -> Subnet:
         """Return the network of options by choice.
 
@@ -163,20 +178,7 @@ class SearchSpace:
     @cached_property
     def size(self) -> int:
         """Exact number of distinct networks."""
-        parents = {condition.choice for condition in self.conditions.values()}
-        total = 1
-        for choice in self.choices:
-            if choice.name in self.conditions:
-                continue
-            if choice.name not in parents:
-                total *= len(choice.options)
-                continue
-            children = [(n, c) for n, c in self.conditions.items() if c.choice == choice.name]
-            total *= sum(
-                math.prod(len(self.choices[self.gene[n]].options) for n, c in children if option in c.options)
-                for option in choice.options
-            )
-        return total
+        return count_networks(self.choices, self.conditions)
 
     @cached_property
     def digest(self) -> str:

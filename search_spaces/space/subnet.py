@@ -31,9 +31,7 @@ class Subnet:
     @cached_property
     def options(self) -> Mapping[str, Option]:
         """The option of every active choice, in the order of the space's choices."""
-        active = self.space.mask(self.genome[None])[0]
-        chosen = zip(self.space.choices, self.genome, active, strict=True)
-        return {choice.name: choice.options[gene] for choice, gene, is_active in chosen if is_active}
+        return self.space.options_of(self.genome)
 
     @cached_property
     def id(self) -> str:

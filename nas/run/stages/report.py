@@ -176,7 +176,7 @@ def importances(space: SearchSpace, genomes: Genomes, values: np.ndarray, title:
     if len(values) < 4 or np.ptp(values) == 0:
         return {"words": f"Too few different values of the {title} were measured to say.", "names": [], "values": []}
     options = [subnet.options for subnet in space.subnets(genomes)]
-    columns = {choice.name: [str(chosen.get(choice.name, INACTIVE)) for chosen in options] for choice in space.choices}
+    columns = {choice.name: [str(chosen.get(choice.name, INACTIVE)) for chosen in options] for choice in space.named_choices}
     varied: dict[str, BaseDistribution] = {
         name: CategoricalDistribution(tuple(sorted(set(column)))) for name, column in columns.items() if len(set(column)) > 1
     }

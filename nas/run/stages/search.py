@@ -12,6 +12,7 @@ from nas.objectives.columns import minimized_objective
 from nas.objectives.objective import Objective
 from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.run.signals import signals_of
+from nas.run.stages.specialise import first_networks
 from nas.search.evolution.evolve import evolve, lower_bound, upper_bound
 from nas.search.feasibility import check_feasible
 from nas.search.state import Measure
@@ -70,6 +71,7 @@ def search_run(run: "Run", evaluator: SupernetEvaluator, measure: Measure, *, wo
             workers=workers,
             rng=rng,
             archive=archive,
+            first=first_networks(run),
             progress=update,
         )
 

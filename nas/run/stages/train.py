@@ -14,13 +14,21 @@ from nas.run.folder import RunFolder
 from nas.supernet.supernet import Supernet
 from nas.tasks.task import Task
 from nas.training.checkpoint import save_tensors
+from nas.training.samplers import Around
 from nas.training.tensorboard import tensorboard_log
 from nas.training.trainer import init_from, train
 
 logger = logging.getLogger(__name__)
 
 
-def train_supernet(run: RunFolder, supernet: Supernet, task: Task, data: Dataset, identity: dict[str, Any]) -> None:
+def train_supernet(
+    run: RunFolder,
+    supernet: Supernet,
+    task: Task,
+    data: Dataset,
+    identity: dict[str, Any],
+    around: Around | None = None,
+) -> None:
     """Train a supernet and write it into the run folder; on a GPU if there is one, in all processes that have joined.
 
     Args:
@@ -29,13 +37,15 @@ def train_supernet(run: RunFolder, supernet: Supernet, task: Task, data: Dataset
         task: Says what is lost and what is scored.
         data: Its training split is used.
         identity: What a checkpoint must agree with to be gone on from; goes into the file of the supernet.
+        around: What the round before has found; None in the first training.
     """
     experiment = run.experiment
     if distributed.is_main():
         for line in read_in_words(data):
             logger.log(logging.WARNING if line.startswith("warning: ") else logging.INFO, line)
-    if experiment.training.init_from and not run.checkpoint.exists():
-        init_from(supernet, expanded(experiment.training.init_from))
+    start = run.at(identity["start"]).supernet if around else expanded(run.schedule.init_from)
+    if (around or run.schedule.init_from) and not run.checkpoint.exists():
+        init_from(supernet, start)
     supernet.to("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(max(1, experiment.threads // distributed.world_size()))
     with progress_bar("training") as update, tensorboard_log(run.tensorboard) as log:
@@ -43,10 +53,11 @@ def train_supernet(run: RunFolder, supernet: Supernet, task: Task, data: Dataset
             supernet,
             task,
             data,
-            experiment.training,
-            seed=experiment.seed,
+            run.schedule,
+            seed=experiment.seed + run.number,
             checkpoint=run.checkpoint,
             identity=identity,
+            around=around,
             progress=update,
             log=log,
         )

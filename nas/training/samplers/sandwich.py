@@ -1,102 +1,35 @@
-"""One optimizer step over several subnets: the sandwich rule, with in-place distillation if wanted."""
+"""The sandwich rule: the largest network, random ones, the smallest."""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from nas.events import distributed
-from nas.supernet.supernet import Supernet
-from nas.tasks.task import Task
-from nas.training.losses import kurtosis_loss
-from nas.training.schedule import Schedule
-from search_spaces.graph.graph import Graph
-from search_spaces.space.baselines import format_genes, formats, uniform_genome
-from search_spaces.space.space import SearchSpace
+from nas.training.samplers.sampler import SAMPLERS, Moment, in_trained_formats
+from search_spaces.errors import check_range
+from search_spaces.space.space import Genomes
 
 
-def sample_sandwich(space: SearchSpace, schedule: Schedule, epoch: float, rng: np.random.Generator) -> list[Graph]:
-    """Return the networks of one step: the largest, random ones, the smallest; before shrinking starts only the largest.
+@SAMPLERS.register("sandwich")
+@dataclass(frozen=True)
+class SandwichSampler:
+    """The largest network in the first format, random ones in any that are trained, the smallest in the last of them.
 
-    The largest is in the first format that is offered (float32 where it is), the smallest in the last of those that are
-    trained at this moment, the random ones in any of them: each block in its own, or a whole network in one.
-
-    Args:
-        space: The space.
-        schedule: Decides by the moment.
-        epoch: The moment, in epochs from 0.
-        rng: Source of the random networks.
+    Attributes:
+        corners: Share of the steps with largest and smallest; in the others random networks stand in their place.
 
     Source:
         Yu & Huang 2019, arXiv:1903.05134 (sandwich); recipe of Cai et al. 2020, arXiv:1908.09791, with formats added;
         start of shrinking: DepS, Annavajjala et al. 2024, arXiv:2407.06167.
     """
-    largest = space.subnet(uniform_genome(space, "largest")).graph
-    if not schedule.shrinks(epoch):
-        return [largest]
-    trained = schedule.formats(formats(space), epoch)
-    random = space.sample(schedule.n_random, rng)
-    if trained:
-        genes = format_genes(space)
-        drawn = rng.integers(len(trained), size=(schedule.n_random, len(genes)))
-        drawn = np.where(rng.random((schedule.n_random, 1)) < schedule.uniform_share, drawn[:, :1], drawn)
-        for gene, column in zip(genes, drawn.T, strict=True):
-            options = [space.choices[gene].options.index(name) for name in trained]
-            random[:, gene] = np.array(options)[column]
-        random = space.canonicalize(random)
-    smallest = uniform_genome(space, "smallest", trained[-1] if trained else None)
-    return [largest, *(space.subnet(genome).graph for genome in (*random, smallest))]
 
+    corners: float = 1.0
 
-def sandwich_step(
-    supernet: Supernet,
-    optimizer: torch.optim.Optimizer,
-    task: Task,
-    batch: Mapping[str, Tensor],
-    graphs: Sequence[Graph],
-    schedule: Schedule,
-    *,
-    in_bfloat16: bool = False,
-) -> tuple[float, list[float]]:
-    """Make one step on the summed gradients of several networks.
+    def __post_init__(self) -> None:
+        check_range("corners", self.corners, 0, 1)
 
-    Args:
-        supernet: Its weights change.
-        optimizer: Over its parameters.
-        task: Says what is lost.
-        batch: Samples by name; with several processes the whole batch, of which each computes its part.
-        graphs: All learn from the targets; with distillation the first teaches the others too, or instead.
-        schedule: Settings of the losses.
-        in_bfloat16: Whether convolutions compute in bfloat16.
-
-    Returns:
-        Loss of the first network, and of each the task's first metric on the batch.
-    """
-    optimizer.zero_grad(set_to_none=True)
-    inputs, n = batch[task.inputs[0].name], len(batch[task.inputs[0].name])
-    part = distributed.shard(n)
-    mine = {name: tensor[part] for name, tensor in batch.items()}
-    truth = {name: tensor.cpu().numpy() for name, tensor in mine.items()}
-    weight = len(inputs[part]) / n
-    sums = [0.0] * (1 + len(graphs))
-    teacher: Tensor | None = None
-    for i, graph in enumerate(graphs):
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=in_bfloat16):
-            output = supernet(inputs[part], graph).float()
-        loss = task.loss(output, mine, smoothing=schedule.label_smoothing)
-        if teacher is not None:
-            loss = torch.lerp(loss, task.distillation_loss(output, teacher), schedule.distillation)
-        (loss * weight).backward()  # type: ignore[no-untyped-call]
-        if i == 0:
-            sums[0] = float(loss.detach()) * weight
-            teacher = output.detach() if schedule.distillation else None
-        scores = task.scores(output.detach().cpu().numpy(), truth)[task.metric.name]
-        sums[1 + i] = float(np.mean(scores)) * weight
-    distributed.all_reduce_gradients(supernet.parameters())
-    if schedule.kurtosis:
-        (schedule.kurtosis * kurtosis_loss(supernet)).backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(supernet.parameters(), schedule.clip_norm)
-    optimizer.step()
-    loss_of_largest, *means = distributed.all_reduce(torch.tensor(sums, dtype=torch.float64)).tolist()
-    return loss_of_largest, [task.metric.of_mean(mean) for mean in means]
+    def draw(self, moment: Moment, rng: np.random.Generator) -> Genomes:
+        """See `Sampler`."""
+        with_corners = self.corners == 1 or rng.random() < self.corners
+        n = moment.schedule.n_random + (0 if with_corners else 2)
+        random = in_trained_formats(moment, moment.space.sample(n, rng), rng)
+        return np.concatenate([moment.largest[None], random, moment.smallest[None]]) if with_corners else random

@@ -94,7 +94,7 @@ def test_limits_of_a_search(run, capsys, failing):
     assert "search.min must not exceed search.max, but does for ['macs']" in failing(
         ["search", run, "--max", "macs=5", "--min", "macs=6"]
     )
-    assert "only keys of `search` can be changed" in failing(["search", run, "--set", "seed=3"])
+    assert "only keys of `search` and `specialise` can be changed" in failing(["search", run, "--set", "seed=3"])
 
 
 @pytest.mark.parametrize("strategy", ["nsga2", "exact", "tpe"])
@@ -248,7 +248,7 @@ def test_bad_starts_write_nothing(tmp_path, finished, quick, failing):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("x")
     assert "exists and is no run folder" in failing(["run", DIGITS, "--out", tmp_path / "full"])
-    assert "only keys of `search` can be changed" in failing(["train", finished, "--set", "seed=1"])
+    assert "only keys of `search` and `specialise` can be changed" in failing(["train", finished, "--set", "seed=1"])
     assert "give exactly one" in failing(["measure"])
     assert "has no trained supernet; train it with" in failing(["search", prepared(finished, tmp_path)])
 

@@ -19,8 +19,8 @@ from nas.supernet.ops.conv import convolve
 from nas.supernet.scales import rounded
 from nas.supernet.supernet import Supernet
 from nas.tasks.classification import Classification
-from nas.training.samplers.sandwich import sandwich_step
 from nas.training.schedule import Schedule
+from nas.training.step import training_step
 from search_spaces import Stage, classes, mobilenet
 from search_spaces.space.baselines import uniform_genome
 
@@ -53,7 +53,7 @@ class FixedStatistics(SharedLayers):
 supernet.SharedLayers = FixedStatistics
 with distributed.session():
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
-    loss, errors = sandwich_step(
+    loss, errors = training_step(
         net, optimizer, Classification.of(digits), {"images": images, "labels": labels}, graphs, SCHEDULE
     )
     if distributed.is_main():

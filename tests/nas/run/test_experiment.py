@@ -80,8 +80,8 @@ def test_missing_file():
 
 
 def test_a_limit_is_kept_until_it_is_dropped(run):
-    kept = RunFolder.open(run).with_search(["search.max.size_bytes=30000", "search.max.macs=1e6"])
+    kept = RunFolder.open(run).with_overrides(["search.max.size_bytes=30000", "search.max.macs=1e6"])
     assert kept.experiment.search.max == {"size_bytes": 30000, "macs": 1e6}
-    assert RunFolder.open(run).with_search(["search.max.macs=null"]).experiment.search.max == {"size_bytes": 30000}
-    assert RunFolder.open(run).with_search(["search.max={}"]).experiment.search.max == {}
+    assert RunFolder.open(run).with_overrides(["search.max.macs=null"]).experiment.search.max == {"size_bytes": 30000}
+    assert RunFolder.open(run).with_overrides(["search.max={}"]).experiment.search.max == {}
     assert RunFolder.open(run).experiment.search.max == {}

@@ -17,7 +17,9 @@ from nas.supernet.supernet import Supernet
 from nas.tasks.classification import Classification
 from nas.training.checkpoint import load_tensors, save_tensors
 from nas.training.losses import kurtosis_loss
-from nas.training.samplers.sandwich import sample_sandwich, sandwich_step
+from nas.training.samplers import Moment, draw_graphs
+from nas.training.samplers.sandwich import SandwichSampler
+from nas.training.step import training_step
 from nas.training.trainer import init_from, load_supernet, train
 from search_spaces import SPACES, InvalidInputError, Stage, classes, graph_costs, mobilenet
 from search_spaces.errors import DamagedFileError, MeasurementError
@@ -31,6 +33,10 @@ def fresh(space, digits):
 
 def without_speed(record):
     return {name: value for name, value in record.items() if name != "samples_per_second"}
+
+
+def sample_sandwich(space, schedule, epoch, rng):
+    return draw_graphs(SandwichSampler(), Moment(space, schedule, epoch), rng)
 
 
 def formats_of(graph):
@@ -76,7 +82,7 @@ def test_step_sums_the_gradients_of_all_networks(tiny_space, digits, make_schedu
         loss = loss + 0.3 * torch.nn.functional.cross_entropy(logits, labels)
     expected = torch.autograd.grad(loss, supernet.shared["head/linear/weight"])[0]
     optimizer = torch.optim.SGD(supernet.parameters(), lr=0.0)
-    loss, errors = sandwich_step(supernet, optimizer, task, {"images": images, "labels": labels}, graphs, schedule)
+    loss, errors = training_step(supernet, optimizer, task, {"images": images, "labels": labels}, graphs, schedule)
     assert torch.allclose(supernet.shared["head/linear/weight"].grad, expected, atol=1e-5)
     teacher = teacher.detach()
     assert loss == pytest.approx(float(torch.nn.functional.cross_entropy(teacher, labels)), rel=1e-5)
@@ -178,7 +184,7 @@ def test_distillation_and_labels(tiny_space, digits, make_schedule, rng, task):
     losses = [torch.nn.functional.cross_entropy(supernet(images, g), labels, label_smoothing=0.1) for g in graphs]
     expected = torch.autograd.grad(sum(losses), supernet.shared["head/linear/weight"])[0]
     optimizer = torch.optim.SGD(supernet.parameters(), lr=0.0)
-    sandwich_step(supernet, optimizer, task, {"images": images, "labels": labels}, graphs, schedule)
+    training_step(supernet, optimizer, task, {"images": images, "labels": labels}, graphs, schedule)
     assert torch.allclose(supernet.shared["head/linear/weight"].grad, expected, atol=1e-5)
 
 

@@ -1,0 +1,186 @@
+"""Rounds around the front: what was found is trained on, searched anew, and kept if the front has gained."""
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.objectives.columns import Column
+from nas.report.results import round_line
+from nas.search.acquisition import Scale
+from nas.search.narrowing import n_architectures, narrow
+from nas.search.pareto import hypervolume
+from nas.search.rounds import Round
+from nas.training.samplers import Around
+from predictors import Features, RidgePredictor, linear_table
+from search_spaces.costs import FactorTable
+from search_spaces.errors import InvalidInputError
+from search_spaces.space.baselines import baselines
+from search_spaces.space.narrowing import NarrowedSpace
+from search_spaces.space.space import Genomes
+
+if TYPE_CHECKING:
+    from nas.run.run import Run
+
+logger = logging.getLogger(__name__)
+
+
+def specialise_run(run: "Run", **search: Any) -> list[Round]:
+    """Make the rounds of a run that are still to be made, until one gains too little; each goes on where it was stopped.
+
+    Args:
+        run: It was searched.
+        search: See `Run.search`.
+
+    Returns:
+        All rounds that are done.
+
+    Raises:
+        NotReadyError: If it was not searched.
+        InvalidInputError: If no network of its front keeps the limits, or nothing that it measured can be narrowed by.
+    """
+    settings, file = run.experiment.specialise, run.folder.rounds
+    done = file.read()
+    while len(done) < settings.rounds and (not done or done[-1].pays):
+        after = run.at(len(done) + 1)
+        _narrow(after)
+        start = time.perf_counter()
+        after.train()
+        trained = time.perf_counter()
+        after.search(**search)
+        minutes = (trained - start) / 60, (time.perf_counter() - trained) / 60
+        done = [*done, _judged(after, minutes)]
+        file.write(done)
+        logger.info(round_line(done[-1]))
+    return done
+
+
+def around(before: "Run", after: "Run") -> Around:
+    """Return what a round has found, as genomes of the space of the next one.
+
+    Args:
+        before: The round before, which was searched.
+        after: The round that is to be trained.
+
+    Raises:
+        NotReadyError: If it has no front.
+        InvalidInputError: If no network of its front keeps the limits and is in the space.
+    """
+    rank, cost = _tables(before)
+    genomes = _front(before)
+    if not isinstance(after.space, NarrowedSpace) or after.space.choices == before.space.choices:
+        return Around(genomes, rank, cost)
+    part = after.space
+    inside, _ = part.taken_in(_in_origin(before, genomes))
+    if not len(inside):
+        raise InvalidInputError(
+            f"no network of the front of '{before.folder.path}' is left in the narrowed space; raise specialise.size"
+        )
+    return Around(inside, lambda g: rank(part.widened(g)), lambda g: cost(part.widened(g)))
+
+
+def first_networks(run: "Run") -> Genomes | None:
+    """Return what the search of a round measures first: the front of the round before and the baselines; None in round 0."""
+    if run.before is None:
+        return None
+    uniform = np.array(list(baselines(run.space).values()))
+    return np.concatenate([uniform, around(run.before, run).front])
+
+
+def _front(run: "Run") -> Genomes:
+    """Return the networks of a run's front that keep its limits, shape `(n, n_genes)`."""
+    limits = run.experiment.search
+    rows = run.folder.front(limits.max, limits.min)
+    if not len(rows):
+        raise InvalidInputError(f"no network of the front of '{run.folder.path}' keeps the limits; search within them first")
+    by_id = {subnet.id: subnet.genome for subnet in run.space.subnets(run.archives.genomes())}
+    return np.array([by_id[name] for name in rows["id"]], np.int16)
+
+
+def _tables(run: "Run") -> tuple[FactorTable, FactorTable]:
+    """Return the predicted rank of a run's networks and the first cost that it minimises, as sums of tables."""
+    genomes, ranks = run.archives.genomes(), run.archives.ranked()
+    features = Features(run.space)
+    rank = linear_table(features, RidgePredictor().fit(features(genomes), Scale.of(ranks).forward(ranks)))
+    costs = {each.name: each.predicted() for each in run.latencies} | run.static_costs()
+    names = [name for name in run.experiment.search.objectives if name != run.metric.name]
+    cost = next((costs[name] for name in [*names, "macs"] if isinstance(costs.get(name), FactorTable)), None)
+    if not isinstance(cost, FactorTable) or cost.takes_max:
+        raise InvalidInputError(f"specialise needs a cost that is a sum of tables among the objectives, got {names}")
+    return rank, cost
+
+
+def _narrow(after: "Run") -> None:
+    """Write what the space of a round is narrowed to: as the round before, or anew, or not at all."""
+    before, file, size = after.before, after.folder.part, after.experiment.specialise.size
+    assert before is not None
+    if file.path.exists() or not (size or before.folder.part.path.exists()):
+        return
+    if before.folder.part.path.exists():
+        file.write({**before.folder.part.read(), "drops": []})
+        return
+    part = narrow(before.space, *_tables(before), size)
+    drops = [(str(drop), loss) for drop, loss in part.drops]
+    kept = {name: list(options) for name, options in part.kept.items()}
+    file.write({"kept": kept, "ties": dict(part.ties), "drops": drops})
+
+
+def _judged(after: "Run", minutes: tuple[float, float]) -> Round:
+    """Return what a round gained, by what both rounds have measured."""
+    before = after.before
+    assert before is not None
+    volumes = _volumes(before, after)
+    part = after.space
+    lost, gone = _left_out(part, before) if isinstance(part, NarrowedSpace) else ((), ())
+    return Round(
+        number=after.folder.number,
+        training_minutes=round(minutes[0], 2),
+        search_minutes=round(minutes[1], 2),
+        n_networks=n_architectures(part),
+        before=volumes[0],
+        after=volumes[1],
+        pays=volumes[1] > (1 + after.experiment.specialise.gain) * volumes[0],
+        drops=tuple((name, float(loss)) for name, loss in after.folder.part.read().get("drops", ())),
+        lost=lost,
+        gone=gone,
+    )
+
+
+def _left_out(part: NarrowedSpace, before: "Run") -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the ids of the front before, and the names of the uniform networks of the whole space, that a part lacks."""
+    front = _front(before)
+    _, is_in = part.taken_in(_in_origin(before, front))
+    lost = [subnet.id for subnet in before.space.subnets(front[~is_in])]
+    uniform = baselines(part.origin)
+    _, are_in = part.taken_in(np.array(list(uniform.values())))
+    return tuple(lost), tuple(name for name, is_there in zip(uniform, are_in, strict=True) if not is_there)
+
+
+def _in_origin(run: "Run", genomes: Genomes) -> Genomes:
+    return run.space.widened(genomes) if isinstance(run.space, NarrowedSpace) else genomes
+
+
+def _volumes(before: "Run", after: "Run") -> tuple[float, float]:
+    """Return the hypervolumes of two rounds' fronts, in units in which both fronts fit; costs as predicted."""
+    points = [_points(run) for run in (before, after)]
+    fronts = np.concatenate(points)
+    low, width = fronts.min(axis=0), np.ptp(fronts[np.isfinite(fronts).all(axis=1)], axis=0)
+    scaled = [(each - low) / np.where(width > 0, width, 1) for each in points]
+    first, second = (hypervolume(each, np.full(each.shape[1], 1.1)) for each in scaled)
+    return first, second
+
+
+def _points(run: "Run") -> NDArray[np.float64]:
+    """Return the objectives of the front of what a run has measured within its limits, shape `(n, m)`."""
+    measured, search = run.measurements(), run.experiment.search
+
+    def known(name: str) -> Column:
+        column = Column.of_objective(name)
+        return column.predicted if column.predicted in measured else column
+
+    upper, lower = ({known(name): bound for name, bound in limits.items()} for limits in (search.max, search.min))
+    columns = [known(name) for name in search.objectives]
+    rows, _ = measured.front(columns, among=measured.satisfying(upper, lower))
+    return measured.take(rows).ranked(columns) if len(rows) else np.full((1, len(columns)), np.inf)

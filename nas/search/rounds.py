@@ -1,0 +1,92 @@
+"""Rounds around a front: how a supernet is trained on after a search, and what each round cost and gained."""
+
+from dataclasses import dataclass, field, replace
+
+from nas.training.schedule import SamplerSettings, Schedule
+from search_spaces.errors import check_range
+
+
+@dataclass(frozen=True, kw_only=True)
+class AroundFront(SamplerSettings):
+    """A sampler and its options; its name alone stands for one without options."""
+
+    name: str = "front"
+    """Draws the networks of a step: front, pareto, sandwich, single_path."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecialiseSettings:
+    """Training that goes on where the front is, after the first search."""
+
+    rounds: int = 0
+    """Rounds of training and search after the first; one that gains too little is the last."""
+    float_epochs: int = 0
+    """Float epochs of a round; if both are 0, half of those of `training`, rounded up."""
+    quantized_epochs: int = 0
+    """Quantized epochs of a round."""
+    rate: float = 1.0
+    """The learning rates of `training` are multiplied by it."""
+    sampler: SamplerSettings = field(default_factory=AroundFront)
+    """Name of a sampler, or its name and options."""
+    size: int = 0
+    """Networks, formats aside, that the space is narrowed to before the first round; 0: it stays whole."""
+    gain: float = 0.01
+    """Share of the front's hypervolume that a round must gain to be kept, and for another one to follow."""
+
+    def __post_init__(self) -> None:
+        check_range("rounds", self.rounds, 0, 100)
+        check_range("float_epochs", self.float_epochs, 0, 100_000)
+        check_range("quantized_epochs", self.quantized_epochs, 0, 100_000)
+        check_range("rate", self.rate, 1e-6, 1e3)
+        check_range("size", self.size, 0, 10**30)
+        check_range("gain", self.gain, 0, 10)
+
+    def schedule(self, before: Schedule) -> Schedule:
+        """Return the schedule of a round of what was trained by the schedule `before`."""
+        epochs = self.float_epochs, self.quantized_epochs
+        if not any(epochs):
+            epochs = -(-before.float_epochs // 2), -(-before.quantized_epochs // 2)
+        return replace(
+            before,
+            float_epochs=epochs[0],
+            quantized_epochs=epochs[1],
+            learning_rate=before.learning_rate * self.rate,
+            quantized_learning_rate=before.quantized_learning_rate * self.rate,
+            sampler=SamplerSettings(name=self.sampler.name, options=self.sampler.options),
+            shrink_start=0.0,
+            init_from="",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """What one round cost and gained.
+
+    Attributes:
+        number: From 1.
+        training_minutes: Of all that went into its training, resumed or not.
+        search_minutes: Of its measurements.
+        n_networks: Of the space that was trained, formats aside.
+        before: Hypervolume of the front before it, in units in which both fronts fit.
+        after: Hypervolume of the front after it.
+        pays: Whether it is kept.
+        drops: What the space was narrowed by before it, with the share of the predicted hypervolume that each cost.
+        lost: Networks of the front before it that the narrowed space lacks.
+        gone: Uniform networks of the whole space that it lacks, by name.
+    """
+
+    number: int
+    training_minutes: float
+    search_minutes: float
+    n_networks: int
+    before: float
+    after: float
+    pays: bool
+    drops: tuple[tuple[str, float], ...] = ()
+    lost: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+    @property
+    def gain(self) -> float:
+        """The share of hypervolume that it gained."""
+        return self.after / self.before - 1 if self.before else float("inf")

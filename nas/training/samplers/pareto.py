@@ -1,0 +1,46 @@
+"""Pareto-biased: of random networks that cost alike the one that an earlier search promises most of."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.training.samplers.front import found_before
+from nas.training.samplers.sampler import SAMPLERS, Moment, in_trained_formats
+from search_spaces.errors import check_range
+from search_spaces.space.space import Genomes
+
+COSTS = 8  # groups of candidates that cost alike, of which a step has some
+
+
+@SAMPLERS.register("pareto")
+@dataclass(frozen=True)
+class ParetoSampler:
+    """The best predicted of several random networks that cost alike, at random costs; largest and smallest in some steps.
+
+    Attributes:
+        candidates: Random networks for one that is trained.
+        corners: Share of the steps with largest and smallest in the place of two.
+
+    Source:
+        AttentiveNAS, Wang et al. 2020, arXiv:2011.09011 (BestUp). Differs: ranks and costs come from an earlier search's
+        measurements and the device's table, and candidates are grouped by their quantile of cost.
+    """
+
+    candidates: int = 8
+    corners: float = 0.0
+    needs_front = True
+
+    def __post_init__(self) -> None:
+        check_range("candidates", self.candidates, 1, 1_000)
+        check_range("corners", self.corners, 0, 1)
+
+    def draw(self, moment: Moment, rng: np.random.Generator) -> Genomes:
+        """See `Sampler`."""
+        around = found_before(moment)
+        corners = [moment.largest, moment.smallest] if rng.random() < self.corners else []
+        n = moment.schedule.n_random + 2 - len(corners)
+        drawn = moment.space.sample(self.candidates * max(COSTS, n), rng)
+        drawn = drawn[np.argsort(around.cost(drawn), kind="stable")].reshape(max(COSTS, n), self.candidates, -1)
+        chosen = [group[np.argmin(around.rank(group))] for group in drawn[rng.permutation(len(drawn))[:n]]]
+        trained = in_trained_formats(moment, np.array(chosen), rng, kept=0.5)
+        return np.concatenate([corners[:1], trained, corners[1:]]) if corners else trained
