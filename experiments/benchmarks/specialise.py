@@ -25,6 +25,7 @@ from nas.objectives.table_files import read_table
 from nas.quantizers.compiled import compiled_quantizer
 from nas.search import non_dominated, search
 from nas.search.narrowing import narrow
+from nas.search.pareto import Front
 from nas.supernet.supernet import Supernet
 from nas.tasks.classification import Classification
 from nas.training.checkpoint import load_tensors, save_tensors
@@ -70,7 +71,7 @@ def first_front(
             n_measurements=N_MEASURED,
             rng=np.random.default_rng(seed),
         )
-        np.savez(file, genomes=found.genomes, loss=found.measurements.frame()["cross_entropy_val"].to_numpy())
+        np.savez(file, genomes=found.genomes, loss=found.measurements.frame()["cross_entropy"].to_numpy())
     kept = np.load(file)
     genomes, loss = kept["genomes"], kept["loss"]
     return genomes, loss, non_dominated(np.column_stack([loss, latency(genomes)]))
@@ -144,8 +145,9 @@ def main() -> None:
     genomes, loss, is_front = first_front(evaluator, latency, seed, folder / f"front{seed}.npz")
     features = Features(space)
     rank = linear_table(features, RidgePredictor().fit(features(genomes), np.log(loss)))
-    part = narrow(space, rank, latency, SIZE)
     front = genomes[is_front][np.argsort(latency(genomes[is_front]))]
+    points = np.column_stack([np.log(loss), latency(genomes)])
+    part = narrow(space, rank, latency, SIZE, Front.from_points(("rank", "cost"), genomes[is_front], points[is_front]))
     spread = front[np.linspace(0, len(front) - 1, 8).round().astype(int)]
     groups = {"front": spread, "near": neighbours(space, spread, np.random.default_rng(seed))}
     groups["largest"] = uniform_genome(space, "largest")[None]

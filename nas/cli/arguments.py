@@ -171,9 +171,12 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--rounds", type=int, default=20, help="sessions that are opened and timed (default 20)")
     bench.set_defaults(verb="bench")
 
-    finetune = verbs.add_parser("finetune", help="train one subnet on by itself, briefly, and export it")
+    finetune = verbs.add_parser("finetune", help="train one subnet, or all of the front, on by itself, and export it")
     finetune.add_argument("run", help="run folder")
-    finetune.add_argument("id", help="id of the subnet, as `hwnas front` prints it")
+    finetune.add_argument("id", nargs="?", help="id of the subnet, as `hwnas front` prints it")
+    finetune.add_argument("--front", action="store_true", help="every network of the front, one after another")
+    text = "share of the loss that the answers of the largest network give, 0 to 1 (default 0; with --front 0.5)"
+    finetune.add_argument("--distill", type=float, metavar="SHARE", help=text)
     finetune.add_argument("--epochs", type=int, default=3, help="passes over the training samples (default 3)")
     finetune.add_argument(
         "--lr", "--rate", type=float, help="maximum learning rate (default 0.01; with Adam that of training)"

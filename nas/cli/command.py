@@ -270,16 +270,25 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _finetune(options: argparse.Namespace) -> int:
-    from nas.report.results import fine_tuned_lines
+    from nas.report.results import fine_tuned_front_lines, fine_tuned_lines
 
     if not 1 <= options.epochs <= 10_000:
         raise InvalidInputError(f"--epochs must be in 1..10000, got {options.epochs}")
     if options.lr is not None and not 0 < options.lr <= 10:
         raise InvalidInputError(f"--lr must be above 0 and at most 10, got {options.lr}")
+    if not 0 <= (options.distill or 0) <= 1:
+        raise InvalidInputError(f"--distill must be in 0..1, got {options.distill}")
+    if (options.id is None) != options.front or (options.front and options.to):
+        raise InvalidInputError("`hwnas finetune RUN` takes the id of one subnet, or --front, which goes without --to")
     from nas.run.run import Run
 
-    run = Run.open(options.run)
-    found = run.finetune(options.id, options.to, epochs=options.epochs, learning_rate=options.lr)
+    run, settings = Run.open(options.run), {"epochs": options.epochs, "learning_rate": options.lr}
+    if options.front:
+        share = 0.5 if options.distill is None else options.distill
+        tuned = run.finetune_front(**settings, distillation=share)
+        print(*fine_tuned_front_lines(tuned, run.task.metric, str(run.folder.finetuned_csv)), sep="\n")
+        return 0
+    found = run.finetune(options.id, options.to, **settings, distillation=options.distill or 0.0)
     print(*fine_tuned_lines(found.values, run.task.metric), sep="\n")
     _print_exported(found.exported, "fine-tuned network")
     return 0

@@ -91,7 +91,7 @@ def export_bundle(
     description = {
         "id": subnet.id,
         "architecture": json.loads(subnet.to_json()),
-        "space_digest": subnet.space.digest,
+        "space_digest": subnet.space.origin.digest,
         "formats": formats(supernet.space),
         "task": task.name,
         "data": _data(data, seed),

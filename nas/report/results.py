@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
+
 from nas.export.bench import Benchmark
 from nas.export.folder import Exported
 from nas.export.verification.verify import Verification
@@ -33,6 +35,20 @@ def fine_tuned_lines(values: Mapping[str, float], metric: Metric) -> list[str]:
     if not metric.is_better(values[f"{metric.name}_val"], values[f"{metric.name}_val_before"]):
         lines.append("fine-tuning gained nothing: `hwnas export` gives the network with the shared weights")
     return lines
+
+
+def fine_tuned_front_lines(front: pd.DataFrame, metric: Metric, file: str) -> list[str]:
+    """Return what fine-tuning gained, for each network of a front, and where the table is."""
+
+    def change(row: pd.Series, column: str) -> str:
+        return f"{row[f'{column}_before']:.{metric.digits}f} -> {row[column]:.{metric.digits}f}"
+
+    lines = [
+        f"{row['id']}: {metric.title} {change(row, f'{metric.name}_val')} in validation, "
+        f"{change(row, f'{metric.name}_test')} in test {metric.unit}".rstrip()
+        for _, row in front.iterrows()
+    ]
+    return [*lines, f"{file}: the front with both values"]
 
 
 def verification_line(folder: str, found: Verification) -> str:

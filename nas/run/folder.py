@@ -64,6 +64,7 @@ class RunFolder:
         self.baselines_csv = self.state / "baselines.csv"
         self.front_checksums = self.state / "front.sha256"
         self.front_png = self.state / "front.png"
+        self.finetuned_csv = self.state / "finetuned.csv"
         self.report = path / "report.html"
         self._lock = FileLock(path / ".lock", timeout=0, is_singleton=True)  # the system frees it when a process dies
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from nas.data.dataset import Dataset
 from nas.data.load import expanded
+from nas.events.files import write_atomically
 from nas.events.progress import progress_bar
 from nas.export.folder import Exported, check_folder
 from nas.export.verification.verify import Verification, verify
@@ -19,7 +20,7 @@ from nas.run.experiment import Experiment
 from nas.run.folder import RunFolder
 from nas.run.resolve import create_folder, resolve_experiment
 from nas.run.stages.export import export_subnet
-from nas.run.stages.finetune import FineTuned, finetune
+from nas.run.stages.finetune import FineTuned, finetune, largest_as_teacher, with_fine_tuned
 from nas.run.stages.front import write_front
 from nas.run.stages.search import search_run
 from nas.run.stages.specialise import around, specialise_run
@@ -33,7 +34,7 @@ from nas.tasks.metric import Metric
 from nas.tasks.spaces import build_space
 from nas.training.checkpoint import load_tensors
 from nas.training.trainer import init_from
-from search_spaces.errors import InvalidInputError
+from search_spaces.errors import InvalidInputError, check_range
 from search_spaces.space.space import SearchSpace
 from search_spaces.space.subnet import Subnet
 
@@ -261,7 +262,13 @@ class Run(BaseRun):
         return self._export(self.evaluator(), self.subnet(subnet_id), folder, **options)
 
     def finetune(
-        self, subnet_id: str, to: str | Path | None = None, *, epochs: int = 3, learning_rate: float | None = None
+        self,
+        subnet_id: str,
+        to: str | Path | None = None,
+        *,
+        epochs: int = 3,
+        learning_rate: float | None = None,
+        distillation: float = 0.0,
     ) -> FineTuned:
         """Train a measured network on by itself, and export it.
 
@@ -270,11 +277,13 @@ class Run(BaseRun):
             to: New folder; by default `finetuned/ID` in the run folder.
             epochs: Passes over the training samples.
             learning_rate: Greatest rate; None: 0.01, or with Adam that of the quantized stage.
+            distillation: Share of the loss that the answers of the largest network give instead of the targets, 0 to 1.
 
         Raises:
             InvalidInputError: If there is no such network, or the folder is in the way.
             VerificationError: If the file does not compute what was trained; nothing is written then.
         """
+        check_range("distillation", distillation, 0, 1)
         folder = expanded(str(to)) if to else self.folder.finetuned_path(subnet_id)
         with self.folder.locked(), torch_threads(self.experiment.threads):
             evaluator, subnet = self.evaluator(), self.subnet(subnet_id)
@@ -282,21 +291,52 @@ class Run(BaseRun):
             for latencies in self.latencies[:1]:
                 latencies.table.read()  # what the export needs is here before hours are spent
             learning_rate = learning_rate or self.experiment.training.finetuning_rate
-            name = f"finetune-{subnet_id}-{epochs}-{learning_rate:g}.safetensors"
+            taught = f"-{distillation:g}" if distillation else ""
+            name = f"finetune-{subnet_id}-{epochs}-{learning_rate:g}{taught}.safetensors"
             with progress_bar(f"fine-tuning {subnet_id}") as update:
                 values = finetune(
                     evaluator,
                     subnet,
-                    self.experiment.training,
+                    self.folder.schedule,
                     epochs=epochs,
                     learning_rate=learning_rate,
                     seed=self.experiment.seed,
                     checkpoint=self.folder.checkpoint.with_name(name),
                     identity=dict(self.archives.weights),
+                    distillation=distillation,
+                    teacher=largest_as_teacher(evaluator) if distillation else None,
                     progress=update,
                 )
             exported = self._export(evaluator, subnet, folder, values=values, finetuned=epochs)
         return FineTuned(values, exported)
+
+    def finetune_front(
+        self, *, epochs: int = 3, learning_rate: float | None = None, distillation: float = 0.5
+    ) -> pd.DataFrame:
+        """Fine-tune every network of the front, each exported; one whose folder is there is not fine-tuned again.
+
+        Args:
+            epochs: See `finetune`.
+            learning_rate: See `finetune`.
+            distillation: See `finetune`.
+
+        Returns:
+            The front with `METRIC_val` and `METRIC_test` as they are after it, and as they were with `_before` behind; it is
+            in the run folder as `finetuned.csv`, too.
+
+        Raises:
+            InvalidInputError: If a folder is in the way.
+            VerificationError: If a file does not compute what was trained.
+        """
+        front = self.front()
+        with self.folder.locked():
+            for subnet_id in front["id"]:
+                if not (self.folder.finetuned_path(subnet_id) / "subnet.json").exists():
+                    self.finetune(subnet_id, epochs=epochs, learning_rate=learning_rate, distillation=distillation)
+            folders = [self.folder.finetuned_path(subnet_id) for subnet_id in front["id"]]
+            found = with_fine_tuned(front, folders, [metric.name for metric in self.task.metrics])
+            write_atomically(self.folder.finetuned_csv, found.to_csv(index=False).encode())
+        return found
 
     def verify(self, subnet_id: str) -> Verification:
         """Verify a network that was exported into the run folder again, see `nas.export.verification.verify`."""

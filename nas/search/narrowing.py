@@ -1,7 +1,8 @@
 """Narrowing: the options that a space loses least by, one after another, until few enough networks share its weights.
 
-A part of a space is worth the hypervolume of its exact front of predicted rank and cost: over all costs at once, and without
-running a network. Formats are never dropped: they share one set of weights, so they cost a network nothing.
+A part of a space is worth two hypervolumes: that of its exact front of predicted rank and cost, over all costs at once and
+without running a network, and that of the measured front's networks that are left in it. Formats are never dropped: they
+share one set of weights, so they cost a network nothing.
 """
 
 import math
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.search.exact import exact_front
 from nas.search.pareto import Front, hypervolume
@@ -16,7 +18,7 @@ from search_spaces.costs import FactorTable
 from search_spaces.space.baselines import format_genes
 from search_spaces.space.choice import Choice, Option, count_networks
 from search_spaces.space.narrowing import narrowing_factors
-from search_spaces.space.space import SearchSpace
+from search_spaces.space.space import Genomes, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Part:
     Attributes:
         kept: Options that are left, by choice; of tied ones too.
         ties: See `search_spaces.space.narrowing.NarrowedSpace`.
-        drops: What was dropped, in order, with the share of the hypervolume that it cost.
+        drops: What was dropped, in order, with the share of the hypervolumes that it cost.
         size: Networks that are left, formats aside.
     """
 
@@ -55,27 +57,47 @@ class Part:
 
 
 @dataclass(frozen=True)
-class _Scores:
-    """What parts of a space are worth."""
+class _Worth:
+    """What parts of a space are worth.
+
+    Attributes:
+        space: The whole space.
+        tables: Predicted rank and cost.
+        measured: The front that was measured, by the same two.
+        whole: The exact front of the whole space.
+    """
 
     space: SearchSpace
-    rank: FactorTable
-    cost: FactorTable
+    tables: Mapping[str, FactorTable]
+    measured: Front
+    whole: Front
 
     def front(self, part: Part) -> Front:
+        """Return the exact front of a part, which may be empty."""
+        return exact_front(self.space, self.tables, allowed=narrowing_factors(self.space, part.kept, part.ties))
+
+    def __call__(self, part: Part, front: Front) -> float:
+        """Return the mean share of the two hypervolumes that is left in a part whose exact front is `front`."""
         allowed = narrowing_factors(self.space, part.kept, part.ties)
-        return exact_front(self.space, {"rank": self.rank, "cost": self.cost}, allowed=allowed)
-
-    def volume(self, front: Front, whole: Front) -> float:
-        """Return the hypervolume of a front in units of the whole space's one, costs on a logarithmic scale."""
-        if not len(front):
-            return 0.0
-        of_whole, values = (np.column_stack([f.values[:, 0], np.log(f.values[:, 1])]) for f in (whole, front))
-        low, width = of_whole.min(axis=0), np.ptp(of_whole, axis=0)
-        return hypervolume((values - low) / np.where(width > 0, width, 1), np.full(2, 1.1))
+        is_left = np.ones(len(self.measured), dtype=bool)
+        for factor in allowed:
+            is_left &= factor(self.measured.genomes).astype(bool)
+        left = self.measured.values[is_left]
+        return (_share(front.values, self.whole.values) + _share(left, self.measured.values)) / 2
 
 
-def narrow(space: SearchSpace, rank: FactorTable, cost: FactorTable, size: int) -> Part:
+def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> float:
+    """Return the hypervolume of points of rank and cost, shape `(n, 2)`, over that of a front that holds or beats them.
+
+    Costs count by their logarithm, and the worst of the front lies a tenth of its width before the reference.
+    """
+    whole, part = (np.column_stack([points[:, 0], np.log(points[:, 1])]) for points in (whole, part))
+    low, width = whole.min(axis=0), np.ptp(whole, axis=0)
+    scale, reference = np.where(width > 0, width, 1), np.full(2, 1.1)
+    return hypervolume((part - low) / scale, reference) / hypervolume((whole - low) / scale, reference)
+
+
+def narrow(space: SearchSpace, rank: FactorTable, cost: FactorTable, size: int, measured: Front) -> Part:
     """Drop options and tie alike choices of a stage, each time what costs least for a factor of size.
 
     Args:
@@ -83,34 +105,34 @@ def narrow(space: SearchSpace, rank: FactorTable, cost: FactorTable, size: int) 
         rank: By what networks are ranked, as predicted; a sum.
         cost: What they cost on the device, above 0; a sum.
         size: Networks that may be left, formats aside.
+        measured: The front that was found, by measured rank and cost.
 
     Returns:
         A part of at most so many networks, or of one where that is not to be had.
 
     Source:
         SpaceEvo, Wang et al. 2023, arXiv:2303.08308: a space is scored by what its networks reach within a latency. Differs:
-        by the exact front over all latencies at once, and by elimination instead of evolution.
+        by the exact front over all latencies at once and what was measured, and by elimination instead of evolution.
     """
-    scores = _Scores(space, rank, cost)
-    formats = {space.choices[gene].name for gene in format_genes(space)}
+    formats, tables = {space.choices[gene].name for gene in format_genes(space)}, {"rank": rank, "cost": cost}
     part = Part({c.name: c.options for c in space.choices if c.name not in formats}, {}, (), n_architectures(space))
-    front = whole = scores.front(part)
-    volume = total = scores.volume(front, whole)
+    front = exact_front(space, tables)
+    worth_of, worth = _Worth(space, tables, measured, front), 1.0
     known: dict[Drop, float] = {}  # what was found once is a good guess of what is found now
     while part.size > size:
-        open_drops = {drop: _after(space, part, drop) for drop in _possible(space, part)}
-        open_drops = {drop: after for drop, after in open_drops.items() if 0 < after.size < part.size}
-        if not open_drops:
+        after = {drop: _after(space, part, drop) for drop in _possible(space, part)}
+        after = {drop: smaller for drop, smaller in after.items() if smaller.size < part.size}
+        if not after:
             break
-        gain = {drop: math.log(part.size / after.size) for drop, after in open_drops.items()}
-        unused = [drop for drop in open_drops if not _is_used(space, front, drop)]
-        if unused:
+        gain = {drop: math.log(part.size / smaller.size) for drop, smaller in after.items()}
+        used = np.concatenate([front.genomes, measured.genomes])
+        if unused := [drop for drop in after if not _is_used(space, used, drop)]:
             best, found = max(unused, key=lambda drop: gain[drop]), front
         else:
-            best, found = _cheapest(scores, open_drops, gain, known, volume, whole)
-        left = scores.volume(found, whole)
-        part = replace(open_drops[best], drops=(*part.drops, (best, (volume - left) / total)))
-        front, volume = found, left
+            best, found = _cheapest(worth_of, after, gain, known, worth)
+        left = worth_of(after[best], found)
+        part = replace(after[best], drops=(*part.drops, (best, worth - left)))
+        front, worth = found, left
     return part
 
 
@@ -127,12 +149,7 @@ def n_architectures(
 
 
 def _cheapest(
-    scores: _Scores,
-    drops: Mapping[Drop, Part],
-    gain: Mapping[Drop, float],
-    known: dict[Drop, float],
-    volume: float,
-    whole: Front,
+    worth_of: _Worth, after: Mapping[Drop, Part], gain: Mapping[Drop, float], known: dict[Drop, float], worth: float
 ) -> tuple[Drop, Front]:
     """Return the drop that costs least for a factor of size, and the front after it.
 
@@ -140,11 +157,11 @@ def _cheapest(
     time, the others are not looked at again: what is lost by an option grows as others go.
     """
     best: tuple[float, Drop, Front] | None = None
-    for drop in sorted(drops, key=lambda each: known.get(each, -1.0)):
+    for drop in sorted(after, key=lambda each: known.get(each, -1.0)):
         if best and known.get(drop, -1.0) >= best[0]:
             break
-        front = scores.front(drops[drop])
-        known[drop] = (volume - scores.volume(front, whole)) / gain[drop]
+        front = worth_of.front(after[drop])
+        known[drop] = (worth - worth_of(after[drop], front)) / gain[drop]
         if best is None or known[drop] < best[0]:
             best = known[drop], drop, front
     assert best is not None
@@ -188,15 +205,10 @@ def _after(space: SearchSpace, part: Part, drop: Drop) -> Part:
     return Part(kept, ties, part.drops, n_architectures(space, kept, ties))
 
 
-def _is_used(space: SearchSpace, front: Front, drop: Drop) -> bool:
-    """Return True if a network of a front would be lost by a drop."""
-    if not len(front):
-        return False
-    matters, gene = space.mask(front.genomes), space.gene[drop.choice]
-    if drop.leader:
+def _is_used(space: SearchSpace, genomes: Genomes, drop: Drop) -> bool:
+    """Return True if one of some networks would be lost by a drop."""
+    matters, gene, options = space.mask(genomes), space.gene[drop.choice], space.choices[space.gene[drop.choice]].options
+    if drop.option is None:
         leader = space.gene[drop.leader]
-        differs = front.genomes[:, gene] != front.genomes[:, leader]
-        return bool((differs & matters[:, gene] & matters[:, leader]).any())
-    options = space.choices[gene].options
-    is_it = front.genomes[:, gene] == (options.index(drop.option) if drop.option is not None else -1)
-    return bool((is_it & matters[:, gene]).any())
+        return bool(((genomes[:, gene] != genomes[:, leader]) & matters[:, gene] & matters[:, leader]).any())
+    return bool(((genomes[:, gene] == options.index(drop.option)) & matters[:, gene]).any())

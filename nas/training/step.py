@@ -1,6 +1,6 @@
 """One optimizer step over several subnets, with in-place distillation if wanted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ def training_step(
     graphs: Sequence[Graph],
     schedule: Schedule,
     *,
+    teacher: Callable[[Tensor], Tensor] | None = None,
     in_bfloat16: bool = False,
 ) -> tuple[float, list[float]]:
     """Make one step on the summed gradients of several networks.
@@ -33,6 +34,7 @@ def training_step(
         batch: Samples by name; with several processes the whole batch, of which each computes its part.
         graphs: All learn from the targets; with distillation the first teaches the others too, or instead.
         schedule: Settings of the losses.
+        teacher: Gives, for inputs, the answers that all learn from with distillation; None: the first network does.
         in_bfloat16: Whether convolutions compute in bfloat16.
 
     Returns:
@@ -45,17 +47,17 @@ def training_step(
     truth = {name: tensor.cpu().numpy() for name, tensor in mine.items()}
     weight = len(inputs[part]) / n
     sums = [0.0] * (1 + len(graphs))
-    teacher: Tensor | None = None
+    taught = teacher(inputs[part]).float() if teacher else None
     for i, graph in enumerate(graphs):
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=in_bfloat16):
             output = supernet(inputs[part], graph).float()
         loss = task.loss(output, mine, smoothing=schedule.label_smoothing)
-        if teacher is not None:
-            loss = torch.lerp(loss, task.distillation_loss(output, teacher), schedule.distillation)
+        if taught is not None:
+            loss = torch.lerp(loss, task.distillation_loss(output, taught), schedule.distillation)
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         if i == 0:
             sums[0] = float(loss.detach()) * weight
-            teacher = output.detach() if schedule.distillation else None
+            taught = output.detach() if schedule.distillation and not teacher else taught
         scores = task.scores(output.detach().cpu().numpy(), truth)[task.metric.name]
         sums[1 + i] = float(np.mean(scores)) * weight
     distributed.all_reduce_gradients(supernet.parameters())

@@ -47,6 +47,7 @@ def train(
     identity: dict[str, Any],
     sample: Sample | None = None,
     around: Around | None = None,
+    teacher: Callable[[Tensor], Tensor] | None = None,
     before: float | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, note: None,
     log: Callable[[Record], None] = lambda record: None,
@@ -67,6 +68,7 @@ def train(
         identity: What a checkpoint must agree with to be gone on from.
         sample: Gives the networks of a step for the moment, in epochs from 0; None: the schedule's sampler.
         around: What an earlier search has found, for samplers that draw around it.
+        teacher: See `training_step`.
         before: The task's metric of the largest network at the start: what a collapse of the first epoch is judged by.
         progress: Called with samples seen, samples in all, and a text on the state.
         log: Called with the record of each epoch.
@@ -92,7 +94,7 @@ def train(
     if sample is None:
         sampler = SAMPLERS.build(schedule.sampler.name, schedule.sampler.options)
         sample = lambda epoch, rng: draw_graphs(sampler, Moment(supernet.space, schedule, epoch, around), rng)  # noqa: E731
-    job = _Job(supernet, task, data, schedule, seed, sample, progress)
+    job = _Job(supernet, task, data, schedule, seed, sample, teacher, progress)
     rollbacks = int(records[-1]["rollbacks"]) if records else 0
     while len(records) < schedule.epochs:
         begin = None if checkpoint.exists() else {n: t.clone() for n, t in supernet.state_dict().items()}
@@ -139,6 +141,7 @@ class _Job:
     schedule: Schedule
     seed: int
     sample: Sample
+    teacher: Callable[[Tensor], Tensor] | None
     progress: Callable[[int, int, str], None]
 
 
@@ -160,7 +163,9 @@ def _epoch(job: _Job, optimizer: torch.optim.Optimizer, epoch: int, rollbacks: i
             group["lr"] = schedule.learning_rate_at(fractional_epoch) * SLOWER**rollbacks
         batch = {name: tensor.to(supernet.device) for name, tensor in drawn.items()}
         graphs = job.sample(fractional_epoch, rng)
-        loss, found = training_step(supernet, optimizer, task, batch, graphs, schedule, in_bfloat16=in_bfloat16)
+        loss, found = training_step(
+            supernet, optimizer, task, batch, graphs, schedule, teacher=job.teacher, in_bfloat16=in_bfloat16
+        )
         steps.append((loss, found[0], found[-1]))
         if not np.isfinite(loss):
             break

@@ -245,6 +245,12 @@ const DRAW = {
     drawLines("training", [line("largest", `${name}_largest`), line("smallest", `${name}_smallest`)], "epoch",
       [`${title} on the training batches`, unit].filter(Boolean).join(", "));
   },
+  rounds() {
+    document.querySelector("#rounds ul").replaceChildren(...content.rounds.words.map((text) => element("li", {}, text)));
+    const [x, y] = [content.x, content.y].map((name) => columns[name]);
+    const axis = (column) => [column.title, column.unit].filter(Boolean).join(", ");
+    drawLines("rounds", content.rounds.fronts.map((front) => ({ ...front, mode: "markers" })), axis(x), axis(y));
+  },
   choices() {
     words("choices", content.importances.words);
     const { names, values } = content.importances;
@@ -273,6 +279,7 @@ function openTab(id) {
 }
 
 function setUpTabs() {
+  if (!content.rounds.words.length) byId("rounds").remove();
   const sections = [...document.querySelectorAll("[data-tab]")];
   sections.forEach((section, i) => {
     const tab = element("button", { type: "button", role: "tab", id: `tab-${section.id}`, "aria-controls": section.id },

@@ -1,15 +1,23 @@
 """Fine-tuning of one subnet: it is trained on by itself, for a few epochs, from the weights that it shares."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import torch
+from torch import Tensor
+
 from nas.export.folder import Exported
 from nas.objectives.evaluator import Split
 from nas.objectives.supernet_evaluator import SupernetEvaluator
+from nas.supernet.deploy import DeployedLayers, fold
+from nas.supernet.executor import execute
 from nas.training.schedule import Schedule
 from nas.training.trainer import train
+from search_spaces.space.baselines import uniform_genome
 from search_spaces.space.subnet import Subnet
 
 
@@ -39,6 +47,8 @@ def finetune(
     seed: int,
     checkpoint: Path,
     identity: dict[str, Any],
+    distillation: float = 0.0,
+    teacher: Callable[[Tensor], Tensor] | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, note: None,
 ) -> dict[str, float]:
     """Train one network on, in its own formats, with a cosine of the learning rate; or go on where that was stopped.
@@ -52,6 +62,8 @@ def finetune(
         seed: Of order and augmentation.
         checkpoint: Written after every epoch.
         identity: What a checkpoint must agree with to be gone on from.
+        distillation: Share of the loss that the teacher's answers give instead of the targets, 0 to 1.
+        teacher: Gives answers to inputs; needed where there is distillation.
         progress: See `nas.training.trainer.train`.
 
     Returns:
@@ -70,9 +82,12 @@ def finetune(
         quantized_epochs=epochs,
         quantized_learning_rate=learning_rate,
         kurtosis=0.0,
+        distillation=distillation if teacher else 0.0,
         quantization_noise=False,  # it learns with its own rounding
     )
     identity = {**identity, "finetuned": subnet.id, "epochs": epochs, "learning_rate": learning_rate}
+    if teacher and distillation:
+        identity["distillation"] = distillation
     train(
         evaluator.supernet,
         task,
@@ -82,7 +97,35 @@ def finetune(
         checkpoint=checkpoint,
         identity=identity,
         sample=lambda epoch, rng: [graph],
+        teacher=teacher if distillation else None,
         before=before[f"{task.metric.name}_val"],
         progress=progress,
     )
     return measure() | {f"{name}_before": value for name, value in before.items()}
+
+
+def largest_as_teacher(evaluator: SupernetEvaluator) -> Callable[[Tensor], Tensor]:
+    """Return the answers of the largest network, in the first format, with the weights that the supernet has now."""
+    supernet = evaluator.supernet
+    graph = supernet.space.subnet(uniform_genome(supernet.space, "largest")).graph
+    layers = DeployedLayers(fold(supernet, graph, evaluator.calibrate(graph)))
+
+    def answer(inputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            return execute(graph, inputs, layers)
+
+    return answer
+
+
+def with_fine_tuned(front: pd.DataFrame, folders: Sequence[Path], metrics: Sequence[str]) -> pd.DataFrame:
+    """Return a front with the metrics that its networks have after fine-tuning, and before it with `_before` behind.
+
+    Args:
+        front: A row for each network.
+        folders: What each was exported to after it.
+        metrics: Names of the task's metrics.
+    """
+    measured = [json.loads((folder / "subnet.json").read_text())["measured"] for folder in folders]
+    columns = [f"{metric}_{split}" for metric in metrics for split in SPLITS]
+    names = [name for column in columns for name in (column, f"{column}_before")]
+    return front.assign(**{name: [row[name] for row in measured] for name in names})

@@ -14,6 +14,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from nas.archive.storage import without_password
 from nas.objectives.columns import Column, number_columns
 from nas.report.recommended import recommendation_lines, recommended
+from nas.report.results import round_lines
 from nas.report.table import gains, validation_summary
 from nas.search.acquisition import Scale
 from nas.search.measurements import Measurements
@@ -68,6 +69,7 @@ def report_content(run: "BaseRun") -> dict[str, Any]:
         "latency": _latencies(run),
         "predictor": _predictor(space, measured.genomes, learned, ranked),
         "training": run.training_records(),
+        "rounds": _rounds(run, front, metric.name),
         "importances": importances(space, measured.genomes, learned, f"validation {ranked}"),
         "pairs": _pairs(space, measured.genomes, learned),
         "hypervolume": _hypervolume(measured, objectives),
@@ -79,6 +81,21 @@ def _recommended(front: pd.DataFrame, objectives: Sequence[str]) -> list[str]:
     """Return the network that equal weights name, and what its neighbours on the front cost."""
     found = recommended(front, objectives, dict.fromkeys(objectives, 1.0))
     return recommendation_lines(front, objectives, found)
+
+
+def _rounds(run: "BaseRun", front: pd.DataFrame, y: str) -> dict[str, Any]:
+    """Return what rounds around the front cost and gained, and the fronts of all of them by the axes of the plot."""
+    done, folder = run.folder.rounds.read(), run.folder
+    x = next((name for name in folder.objectives if name != y), "")
+    fronts = {"first front": folder.at(0).front(), **{f"round {r.number}": folder.at(r.number).front() for r in done}}
+    shown = {name: rows for name, rows in fronts.items() if x in rows} if done and x in front else {}
+    return {
+        "words": round_lines(done, run.experiment.specialise.rounds, shlex.quote(str(folder.path))),
+        "fronts": [
+            {"name": name, "x": rows[x].tolist(), "y": rows[y].tolist(), "text": rows["id"].tolist()}
+            for name, rows in shown.items()
+        ],
+    }
 
 
 def _shown(run: "BaseRun") -> str:

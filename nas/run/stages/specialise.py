@@ -11,7 +11,7 @@ from nas.objectives.columns import Column
 from nas.report.results import round_line
 from nas.search.acquisition import Scale
 from nas.search.narrowing import n_architectures, narrow
-from nas.search.pareto import hypervolume
+from nas.search.pareto import Front, hypervolume
 from nas.search.rounds import Round
 from nas.training.samplers import Around
 from predictors import Features, RidgePredictor, linear_table
@@ -121,7 +121,11 @@ def _narrow(after: "Run") -> None:
     if before.folder.part.path.exists():
         file.write({**before.folder.part.read(), "drops": []})
         return
-    part = narrow(before.space, *_tables(before), size)
+    rank, cost = _tables(before)
+    genomes, ranks = before.archives.genomes(), before.archives.ranked()
+    is_front = (genomes[:, None] == _front(before)[None]).all(axis=2).any(axis=1)
+    found = np.column_stack([Scale.of(ranks).forward(ranks), cost(genomes)])[is_front]
+    part = narrow(before.space, rank, cost, size, Front.from_points(("rank", "cost"), genomes[is_front], found))
     drops = [(str(drop), loss) for drop, loss in part.drops]
     kept = {name: list(options) for name, options in part.kept.items()}
     file.write({"kept": kept, "ties": dict(part.ties), "drops": drops})
