@@ -25,6 +25,8 @@ from nas.supernet.executor import execute
 from nas.tasks import METRICS, TASKS
 from nas.tasks.classification import Classification
 from nas.testing import check_dataset, check_objective, check_task
+from nas.training.samplers import SAMPLERS, Moment
+from nas.training.schedule import Schedule
 from predictors import PREDICTORS, Features
 from search_spaces import Choice, TabularSpace
 from search_spaces.graph.graph import Graph
@@ -43,7 +45,7 @@ def registries():
     """Leave the registries as they were."""
     kept = [
         (registry, dict(registry._entries))
-        for registry in (OPERATORS, RUNTIMES, STRATEGIES, PREDICTORS, DATASETS, TASKS, OBJECTIVES)
+        for registry in (OPERATORS, RUNTIMES, STRATEGIES, SAMPLERS, PREDICTORS, DATASETS, TASKS, OBJECTIVES)
     ]
     metrics = dict(METRICS)
     yield
@@ -66,7 +68,19 @@ def measure(genomes):
 
 
 def test_every_block_is_tested():
-    blocks = {"contract", "data", "objective", "metric", "operator", "torch", "runtime", "strategy", "signal", "predictor"}
+    blocks = {
+        "contract",
+        "data",
+        "objective",
+        "metric",
+        "operator",
+        "torch",
+        "runtime",
+        "strategy",
+        "sampler",
+        "signal",
+        "predictor",
+    }
     assert set(BLOCKS) == blocks
 
 
@@ -162,3 +176,10 @@ def test_a_signal_in_one_file(trained, digits, rng):
     assert (signal.values(genomes) > 0).all()
     features = Features(trained.space).with_signals((signal,))
     assert features(genomes).shape == (5, len(features))
+
+
+def test_a_sampler_is_one_file(tiny_space, rng):
+    run("sampler")
+    genomes = SAMPLERS.build("small", {"share": 0.6}).draw(Moment(tiny_space, Schedule(n_random=3), 0.0), rng)
+    assert 2 <= len(genomes) <= 4
+    assert (tiny_space.canonicalize(genomes) == genomes).all()

@@ -26,7 +26,7 @@ class SpecialiseSettings:
     """Quantized epochs of a round."""
     rate: float = 1.0
     """The learning rates of `training` are multiplied by it."""
-    sampler: SamplerSettings = field(default_factory=AroundFront)
+    sampler: AroundFront = field(default_factory=AroundFront)
     """Name of a sampler, or its name and options."""
     size: int = 0
     """Networks, formats aside, that the space is narrowed to before the first round; 0: it stays whole."""

@@ -91,7 +91,7 @@ class NarrowedSpace(SearchSpace):
             for name in (*led.get(choice.name, ()), choice.name):  # of those that matter any tells
                 column = self.whole.gene[name]
                 wide = np.where(matters[:, column], genomes[:, column], wide)
-            narrow[:, gene] = np.argmax(indices[None] == wide[:, None], axis=1)
+            narrow[:, gene] = (indices[None] == wide[:, None]) @ np.arange(len(indices))
         narrow = self.canonicalize(narrow)
         is_in = (self.widened(narrow) == genomes).all(axis=1)
         return narrow[is_in], is_in
