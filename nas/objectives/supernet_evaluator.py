@@ -20,6 +20,7 @@ from search_spaces.space.space import Genomes
 from search_spaces.space.subnet import Subnet
 
 BATCH = 512
+MAX_CALIBRATED = 1_000  # networks whose calibrations are kept: a few kilobytes each
 
 
 class SupernetEvaluator:
@@ -37,6 +38,7 @@ class SupernetEvaluator:
         self.task = task
         self.calibration_inputs = torch.from_numpy(data.train[data.inputs][:n_calibration]).to(supernet.device)
         self.data = data
+        self._calibrated: dict[tuple[str, int], Calibration] = {}
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -49,15 +51,20 @@ class SupernetEvaluator:
 
     def evaluate(self, subnets: Sequence[Subnet], split: Split = "val") -> dict[str, NDArray[np.float64]]:
         """See `Evaluator`."""
-        found = [self._values(subnet.graph, split) for subnet in subnets]
+        found = [self._values(subnet, split) for subnet in subnets]
         return {metric.name: np.array([row[metric.name] for row in found]) for metric in self.metrics}
 
     def measure(self, genomes: Genomes) -> dict[str, NDArray[np.float64]]:
         """Return the validation values of genomes of shape `(n, n_genes)` as a search asks for them."""
         return self.evaluate(self.supernet.space.subnets(genomes))
 
-    def _values(self, graph: Graph, split: Split) -> dict[str, float]:
-        layers = DeployedLayers(fold(self.supernet, graph, self.calibrate(graph)))
+    def _values(self, subnet: Subnet, split: Split) -> dict[str, float]:
+        graph, key = subnet.graph, (subnet.id, sum(tensor._version for tensor in self.supernet.parameters()))
+        if key not in self._calibrated:  # by the weights as they are now: whatever changes them counts up their versions
+            if len(self._calibrated) >= MAX_CALIBRATED:
+                self._calibrated.clear()
+            self._calibrated[key] = self.calibrate(graph)
+        layers = DeployedLayers(fold(self.supernet, graph, self._calibrated[key]))
         scores = []
         with torch.no_grad():
             for batch in self.data.batches(split, BATCH):
