@@ -95,6 +95,8 @@ def round_lines(rounds: Sequence[Round], asked: int, folder: str) -> list[str]:
             lines.append(f"  networks of the front before it that are no longer there: {', '.join(each.lost)}")
         if each.gone:
             lines.append(f"  uniform networks that are no longer there: {', '.join(each.gone)}")
+    if rounds and not rounds[-1].pays:
+        lines.append(f"other settings may be tried in a copy: `hwnas specialise {folder} --to COPY --set KEY=VALUE`")
     if rounds and rounds[-1].pays and len(rounds) >= asked:
         lines.append(f"the last round paid; one more: `hwnas specialise {folder} --rounds {len(rounds) + 1}`")
     return lines
@@ -103,7 +105,8 @@ def round_lines(rounds: Sequence[Round], asked: int, folder: str) -> list[str]:
 def round_line(each: Round) -> str:
     """Return what a round cost and gained."""
     verdict = "kept" if each.pays else "not kept: what was before it stays in force"
+    gain = f"the front's hypervolume {100 * each.gain:+.1f} %" if each.before else "nothing before it kept the limits"
     return (
         f"round {each.number}: {each.training_minutes:.1f} minutes of training, {each.search_minutes:.1f} of search, "
-        f"the front's hypervolume {100 * each.gain:+.1f} %; {verdict}"
+        f"{gain}; {verdict}"
     )

@@ -372,7 +372,7 @@ class Adoption(BaseRun):
                 pictures=self.experiment.adopt.pictures if self._has_pictures else None,
                 seed=self.experiment.seed,
                 facts=facts | ({"device": dict(table.fingerprint)} if table else {}),
-                found=provenance(self.experiment, self.space, table, n_measured=len(self.archives.genomes())),
+                found=provenance(self.folder, self.space, table, n_measured=len(self.archives.genomes())),
                 time_file=device.time_file if device and device.times_files else None,
             )
 

@@ -75,7 +75,8 @@ class BaseRun(ABC):
         config, made = self.experiment, []
         for i, device in enumerate(config.devices.values()):
             path, owner = self.folder.table_path(device.name), str(self.folder.path)
-            table = DeviceTable(self.space, device, config.table, path, config.seed, owner)
+            verb = "specialise" if self.folder.number else "search"
+            table = DeviceTable(self.space, device, config.table, path, config.seed, owner, verb)
             made.append(Latencies(table, self.archives.open, config.latency_of(i)))
         return tuple(made)
 

@@ -30,7 +30,7 @@ from nas.run.experiment import Experiment
 from nas.run.names import checked
 from nas.run.rounds import PartFile, RoundsFile
 from nas.run.yaml import override
-from nas.training.schedule import Schedule
+from nas.training.schedule import SamplerSettings, Schedule
 from search_spaces.errors import DamagedFileError, InvalidInputError, NotReadyError
 
 VERSIONED = ("hwnas", "torch", "numpy", "pymoo", "optuna", "onnx", "onnxruntime", "scikit-learn")
@@ -58,6 +58,7 @@ class RunFolder:
         self.checkpoint = self.state / "checkpoint" / "last.safetensors"
         self.supernet = self.state / "supernet.safetensors"
         self.part = PartFile(self.state / "part.json")
+        self.begun = self.state / "schedule.json"
         self.tensorboard = self.state / "tensorboard"
         self.archive = self.state / "archive.db"
         self.front_csv = self.state / "front.csv"
@@ -70,9 +71,26 @@ class RunFolder:
 
     @property
     def schedule(self) -> Schedule:
-        """How the supernet of the round is trained."""
+        """How the supernet of the round is trained: as it was begun, whatever settings say by now.
+
+        Raises:
+            DamagedFileError: If the file that says so is damaged.
+        """
         training = self.experiment.training
-        return self.experiment.specialise.schedule(training) if self.number else training
+        if not self.number:
+            return training
+        if not self.begun.exists():
+            return self.experiment.specialise.schedule(training)
+        try:
+            content = json.loads(self.begun.read_text())
+            return Schedule(**{**content, "sampler": SamplerSettings(**content["sampler"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise DamagedFileError(f"'{self.begun}' is damaged; delete the folder of its round to train it anew") from error
+
+    def begin(self) -> None:
+        """Keep how the round is trained."""
+        if not self.begun.exists():
+            write_atomically(self.begun, json.dumps(asdict(self.schedule), indent=1).encode())
 
     def at(self, number: int) -> "RunFolder":
         """Return the folder with the files of another round."""
@@ -115,8 +133,8 @@ class RunFolder:
             return
         what = "; ".join(f"{key} was {theirs.get(key)}, is {mine.get(key)}" for key in differing[:3])
         way_out = "choose another folder with --out"
-        if all(key.startswith("search.") for key in differing):
-            way_out += f", or change the search of this one by `hwnas run {self.path} --set KEY=VALUE`"
+        if all(key.startswith(("search.", "specialise.")) for key in differing):
+            way_out += f", or go on with this one, and change it, by `hwnas run {self.path} --set KEY=VALUE`"
         raise InvalidInputError(f"'{self.path}' holds another experiment ({what}); {way_out}")
 
     @classmethod
@@ -165,7 +183,7 @@ class RunFolder:
         return changed
 
     def copied(self, path: Path) -> "RunFolder":
-        """Return a copy of the run in a new folder, without what it has exported; or the copy that is there.
+        """Return a copy of the run, without exports and rounds that were not kept; or the copy that is there.
 
         Raises:
             InvalidInputError: If something else is there, or the archive is a database that runs share.
@@ -177,12 +195,14 @@ class RunFolder:
             raise InvalidInputError(f"'{path}' exists and is no copy of '{self.path}'; choose another folder with --to")
         if self.experiment.archive:
             raise InvalidInputError("the archive of this run is a database that runs share: make its rounds without --to")
-        left_out = shutil.ignore_patterns(
-            "export", "finetuned", "tensorboard", "checkpoint", "report.html", ".lock", "*.zip"
-        )
+        kept = [each for each in self.rounds.read() if each.pays]
+        left_out = ("export", "finetuned*", "tensorboard", "checkpoint", "report.html", ".lock", "rounds*")
         torn = path.with_name(f".{path.name}.copying")
-        shutil.rmtree(torn, ignore_errors=True)
-        shutil.copytree(self.path, torn, ignore=left_out)
+        with self.locked():
+            shutil.rmtree(torn, ignore_errors=True)
+            for part in (Path(), *(Path("rounds") / str(each.number) for each in kept)):
+                shutil.copytree(self.path / part, torn / part, ignore=shutil.ignore_patterns(*left_out))
+        RoundsFile(torn).write(kept)
         (torn / "copy_of").write_text(origin)
         if path.exists():
             path.rmdir()

@@ -7,7 +7,6 @@ import pandas as pd
 
 from latency_tables.table.table import LatencyTable
 from nas.report.table import validation_summary
-from nas.run.experiment import Experiment
 from nas.run.folder import VERSIONED, RunFolder
 from search_spaces.space.space import SearchSpace
 
@@ -18,23 +17,26 @@ def recorded(run: RunFolder, space: SearchSpace, subnet_id: str) -> dict[str, An
     for table in (run.baselines(), run.front()):
         for row in table[table["id"] == subnet_id].to_dict("records"):
             named = {str(key): value for key, value in row.items()}
-            facts = {k: v for k, v in named.items() if k not in space.gene and k != "id" and not pd.isna(v)}
+            choices = {choice.name for choice in space.named_choices}
+            facts = {k: v for k, v in named.items() if k not in choices and k != "id" and not pd.isna(v)}
     return facts
 
 
 def provenance(
-    experiment: Experiment, space: SearchSpace, table: LatencyTable | None, *, n_measured: int, finetuned: int = 0
+    run: RunFolder, space: SearchSpace, table: LatencyTable | None, *, n_measured: int, finetuned: int = 0
 ) -> dict[str, Any]:
     """Return how a subnet was found, as `subnet.json` holds it under `found`.
 
     Args:
-        experiment: Of the run.
+        run: The run, in the round whose weights are exported.
         space: Its space, in the formats of the experiment.
         table: Its latency table, if it has one.
         n_measured: Networks that were measured.
         finetuned: Epochs for which the subnet was trained on by itself.
     """
-    search, training = experiment.search, experiment.training
+    experiment, search = run.experiment, run.experiment.search
+    earlier = [each.number for each in run.rounds.read() if each.pays and each.number < run.number]
+    schedules = [run.at(number).schedule for number in dict.fromkeys([0, *earlier, run.number])]
     return {
         "experiment": experiment.name,
         "space_size": float(space.size),
@@ -45,7 +47,11 @@ def provenance(
         "n_measured": n_measured,
         "seed": experiment.seed,
         "plugins": experiment.plugin_files,
-        "epochs": {"float": training.float_epochs, "quantized": training.quantized_epochs, "alone": finetuned},
+        "epochs": {
+            "float": sum(each.float_epochs for each in schedules),
+            "quantized": sum(each.quantized_epochs for each in schedules),
+            "alone": finetuned,
+        },
         "latency_table": validation_summary(table, advise=False) if table else "no latency table",
         "packages": {name: importlib.metadata.version(name) for name in VERSIONED},
     }

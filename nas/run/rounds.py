@@ -68,7 +68,7 @@ class PartFile:
     path: Path
 
     def write(self, content: dict[str, Any]) -> None:
-        """Keep `kept`, `ties` and `drops` of a `nas.search.narrowing.Part`."""
+        """Keep `kept`, `ties` and `drops` of a `nas.search.narrowing.Part`, and the `size` that was asked for."""
         write_atomically(self.path, json.dumps(content, indent=1).encode())
 
     def read(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class PartFile:
             return {}
         try:
             content: dict[str, Any] = dict(json.loads(self.path.read_text()))
-            _ = content["kept"], content["ties"], content["drops"]
+            _ = content["kept"], content["ties"], content["drops"], content["size"]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise DamagedFileError(f"'{self.path}' is damaged; delete the folder of its round to train it anew") from error
         return content

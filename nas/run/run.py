@@ -1,5 +1,6 @@
 """Run: an experiment in a folder, stage by stage. What the command does, and a notebook does in as many lines."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from latency_tables.table.table import LatencyTable
 from nas.data.dataset import Dataset
 from nas.data.load import expanded
 from nas.events.files import write_atomically
@@ -37,6 +39,8 @@ from nas.training.trainer import init_from
 from search_spaces.errors import InvalidInputError, check_range
 from search_spaces.space.space import SearchSpace
 from search_spaces.space.subnet import Subnet
+
+logger = logging.getLogger(__name__)
 
 
 class Run(BaseRun):
@@ -128,6 +132,13 @@ class Run(BaseRun):
         n_val, folder = self.data.size("val"), self.folder
         return Archives(folder, self.space, self.task, n_val, lambda: weights_identity(folder, self.space, self.data))
 
+    def import_results(self, file: Path, *, again: bool = False) -> LatencyTable:
+        """See `BaseRun`; while a round is being made, networks are those of that round."""
+        going = self.at(len(self.folder.rounds.read()) + 1)
+        if going.folder.archive.exists() and going.folder.number != self.folder.number:
+            return super(Run, going).import_results(file, again=again)
+        return super().import_results(file, again=again)
+
     def training_records(self) -> list[dict[str, Any]]:
         """See `BaseRun`."""
         records: list[dict[str, Any]] = load_tensors(self.folder.supernet)[1]["records"]
@@ -166,10 +177,11 @@ class Run(BaseRun):
                 self.evaluator()  # one that is damaged or of another training is named
                 return
             supernet = new_supernet(self.experiment, self.space, self.data)
-            identity = training_identity(self.folder, self.space, self.data)
-            found = around(self.before, self) if self.before else None
+            found, start = None, {}
             if self.before:
-                identity["start"] = self.before.folder.number
+                found, start = around(self.before, self), {"start": self.before.folder.number}
+                self.folder.begin()
+            identity = training_identity(self.folder, self.space, self.data) | start
             train_supernet(self.folder, supernet, self.task, self.data, identity, found)
 
     def search(
@@ -232,11 +244,16 @@ class Run(BaseRun):
             InvalidInputError: If the folder is in the way, or no network of the front keeps the limits.
         """
         self.front()  # it was searched
+        if self.experiment.adopt.is_set:
+            raise InvalidInputError("the weights of a model that was trained elsewhere stay as they are")
         folder = self.folder.copied(expanded(str(to))) if to else self.folder
-        folder = folder.with_overrides(overrides)
-        if not folder.experiment.specialise.rounds:
-            folder = folder.with_overrides(["specialise.rounds=1"])
-        return Run(folder)._with_rounds(**search)
+        with folder.locked():
+            folder = folder.with_overrides(overrides)
+            if not folder.experiment.specialise.rounds:
+                folder = folder.with_overrides(["specialise.rounds=1"])
+            run = Run(folder)
+            run.__dict__ |= {"data": self.data, "task": self.task}
+            return run._with_rounds(**search)
 
     def _with_rounds(self, **search: Any) -> "Run":
         """Make the rounds that are still to be made, and return the run in the round that is in force then."""
@@ -331,7 +348,9 @@ class Run(BaseRun):
         front = self.front()
         with self.folder.locked():
             for subnet_id in front["id"]:
-                if not (self.folder.finetuned_path(subnet_id) / "subnet.json").exists():
+                if (self.folder.finetuned_path(subnet_id) / "subnet.json").exists():
+                    logger.info("%s was fine-tuned before and stays as it is", subnet_id)
+                else:
                     self.finetune(subnet_id, epochs=epochs, learning_rate=learning_rate, distillation=distillation)
             folders = [self.folder.finetuned_path(subnet_id) for subnet_id in front["id"]]
             found = with_fine_tuned(front, folders, [metric.name for metric in self.task.metrics])

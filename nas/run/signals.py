@@ -1,7 +1,6 @@
 """What a run's predictors may see besides: signals of its supernet, and what an earlier run has measured."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,6 @@ from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.search.acquisition import Scale
 from predictors import Features, Signal, build_predictor
 from search_spaces.errors import InvalidInputError
-from search_spaces.space.narrowing import NarrowedSpace
-from search_spaces.space.space import Genomes
 
 if TYPE_CHECKING:
     from nas.run.run import Run
@@ -57,11 +54,8 @@ def prior_signal(run: "Run", earlier: "Run") -> Signal:
     Raises:
         InvalidInputError: If its space has other choices, or it has measured too few networks.
     """
-    space, features = run.space, Features(earlier.space)
-    name, mine, theirs = str(earlier.folder.path), space.choices, earlier.space.choices
-    widened: Callable[[Genomes], Genomes] = lambda genomes: genomes  # noqa: E731
-    if isinstance(space, NarrowedSpace) and mine != theirs:
-        mine, widened = space.whole.choices, space.widened
+    name, features = str(earlier.folder.path), Features(earlier.space.origin)
+    mine, theirs = run.space.origin.choices, earlier.space.origin.choices
     if mine != theirs:
         other = next((a.name for a, b in zip(mine, theirs, strict=False) if a != b), "their number")
         raise InvalidInputError(
@@ -74,7 +68,10 @@ def prior_signal(run: "Run", earlier: "Run") -> Signal:
     is_alike = earlier.task.metric == run.task.metric and type(earlier.archives.order) is type(run.archives.order)
     if not is_alike:
         logger.warning("search.prior: the run '%s' ranks networks by something else; how much that says is learned", name)
-    model = build_predictor("gaussian_process", features).fit(features(genomes), Scale.of(y).forward(y))
+    learned = features(earlier.space.in_origin(genomes))
+    model = build_predictor("gaussian_process", features).fit(learned, Scale.of(y).forward(y))
     return Signal(
-        f"what {Path(name).name} predicts", lambda g: np.asarray(model.predict(features(widened(g)))), float(is_alike)
+        f"what {Path(name).name} predicts",
+        lambda g: np.asarray(model.predict(features(run.space.in_origin(g)))),
+        float(is_alike),
     )

@@ -46,6 +46,7 @@ class DeviceTable:
         path: File of the table.
         seed: Draws the whole networks.
         owner: What a command names to mean this table: a run folder, or `--space NAME`; for messages.
+        verb: The verb of the command that times networks of a run.
     """
 
     space: SearchSpace
@@ -54,6 +55,7 @@ class DeviceTable:
     path: Path
     seed: int
     owner: str
+    verb: str = "search"
 
     def plan(self) -> Plan:
         """Return what is measured for the table.
@@ -193,7 +195,7 @@ class DeviceTable:
         raise NotReadyError(
             f"{len(networks)} networks near the front must be timed on the device '{self.device.name}', which is remote: "
             f"run `python {bundle.name}` there (it is '{bundle}'), then `hwnas measure {self.owner} --from result.json` and "
-            f"`hwnas search {self.owner}` again"
+            f"`hwnas {self.verb} {self.owner}` again"
         )
 
     def take_networks(self, networks: dict[str, Subnet], table: LatencyTable, file: Path) -> dict[str, Measurement]:

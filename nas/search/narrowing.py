@@ -175,7 +175,8 @@ def _possible(space: SearchSpace, part: Part) -> Iterator[Drop]:
         if len(part.kept[choice.name]) > 1:
             yield from (Drop(choice.name, option) for option in part.kept[choice.name])
     seen: dict[tuple[str, str], Choice] = {}
-    for choice in leaders:
+    parents = {condition.choice for condition in space.conditions.values()}
+    for choice in (choice for choice in leaders if choice.name not in parents):
         first = seen.setdefault(_kind(choice), choice)
         if first is choice or len(part.kept[choice.name]) < 2 or not _may_lead(space, first.name, choice.name):
             continue

@@ -20,32 +20,31 @@ class SpecialiseSettings:
 
     rounds: int = 0
     """Rounds of training and search after the first; one that gains too little is the last."""
-    float_epochs: int = 0
-    """Float epochs of a round; if both are 0, half of those of `training`, rounded up."""
-    quantized_epochs: int = 0
-    """Quantized epochs of a round."""
+    float_epochs: int = -1
+    """Float epochs of a round; -1: half of those of `training`, rounded up."""
+    quantized_epochs: int = -1
+    """Quantized epochs of a round; -1: likewise."""
     rate: float = 1.0
     """The learning rates of `training` are multiplied by it."""
     sampler: AroundFront = field(default_factory=AroundFront)
     """Name of a sampler, or its name and options."""
     size: int = 0
-    """Networks, formats aside, that the space is narrowed to before the first round; 0: it stays whole."""
+    """Networks, formats aside, that the space is narrowed to before the next round; 0: it stays as it is."""
     gain: float = 0.01
     """Share of the front's hypervolume that a round must gain to be kept, and for another one to follow."""
 
     def __post_init__(self) -> None:
         check_range("rounds", self.rounds, 0, 100)
-        check_range("float_epochs", self.float_epochs, 0, 100_000)
-        check_range("quantized_epochs", self.quantized_epochs, 0, 100_000)
+        check_range("float_epochs", self.float_epochs, -1, 100_000)
+        check_range("quantized_epochs", self.quantized_epochs, -1, 100_000)
         check_range("rate", self.rate, 1e-6, 1e3)
         check_range("size", self.size, 0, 10**30)
         check_range("gain", self.gain, 0, 10)
 
     def schedule(self, before: Schedule) -> Schedule:
         """Return the schedule of a round of what was trained by the schedule `before`."""
-        epochs = self.float_epochs, self.quantized_epochs
-        if not any(epochs):
-            epochs = -(-before.float_epochs // 2), -(-before.quantized_epochs // 2)
+        asked, had = (self.float_epochs, self.quantized_epochs), (before.float_epochs, before.quantized_epochs)
+        epochs = [-(-all_of_them // 2) if n == -1 else n for n, all_of_them in zip(asked, had, strict=True)]
         return replace(
             before,
             float_epochs=epochs[0],
@@ -64,8 +63,8 @@ class Round:
 
     Attributes:
         number: From 1.
-        training_minutes: Of all that went into its training, resumed or not.
-        search_minutes: Of its measurements.
+        training_minutes: Of its epochs.
+        search_minutes: Of its measurements, since they were last resumed.
         n_networks: Of the space that was trained, formats aside.
         before: Hypervolume of the front before it, in units in which both fronts fit.
         after: Hypervolume of the front after it.

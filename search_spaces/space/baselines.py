@@ -39,8 +39,18 @@ def formats(space: SearchSpace) -> list[str]:
 def baselines(space: SearchSpace) -> dict[str, Genomes]:
     """Return the named baselines, such as `w8a8 largest`, in a fixed order; without formats just the three levels.
 
-    Where there are formats alone to choose, the three levels are one network, called as its format.
+    Where there are formats alone to choose, the three levels are one network, called as its format. Those that a part of a
+    space has in place of the whole one's are said to be `of the part`.
     """
+    mine = _uniform(space)
+    if space.origin is space:
+        return mine
+    ids = {subnet.id for subnet in space.origin.subnets(np.array(list(_uniform(space.origin).values())))}
+    return {name if space.subnet(g).id in ids else f"{name} of the part": g for name, g in mine.items()}
+
+
+def _uniform(space: SearchSpace) -> dict[str, Genomes]:
+    """Return the uniform networks of a space, by format and level."""
     offered = formats(space)
     if not offered:
         return {level: uniform_genome(space, level) for level in LEVELS}

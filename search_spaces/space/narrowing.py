@@ -101,6 +101,10 @@ class NarrowedSpace(SearchSpace):
         """See `SearchSpace`."""
         return self.whole.origin
 
+    def in_origin(self, genomes: Genomes) -> Genomes:
+        """See `SearchSpace`."""
+        return self.whole.in_origin(self.widened(genomes))
+
     @property
     def named_choices(self) -> tuple[Choice, ...]:
         """See `SearchSpace`: subnets name the choices of the whole space."""
@@ -178,6 +182,8 @@ def _check_tie(
     """Raise `InvalidInputError` if one choice cannot take the option of another one."""
     if unknown := [each for each in (name, leader) if each not in whole.gene]:
         raise InvalidInputError(f"a tie names {unknown}, which are no choices of space '{whole.name}'")
+    if name in {condition.choice for condition in whole.conditions.values()}:
+        raise InvalidInputError(f"'{name}' decides whether other choices matter, so it cannot be tied to '{leader}'")
     if leader in ties:
         raise InvalidInputError(f"'{name}' is tied to '{leader}', which is tied to another choice itself")
     options = [kept.get(each, whole.choices[whole.gene[each]].options) for each in (name, leader)]

@@ -131,6 +131,10 @@ class SearchSpace:
         """The space that it is a part of, see `NarrowedSpace`; of a whole one itself."""
         return self
 
+    def in_origin(self, genomes: Genomes) -> Genomes:
+        """Return canonical genomes as those of `origin`."""
+        return genomes
+
     @property
     def named_choices(self) -> tuple[Choice, ...]:
         """The choices whose options subnets name, in files and ids: those of the space."""

@@ -52,7 +52,7 @@ def export_subnet(
             folder,
             seed=run.experiment.seed,
             facts=known | {**(values or {}), **({"device": dict(table.fingerprint)} if table else {})},
-            found=provenance(run.experiment, subnet.space, table, n_measured=n_measured, finetuned=finetuned),
+            found=provenance(run, subnet.space, table, n_measured=n_measured, finetuned=finetuned),
             **options,
             time_file=device.time_file if device and device.times_files else None,
         )

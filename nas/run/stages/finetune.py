@@ -108,7 +108,8 @@ def largest_as_teacher(evaluator: SupernetEvaluator) -> Callable[[Tensor], Tenso
     """Return the answers of the largest network, in the first format, with the weights that the supernet has now."""
     supernet = evaluator.supernet
     graph = supernet.space.subnet(uniform_genome(supernet.space, "largest")).graph
-    layers = DeployedLayers(fold(supernet, graph, evaluator.calibrate(graph)))
+    folded = fold(supernet, graph, evaluator.calibrate(graph))
+    layers = DeployedLayers({name: tensor.clone() for name, tensor in folded.items()})  # the student changes its own
 
     def answer(inputs: Tensor) -> Tensor:
         with torch.no_grad():

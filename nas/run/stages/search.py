@@ -50,6 +50,7 @@ def search_run(run: "Run", evaluator: SupernetEvaluator, measure: Measure, *, wo
     cheap = {name: exact[name] for name in config.objectives if name != metric}
     constraints: dict[str, Objective] = {f"max {name}": upper_bound(exact[name], x) for name, x in config.max.items()}
     constraints |= {f"min {name}": lower_bound(exact[name], x) for name, x in config.min.items()}
+    first = first_networks(run)
     with progress_bar("searching") as update:
         if metric not in config.objectives:
             genomes = search_cheap(space, cheap, constraints, config.n_measurements, rng)
@@ -63,7 +64,7 @@ def search_run(run: "Run", evaluator: SupernetEvaluator, measure: Measure, *, wo
             constraints=constraints,
             orders={metric: order} if order else {},
             signals=signals_of(run, evaluator),
-            n_measurements=config.n_measurements,
+            n_measurements=max(config.n_measurements, 0 if first is None else len(first)),
             strategy=config.strategy.name,
             options=config.strategy.options,
             batch=config.batch or None,
@@ -71,7 +72,7 @@ def search_run(run: "Run", evaluator: SupernetEvaluator, measure: Measure, *, wo
             workers=workers,
             rng=rng,
             archive=archive,
-            first=first_networks(run),
+            first=first,
             progress=update,
         )
 

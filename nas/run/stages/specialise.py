@@ -42,16 +42,16 @@ def specialise_run(run: "Run", **search: Any) -> list[Round]:
         InvalidInputError: If no network of its front keeps the limits, or nothing that it measured can be narrowed by.
     """
     settings, file = run.experiment.specialise, run.folder.rounds
-    done = file.read()
+    if settings.rounds and run.metric.name not in run.experiment.search.objectives:
+        raise InvalidInputError(f"specialise: training changes the {run.metric.title}, which is none of the objectives")
+    done, _ = file.read(), (run.data, run.task)  # which all rounds share
     while len(done) < settings.rounds and (not done or done[-1].pays):
         after = run.at(len(done) + 1)
         _narrow(after)
-        start = time.perf_counter()
         after.train()
-        trained = time.perf_counter()
+        start = time.perf_counter()
         after.search(**search)
-        minutes = (trained - start) / 60, (time.perf_counter() - trained) / 60
-        done = [*done, _judged(after, minutes)]
+        done = [*done, _judged(after, (time.perf_counter() - start) / 60)]
         file.write(done)
         logger.info(round_line(done[-1]))
     return done
@@ -73,7 +73,7 @@ def around(before: "Run", after: "Run") -> Around:
     if not isinstance(after.space, NarrowedSpace) or after.space.choices == before.space.choices:
         return Around(genomes, rank, cost)
     part = after.space
-    inside, _ = part.taken_in(_in_origin(before, genomes))
+    inside, _ = part.taken_in(before.space.in_origin(genomes))
     if not len(inside):
         raise InvalidInputError(
             f"no network of the front of '{before.folder.path}' is left in the narrowed space; raise specialise.size"
@@ -86,7 +86,7 @@ def first_networks(run: "Run") -> Genomes | None:
     if run.before is None:
         return None
     uniform = np.array(list(baselines(run.space).values()))
-    return np.concatenate([uniform, around(run.before, run).front])
+    return np.concatenate([around(run.before, run).front, uniform])
 
 
 def _front(run: "Run") -> Genomes:
@@ -106,42 +106,52 @@ def _tables(run: "Run") -> tuple[FactorTable, FactorTable]:
     rank = linear_table(features, RidgePredictor().fit(features(genomes), Scale.of(ranks).forward(ranks)))
     costs = {each.name: each.predicted() for each in run.latencies} | run.static_costs()
     names = [name for name in run.experiment.search.objectives if name != run.metric.name]
-    cost = next((costs[name] for name in [*names, "macs"] if isinstance(costs.get(name), FactorTable)), None)
-    if not isinstance(cost, FactorTable) or cost.takes_max:
-        raise InvalidInputError(f"specialise needs a cost that is a sum of tables among the objectives, got {names}")
-    return rank, cost
+    for name in (*names, "macs"):
+        cost, is_minimized = costs.get(name), Column.of_objective(name).quantity.sign > 0
+        if isinstance(cost, FactorTable) and not cost.takes_max and is_minimized and cost(genomes).min() > 0:
+            return rank, cost
+    raise InvalidInputError(f"specialise needs a cost above 0 that is a sum of tables and minimised, got {names}")
 
 
 def _narrow(after: "Run") -> None:
     """Write what the space of a round is narrowed to: as the round before, or anew, or not at all."""
     before, file, size = after.before, after.folder.part, after.experiment.specialise.size
     assert before is not None
-    if file.path.exists() or not (size or before.folder.part.path.exists()):
-        return
-    if before.folder.part.path.exists():
-        file.write({**before.folder.part.read(), "drops": []})
+    known = before.folder.part.read()
+    if known and size not in (0, known["size"]):
+        raise InvalidInputError(
+            f"specialise.size: '{before.folder.path}' was narrowed to {known['size']:,} networks before; "
+            "narrow a copy of the run that it was made of instead"
+        )
+    if known:
+        file.write({**known, "drops": []})
+    if known or not size or (file.path.exists() and after.folder.begun.exists()):
         return
     rank, cost = _tables(before)
     genomes, ranks = before.archives.genomes(), before.archives.ranked()
     is_front = (genomes[:, None] == _front(before)[None]).all(axis=2).any(axis=1)
     found = np.column_stack([Scale.of(ranks).forward(ranks), cost(genomes)])[is_front]
     part = narrow(before.space, rank, cost, size, Front.from_points(("rank", "cost"), genomes[is_front], found))
+    if not NarrowedSpace(before.space, part.kept, part.ties).taken_in(genomes[is_front])[1].any():
+        raise InvalidInputError(
+            f"of {size:,} networks none would be on the front of '{before.folder.path}'; raise specialise.size"
+        )
     drops = [(str(drop), loss) for drop, loss in part.drops]
     kept = {name: list(options) for name, options in part.kept.items()}
-    file.write({"kept": kept, "ties": dict(part.ties), "drops": drops})
+    file.write({"kept": kept, "ties": dict(part.ties), "drops": drops, "size": size})
 
 
-def _judged(after: "Run", minutes: tuple[float, float]) -> Round:
+def _judged(after: "Run", search_minutes: float) -> Round:
     """Return what a round gained, by what both rounds have measured."""
     before = after.before
     assert before is not None
-    volumes = _volumes(before, after)
+    volumes, n_samples = _volumes(before, after), after.data.size("train")
     part = after.space
     lost, gone = _left_out(part, before) if isinstance(part, NarrowedSpace) else ((), ())
     return Round(
         number=after.folder.number,
-        training_minutes=round(minutes[0], 2),
-        search_minutes=round(minutes[1], 2),
+        training_minutes=round(sum(n_samples / each["samples_per_second"] for each in after.training_records()) / 60, 2),
+        search_minutes=round(search_minutes, 2),
         n_networks=n_architectures(part),
         before=volumes[0],
         after=volumes[1],
@@ -155,15 +165,11 @@ def _judged(after: "Run", minutes: tuple[float, float]) -> Round:
 def _left_out(part: NarrowedSpace, before: "Run") -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the ids of the front before, and the names of the uniform networks of the whole space, that a part lacks."""
     front = _front(before)
-    _, is_in = part.taken_in(_in_origin(before, front))
+    _, is_in = part.taken_in(before.space.in_origin(front))
     lost = [subnet.id for subnet in before.space.subnets(front[~is_in])]
     uniform = baselines(part.origin)
     _, are_in = part.taken_in(np.array(list(uniform.values())))
     return tuple(lost), tuple(name for name, is_there in zip(uniform, are_in, strict=True) if not is_there)
-
-
-def _in_origin(run: "Run", genomes: Genomes) -> Genomes:
-    return run.space.widened(genomes) if isinstance(run.space, NarrowedSpace) else genomes
 
 
 def _volumes(before: "Run", after: "Run") -> tuple[float, float]:
@@ -186,5 +192,8 @@ def _points(run: "Run") -> NDArray[np.float64]:
 
     upper, lower = ({known(name): bound for name, bound in limits.items()} for limits in (search.max, search.min))
     columns = [known(name) for name in search.objectives]
-    rows, _ = measured.front(columns, among=measured.satisfying(upper, lower))
+    among = measured.satisfying(upper, lower)
+    if not among.any():  # by the table; some may keep them as measured
+        among = np.isin([subnet.id for subnet in measured.subnets], run.folder.front(search.max, search.min)["id"])
+    rows, _ = measured.front(columns, among=among)
     return measured.take(rows).ranked(columns) if len(rows) else np.full((1, len(columns)), np.inf)

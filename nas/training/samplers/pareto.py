@@ -40,7 +40,8 @@ class ParetoSampler:
         corners = [moment.largest, moment.smallest] if rng.random() < self.corners else []
         n = moment.schedule.n_random + 2 - len(corners)
         drawn = moment.space.sample(self.candidates * max(COSTS, n), rng)
-        drawn = drawn[np.argsort(around.cost(drawn), kind="stable")].reshape(max(COSTS, n), self.candidates, -1)
-        chosen = [group[np.argmin(around.rank(group))] for group in drawn[rng.permutation(len(drawn))[:n]]]
-        trained = in_trained_formats(moment, np.array(chosen), rng, kept=0.5)
+        groups = np.argsort(-around.cost(drawn), kind="stable").reshape(-1, self.candidates)
+        groups = groups[np.sort(rng.permutation(len(groups))[:n])]  # the first teaches: it costs most
+        best = np.take_along_axis(groups, np.argmin(around.rank(drawn)[groups], axis=1)[:, None], axis=1)[:, 0]
+        trained = in_trained_formats(moment, drawn[best], rng, kept=0.5)
         return np.concatenate([corners[:1], trained, corners[1:]]) if corners else trained

@@ -70,7 +70,10 @@ class Sampler(Protocol):
     """
 
     def draw(self, moment: Moment, rng: np.random.Generator) -> Genomes:
-        """Return the networks of one step, shape `(n, n_genes)`; the first teaches the others where they are distilled."""
+        """Return the networks of one step, shape `(n, n_genes)`; the first teaches the others where they are distilled.
+
+        Records of a training call the first one the largest, and the last one the smallest.
+        """
 
 
 SAMPLERS: Registry[Callable[..., Sampler]] = Registry("sampler")

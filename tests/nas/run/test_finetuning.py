@@ -2,10 +2,11 @@ import json
 
 import pandas as pd
 import pytest
+import torch
 
 from nas.cli.command import main
 from nas.objectives.supernet_evaluator import SupernetEvaluator
-from nas.run.stages.finetune import finetune
+from nas.run.stages.finetune import finetune, largest_as_teacher
 from nas.supernet.supernet import Supernet
 from search_spaces.errors import MeasurementError
 from search_spaces.space.baselines import uniform_genome
@@ -48,3 +49,15 @@ def test_what_is_in_the_way_is_found_before_training(run, capsys, monkeypatch):
     for option, value in (("--epochs", "0"), ("--lr", "0"), ("--lr", "nan")):
         assert main(["finetune", str(run), row["id"], option, value]) == 2
         assert f"{option} must be" in capsys.readouterr().err
+
+
+def test_the_teacher_stays_as_it_was(evaluator, task, digits):
+    supernet = Supernet(evaluator.supernet.space)
+    supernet.load_state_dict(evaluator.supernet.state_dict())
+    teacher = largest_as_teacher(SupernetEvaluator(supernet, task, digits))
+    images = torch.from_numpy(digits.val["images"][:8])
+    before = teacher(images)
+    with torch.no_grad():
+        for parameter in supernet.parameters():
+            parameter.add_(1.0)
+    assert (teacher(images) == before).all()

@@ -81,6 +81,14 @@ def test_a_stopped_round_goes_on(finished, tmp_path, monkeypatch):
     assert len(run.folder.rounds.read()) == 1
 
 
+def test_workers_measure_the_round(finished, tmp_path):
+    run = nas.open_run(finished).specialise(tmp_path / "two", overrides=SHORT, workers=2)
+    alone = run.at(1)
+    genomes, evaluator = alone.archives.genomes()[-2:], alone.evaluator()
+    found = [row["error"] for row in alone.archives.validation.lookup(genomes)]
+    assert found == pytest.approx(list(evaluator.measure(genomes)["error"]))
+
+
 def test_a_round_that_does_not_pay_is_not_kept(finished, tmp_path, capsys):
     to = tmp_path / "two"
     few = words("specialise.rate=1e-6", "specialise.gain=9", "specialise.float_epochs=0", "specialise.quantized_epochs=1")
@@ -113,11 +121,21 @@ def test_a_narrowed_round_names_what_it_left_out(finished, tmp_path, capsys):
     assert main(["verify", str(tmp_path / "model")]) == 0
 
 
-def test_the_second_round_begins_with_the_first(specialised, tmp_path):
-    run = nas.open_run(specialised)
-    if not run.folder.number:
-        pytest.skip("the first round did not pay on this machine")
-    again = run.specialise(tmp_path / "three", overrides=["specialise.rounds=2"])
+def test_the_second_round_begins_with_the_first_and_settings_may_change_between(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.run.stages.specialise._volumes", lambda before, after: (1.0, 2.0))
+    run = nas.open_run(finished).specialise(tmp_path / "two", overrides=[*SHORT, "specialise.size=2000"])
+    assert run.folder.number == 1
+    again = run.specialise(tmp_path / "three", overrides=["specialise.rounds=2", "specialise.rate=0.1"])
+    rates = [again.at(number).folder.schedule.learning_rate for number in (1, 2)]
+    assert rates[0] == pytest.approx(10 * rates[1])
+    assert again.space.choices == again.at(1).space.choices
+    assert [n for n in again.baselines()["baseline"] if n.endswith("of the part")] or not again.folder.rounds.read()[0].gone
+    exported = again.export(again.best_id(), tmp_path / "model")
+    facts = json.loads((exported.folder / "subnet.json").read_text())
+    assert facts["found"]["epochs"] == {"float": 4, "quantized": 3, "alone": 0}
+    assert not set(facts["measured"]) & {choice.name for choice in again.space.named_choices}
+    with pytest.raises(InvalidInputError, match="was narrowed to 2,000 networks before"):
+        again.specialise(overrides=["specialise.rounds=3", "specialise.size=10"])
     rounds = again.folder.rounds.read()
     assert [each.number for each in rounds] == [1, 2]
     assert again.at(2).before.folder.number == 1

@@ -77,7 +77,8 @@ def test_a_leader_matters_where_any_that_it_leads_does(rng):
         ({"stage1/depth": (7,)}, {}, "keeps some of .*; it has no .7."),
         ({"stage1/depth": ()}, {}, "none is left"),
         ({}, {"stage1/depth": "nothing"}, "a tie names .'nothing'."),
-        ({}, {"stage1/depth": "stage1/width"}, "tied choices need equal options"),
+        ({}, {"stage1/width": "stage1/depth"}, "tied choices need equal options"),
+        ({}, {"stage1/depth": "stage2/depth"}, "decides whether other choices matter"),
         ({}, {"stage1/block2/kernel": "stage1/block1/kernel", "stage1/block3/kernel": "stage1/block2/kernel"}, "itself"),
     ],
 )

@@ -1,0 +1,124 @@
+"""Networks of a run's front against the same networks trained from scratch, in every format.
+
+    python experiments/benchmarks/front_gap.py --run runs/specialise/fashion0s --folder runs/specialise/alone0 --threads 1
+
+Four architectures, evenly along the front by latency; alone each is trained for --float-epochs and --quantized-epochs, as
+many as the run's supernet had in all its rounds, at twice its learning rates; w8a8 with two seeds. Goes on where it was
+stopped; several processes may share the folder, each with its own --architectures.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock
+from scipy.stats import kendalltau, t
+from standalone import train_alone
+
+from nas.run.run import Run
+from search_spaces.space.baselines import format_genes
+from search_spaces.space.narrowing import NarrowedSpace
+from search_spaces.space.space import Genomes
+
+FORMATS = ("float32", "w8a8", "w4a8", "w4a4")
+N_ARCHITECTURES = 4
+RATE = 2.0
+
+
+def architectures(run: Run) -> dict[str, Genomes]:
+    """Return distinct architectures of the front by the id of the network that has them, evenly by latency, in float32."""
+    front = run.front().sort_values("latency_ms")
+    genes, found = format_genes(run.space), {}
+    for name in front["id"]:
+        genome = run.subnet(name).genome.copy()
+        genome[genes] = 0
+        found.setdefault(genome.tobytes(), (name, genome))
+    distinct = list(found.values())
+    chosen = [distinct[i] for i in np.linspace(0, len(distinct) - 1, N_ARCHITECTURES).round().astype(int)]
+    return dict(chosen)
+
+
+def report(rows: pd.DataFrame) -> str:
+    """Return errors side by side, gaps with their 95 % intervals, the ranking and the minutes, as Markdown."""
+    keys = ["architecture", "format"]
+    alone = rows[rows["kind"] == "alone"].groupby(keys, sort=False)["error_test"].mean()
+    shared = rows[rows["kind"] == "supernet"].set_index(keys)["error_test"]
+    pairs = pd.DataFrame({"alone": alone, "supernet": shared}).dropna()
+    pairs["gap"] = pairs["supernet"] - pairs["alone"]
+    lines = ["| architecture | format | alone | supernet | gap |", "|---|---|---|---|---|"]
+    lines += [f"| {a} | {f} | {p.alone:.2f} | {p.supernet:.2f} | {p.gap:+.2f} |" for (a, f), p in pairs.iterrows()]
+    for name, gaps in [("all", pairs["gap"]), *pairs.groupby("format", sort=False)["gap"]]:
+        half = t.ppf(0.975, len(gaps) - 1) * gaps.sem() if len(gaps) > 1 else np.nan
+        lines.append(f"\nmean gap, {name}: {gaps.mean():+.2f} points, 95 % interval +-{half:.2f}, {len(gaps)} networks")
+    if len(pairs) > 2:
+        lines.append(f"\nKendall's tau of the two rankings: {kendalltau(pairs['alone'], pairs['supernet'])[0]:.3f}")
+    lines.append(f"\nminutes alone: {rows['minutes'].sum():.0f}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure in the supernet and train alone what is missing, and print the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--architectures", type=int, nargs="+", default=range(N_ARCHITECTURES), help="which, from 0")
+    parser.add_argument("--formats", nargs="+", default=FORMATS, choices=FORMATS)
+    parser.add_argument("--float-epochs", type=int, default=10)
+    parser.add_argument("--quantized-epochs", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    run = Run.open(options.run)
+    space, data, training = run.space, run.data, run.experiment.training
+    schedule = replace(
+        training,
+        float_epochs=options.float_epochs,
+        quantized_epochs=options.quantized_epochs,
+        learning_rate=RATE * training.learning_rate,
+        quantized_learning_rate=RATE * training.quantized_learning_rate,
+    )
+    options.folder.mkdir(parents=True, exist_ok=True)
+    raw, lock = options.folder / "errors.csv", FileLock(options.folder / ".lock")
+
+    def known(**wanted: Any) -> bool:
+        with lock:
+            rows = pd.read_csv(raw).to_dict("records") if raw.exists() else []
+        return any(all(row[key] == value for key, value in wanted.items()) for row in rows)
+
+    def keep(row: dict[str, Any]) -> None:
+        with lock:
+            pd.DataFrame([row]).to_csv(raw, mode="a", header=not raw.exists(), index=False)
+        print(row, flush=True)
+
+    def in_format(genome: Genomes, name: str) -> Genomes:
+        changed = genome.copy()
+        for gene in format_genes(space):
+            changed[gene] = space.choices[gene].options.index(name)
+        return space.canonicalize(changed[None])[0]
+
+    evaluator = run.evaluator()
+    for number, (name, genome) in enumerate(architectures(run).items()):
+        if number not in options.architectures:
+            continue
+        for number_format in options.formats:
+            facts = {"architecture": name, "format": number_format}
+            member = in_format(genome, number_format)
+            if not known(kind="supernet", **facts):
+                subnet = space.subnet(member)
+                errors = {f"error_{s}": float(evaluator.evaluate([subnet], s)["error"][0]) for s in ("val", "test")}
+                keep({"kind": "supernet", **facts, "seed": 0, **errors, "minutes": 0.0})
+            wide = space.widened(member[None])[0] if isinstance(space, NarrowedSpace) else member
+            for seed in (0, 1) if number_format == "w8a8" else (0,):
+                if not known(kind="alone", **facts, seed=seed):
+                    checkpoint = options.folder / f"{name}-{number_format}-{seed}.safetensors"
+                    found = train_alone(space.origin, wide, data, schedule, checkpoint, seed)
+                    keep({"kind": "alone", **facts, "seed": seed, **found})
+    print(report(pd.read_csv(raw)))
+
+
+if __name__ == "__main__":
+    main()
