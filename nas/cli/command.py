@@ -174,7 +174,7 @@ def _search_and_print(run: "Run", options: argparse.Namespace) -> None:
     print_front(run.front(), run.baselines())
     _print_validations(run.tables())
     if result is not None:
-        print_search(run.space, result, run.task.metric.name, run.folder.path)
+        print_search(run.space, result, run.task.metric.name, run.folder.path, run.archives.order)
 
 
 def _specialise(options: argparse.Namespace) -> int:

@@ -9,13 +9,16 @@ from nas.objectives.columns import Column
 from nas.search import evolve, exact_front, hypervolume
 from nas.search.acquisition import Scale
 from nas.search.exact import TooLargeError
+from nas.search.order import ByLoss, ByMetric
 from nas.search.study import SearchResult
 from predictors import Features, RidgePredictor, assess, linear_table
 from search_spaces.costs import cost_table
 from search_spaces.space.space import SearchSpace
 
 
-def print_search(space: SearchSpace, result: SearchResult, metric: str, run: Path) -> None:
+def print_search(
+    space: SearchSpace, result: SearchResult, metric: str, run: Path, order: ByLoss | ByMetric | None = None
+) -> None:
     """Print how the metric's predictor ranks unseen networks, what more measurements would bring, and how good evolution is.
 
     Args:
@@ -23,9 +26,10 @@ def print_search(space: SearchSpace, result: SearchResult, metric: str, run: Pat
         result: A search.
         metric: What steered it.
         run: Folder of the run.
+        order: By what networks are ranked instead of the metric.
     """
     values = _ranked(result, metric)
-    ranked = ", which is ranked with its loss," if result.measurements.orders else ""
+    ranked = f", ranked {order.words}," if order else ""
     ending = "ended early: no more was gained than the noise" if result.stopped_early else "used its measurements"
     print(f"the search {ending}; {len(values)} networks measured")
     if result.failed:

@@ -15,7 +15,7 @@ from nas.objectives.objective import Objective
 from nas.run.folder import RunFolder
 from nas.run.latencies import Latencies
 from nas.search.measurements import Measurements
-from nas.search.order import Order, order_of
+from nas.search.order import ByLoss, ByMetric, order_of
 from nas.tasks.metric import METRICS
 from nas.tasks.task import Task
 from search_spaces.errors import InvalidInputError, NotReadyError
@@ -68,7 +68,7 @@ class Archives:
         return self.open(names[0], names, self.weights, (f"{self.task.metric.loss}_test",))
 
     @cached_property
-    def order(self) -> Order | None:
+    def order(self) -> ByLoss | ByMetric | None:
         """By what networks are ranked instead of the metric; None: by the metric."""
         metric, names = self.task.metric, self.validation.names
         if metric.loss and metric.loss not in names:

@@ -70,7 +70,7 @@ class ByMetric:
 
 def order_of(
     metric: Metric, measured: Collection[str], n: int, typical: float, noise: float, rule: Rule = "auto"
-) -> Order | None:
+) -> ByLoss | ByMetric | None:
     """Return the order of a search, or None: by the metric itself.
 
     Args:

@@ -104,7 +104,7 @@ def test_strategies(run, strategy, capsys):
     assert main(["search", str(run), *(word for setting in settings for word in ("--set", setting))]) == 0
     said = capsys.readouterr().out
     assert "24 networks measured" in said
-    assert "predictor of the error, which is ranked with its loss, (" in said
+    assert "predictor of the error, ranked by cross-entropy, (" in said
     assert "measure" in said
     assert re.search(r"evolution reached (99|100)\.\d\d % of the exact front of a linear prediction", said)
 
@@ -244,7 +244,7 @@ def test_bad_starts_write_nothing(tmp_path, finished, quick, failing):
     message = failing(["run", DIGITS, "--out", finished, "--set", "seed=5"])
     assert "holds another experiment" in message
     message = failing(["run", DIGITS, "--out", finished, *quick, "--set", "search.noise=1"])
-    assert f"change the search of this one by `hwnas run {finished} --set KEY=VALUE`" in message
+    assert f"or go on with this one, and change it, by `hwnas run {finished} --set KEY=VALUE`" in message
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("x")
     assert "exists and is no run folder" in failing(["run", DIGITS, "--out", tmp_path / "full"])
