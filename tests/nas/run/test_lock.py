@@ -19,6 +19,7 @@ def test_a_second_command_refuses(run, verb, failing):
 def test_queries_need_no_lock_and_a_dead_process_holds_none(run, failing):
     program = f"""
 from pathlib import Path
+from nas.run.folder import RunFolder
 with RunFolder.open(Path({str(run)!r})).locked():
     print("locked", flush=True)
     input()
