@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock
-from scipy.stats import kendalltau, t
-from standalone import train_alone
+from standalone import side_by_side, train_alone
 
 from nas.run.run import Run
 from search_spaces.space.baselines import format_genes
@@ -47,15 +46,7 @@ def report(rows: pd.DataFrame) -> str:
     keys = ["architecture", "format"]
     alone = rows[rows["kind"] == "alone"].groupby(keys, sort=False)["error_test"].mean()
     shared = rows[rows["kind"] == "supernet"].set_index(keys)["error_test"]
-    pairs = pd.DataFrame({"alone": alone, "supernet": shared}).dropna()
-    pairs["gap"] = pairs["supernet"] - pairs["alone"]
-    lines = ["| architecture | format | alone | supernet | gap |", "|---|---|---|---|---|"]
-    lines += [f"| {a} | {f} | {p.alone:.2f} | {p.supernet:.2f} | {p.gap:+.2f} |" for (a, f), p in pairs.iterrows()]
-    for name, gaps in [("all", pairs["gap"]), *pairs.groupby("format", sort=False)["gap"]]:
-        half = t.ppf(0.975, len(gaps) - 1) * gaps.sem() if len(gaps) > 1 else np.nan
-        lines.append(f"\nmean gap, {name}: {gaps.mean():+.2f} points, 95 % interval +-{half:.2f}, {len(gaps)} networks")
-    if len(pairs) > 2:
-        lines.append(f"\nKendall's tau of the two rankings: {kendalltau(pairs['alone'], pairs['supernet'])[0]:.3f}")
+    lines = side_by_side(alone, shared)
     lines.append(f"\nminutes alone: {rows['minutes'].sum():.0f}")
     return "\n".join(lines)
 

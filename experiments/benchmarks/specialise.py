@@ -24,7 +24,7 @@ from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.objectives.table_files import read_table
 from nas.quantizers.compiled import compiled_quantizer
 from nas.search import non_dominated, search
-from nas.search.narrowing import narrow
+from nas.search.narrowing import n_architectures, narrow
 from nas.search.pareto import Front
 from nas.supernet.supernet import Supernet
 from nas.tasks.classification import Classification
@@ -81,8 +81,7 @@ def random_part(space: SearchSpace, size: int, rng: np.random.Generator) -> Narr
     """Return a part of a space of about a size, formats aside, from which random options were dropped."""
     formats = {space.choices[gene].name for gene in format_genes(space)}
     kept = {choice.name: choice.options for choice in space.choices if choice.name not in formats}
-    single = {space.choices[gene].name: space.choices[gene].options[:1] for gene in format_genes(space)}
-    while NarrowedSpace(space, {**kept, **single}).size > size:
+    while n_architectures(space, kept) > size:
         name = str(rng.choice([name for name, options in kept.items() if len(options) > 1]))
         dropped = int(rng.integers(len(kept[name])))
         kept[name] = kept[name][:dropped] + kept[name][dropped + 1 :]

@@ -87,14 +87,9 @@ def measured(supernet: Supernet, genome: np.ndarray, data: Dataset) -> dict[str,
     return {f"error_{split}": round(float(evaluator.evaluate([subnet], split)["error"][0]), 3) for split in ("val", "test")}
 
 
-def report(rows: pd.DataFrame) -> str:
-    """Return what was asked for, as Markdown: learning rates, errors side by side, gaps with intervals, ranking, cost."""
-    keys = ["architecture", "format"]
-    own = rows[rows["kind"] == "alone"]
-    best = own.loc[own.groupby([*keys, "seed"])["error_val"].idxmin()]
-    mean = best.groupby(keys, sort=False)["error_test"].mean()
-    cut = rows[rows["kind"] == "supernet"].set_index(keys)["error_test"]
-    pairs = pd.DataFrame({"alone": mean, "supernet": cut}).dropna()
+def side_by_side(alone: pd.Series, shared: pd.Series) -> list[str]:
+    """Return test errors by architecture and format beside each other, mean gaps with intervals, and the ranking."""
+    pairs = pd.DataFrame({"alone": alone, "supernet": shared}).dropna()
     pairs["gap"] = pairs["supernet"] - pairs["alone"]
     lines = ["| architecture | format | alone | supernet | gap |", "|---|---|---|---|---|"]
     lines += [f"| {a} | {f} | {p.alone:.2f} | {p.supernet:.2f} | {p.gap:+.2f} |" for (a, f), p in pairs.iterrows()]
@@ -103,6 +98,17 @@ def report(rows: pd.DataFrame) -> str:
         lines.append(f"\nmean gap, {name}: {gaps.mean():+.2f} points, 95 % interval +-{half:.2f}, {len(gaps)} networks")
     if len(pairs) > 1:
         lines.append(f"\nKendall's tau of the two rankings: {kendalltau(pairs['alone'], pairs['supernet'])[0]:.3f}")
+    return lines
+
+
+def report(rows: pd.DataFrame) -> str:
+    """Return what was asked for, as Markdown: learning rates, errors side by side, gaps with intervals, ranking, cost."""
+    keys = ["architecture", "format"]
+    own = rows[rows["kind"] == "alone"]
+    best = own.loc[own.groupby([*keys, "seed"])["error_val"].idxmin()]
+    mean = best.groupby(keys, sort=False)["error_test"].mean()
+    cut = rows[rows["kind"] == "supernet"].set_index(keys)["error_test"]
+    lines = side_by_side(mean, cut)
     tuning = own[own["architecture"] == TUNED_ON].pivot_table(index="format", columns="rate", values="error_val", sort=False)
     lines.append(f"\nvalidation error by learning rate on {TUNED_ON}:\n\n{tuning.round(2).to_string()}")
     minutes = rows.groupby("kind")["minutes"].sum()

@@ -93,7 +93,11 @@ class Run(BaseRun):
 
     def at(self, number: int) -> "Run":
         """Return the run as it is in another round; 0 is the first training and search."""
-        found = Run(self.folder.at(number))
+        return self._in(self.folder.at(number))
+
+    def _in(self, folder: RunFolder) -> "Run":
+        """Return a run in another folder of the same experiment's data, with what is loaded of them."""
+        found = Run(folder)
         found.__dict__ |= {name: self.__dict__[name] for name in ("data", "task") if name in self.__dict__}
         return found
 
@@ -135,9 +139,7 @@ class Run(BaseRun):
     def import_results(self, file: Path, *, again: bool = False) -> LatencyTable:
         """See `BaseRun`; while a round is being made, networks are those of that round."""
         going = self.at(len(self.folder.rounds.read()) + 1)
-        if going.folder.archive.exists() and going.folder.number != self.folder.number:
-            return super(Run, going).import_results(file, again=again)
-        return super().import_results(file, again=again)
+        return BaseRun.import_results(going if going.folder.archive.exists() else self, file, again=again)
 
     def training_records(self) -> list[dict[str, Any]]:
         """See `BaseRun`."""
@@ -177,12 +179,14 @@ class Run(BaseRun):
                 self.evaluator()  # one that is damaged or of another training is named
                 return
             supernet = new_supernet(self.experiment, self.space, self.data)
-            found, start = None, {}
+            init_from, found, of_round = self.folder.schedule.init_from, None, {}
+            start = expanded(init_from) if init_from else None
             if self.before:
-                found, start = around(self.before, self), {"start": self.before.folder.number}
+                found, of_round = around(self.before, self), {"start": self.before.folder.number}
+                start = self.before.folder.supernet
                 self.folder.begin()
-            identity = training_identity(self.folder, self.space, self.data) | start
-            train_supernet(self.folder, supernet, self.task, self.data, identity, found)
+            identity = training_identity(self.folder, self.space, self.data) | of_round
+            train_supernet(self.folder, supernet, self.task, self.data, identity, start, found)
 
     def search(
         self,
@@ -251,15 +255,13 @@ class Run(BaseRun):
             folder = folder.with_overrides(overrides)
             if not folder.experiment.specialise.rounds:
                 folder = folder.with_overrides(["specialise.rounds=1"])
-            run = Run(folder)
-            run.__dict__ |= {"data": self.data, "task": self.task}
-            return run._with_rounds(**search)
+            return self._in(folder)._with_rounds(**search)
 
     def _with_rounds(self, **search: Any) -> "Run":
         """Make the rounds that are still to be made, and return the run in the round that is in force then."""
         with self.folder.locked():
             specialise_run(self, **search)
-        return Run(RunFolder(self.folder.path, self.experiment))
+        return self._in(RunFolder(self.folder.path, self.experiment))
 
     # ------------------------------------------------------------------ the front
 

@@ -72,18 +72,21 @@ class _Worth:
     measured: Front
     whole: Front
 
-    def front(self, part: Part) -> Front:
-        """Return the exact front of a part, which may be empty."""
-        return exact_front(self.space, self.tables, allowed=narrowing_factors(self.space, part.kept, part.ties))
+    def __call__(self, part: Part, front: Front | None = None) -> tuple[float, Front]:
+        """Return the mean share of the two hypervolumes that is left in a part, and its exact front, which may be empty.
 
-    def __call__(self, part: Part, front: Front) -> float:
-        """Return the mean share of the two hypervolumes that is left in a part whose exact front is `front`."""
+        Args:
+            part: The part.
+            front: Its exact front, where it is known.
+        """
         allowed = narrowing_factors(self.space, part.kept, part.ties)
+        if front is None:
+            front = exact_front(self.space, self.tables, allowed=allowed)
         is_left = np.ones(len(self.measured), dtype=bool)
         for factor in allowed:
             is_left &= factor(self.measured.genomes).astype(bool)
         left = self.measured.values[is_left]
-        return (_share(front.values, self.whole.values) + _share(left, self.measured.values)) / 2
+        return (_share(front.values, self.whole.values) + _share(left, self.measured.values)) / 2, front
 
 
 def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> float:
@@ -127,12 +130,11 @@ def narrow(space: SearchSpace, rank: FactorTable, cost: FactorTable, size: int, 
         gain = {drop: math.log(part.size / smaller.size) for drop, smaller in after.items()}
         used = np.concatenate([front.genomes, measured.genomes])
         if unused := [drop for drop in after if not _is_used(space, used, drop)]:
-            best, found = max(unused, key=lambda drop: gain[drop]), front
+            best = max(unused, key=lambda drop: gain[drop])
+            left, front = worth_of(after[best], front)
         else:
-            best, found = _cheapest(worth_of, after, gain, known, worth)
-        left = worth_of(after[best], found)
-        part = replace(after[best], drops=(*part.drops, (best, worth - left)))
-        front, worth = found, left
+            best, left, front = _cheapest(worth_of, after, gain, known, worth)
+        part, worth = replace(after[best], drops=(*part.drops, (best, worth - left))), left
     return part
 
 
@@ -150,22 +152,22 @@ def n_architectures(
 
 def _cheapest(
     worth_of: _Worth, after: Mapping[Drop, Part], gain: Mapping[Drop, float], known: dict[Drop, float], worth: float
-) -> tuple[Drop, Front]:
-    """Return the drop that costs least for a factor of size, and the front after it.
+) -> tuple[Drop, float, Front]:
+    """Return the drop that costs least for a factor of size, and the worth and the front after it.
 
     Those that were cheapest before are looked at first; when the cheapest so far is cheaper than all others were the last
     time, the others are not looked at again: what is lost by an option grows as others go.
     """
-    best: tuple[float, Drop, Front] | None = None
+    best: tuple[Drop, float, Front] | None = None
     for drop in sorted(after, key=lambda each: known.get(each, -1.0)):
-        if best and known.get(drop, -1.0) >= best[0]:
+        if best and known.get(drop, -1.0) >= known[best[0]]:
             break
-        front = worth_of.front(after[drop])
-        known[drop] = (worth - worth_of(after[drop], front)) / gain[drop]
-        if best is None or known[drop] < best[0]:
-            best = known[drop], drop, front
+        left, front = worth_of(after[drop])
+        known[drop] = (worth - left) / gain[drop]
+        if best is None or known[drop] < known[best[0]]:
+            best = drop, left, front
     assert best is not None
-    return best[1], best[2]
+    return best
 
 
 def _possible(space: SearchSpace, part: Part) -> Iterator[Drop]:

@@ -51,7 +51,7 @@ class SpecialiseSettings:
             quantized_epochs=epochs[1],
             learning_rate=before.learning_rate * self.rate,
             quantized_learning_rate=before.quantized_learning_rate * self.rate,
-            sampler=SamplerSettings(name=self.sampler.name, options=self.sampler.options),
+            sampler=self.sampler,
             shrink_start=0.0,
             init_from="",
         )

@@ -91,9 +91,7 @@ def train(
     rounding = supernet.fake_quantize, supernet.fake_quantize_rows
     optimizer = _optimizer(supernet, schedule)
     records = _resume(supernet, optimizer, checkpoint, identity) if checkpoint.exists() else []
-    if sample is None:
-        sampler = SAMPLERS.build(schedule.sampler.name, schedule.sampler.options)
-        sample = lambda epoch, rng: draw_graphs(sampler, Moment(supernet.space, schedule, epoch, around), rng)  # noqa: E731
+    sample = sample or _sampling(supernet, schedule, around)
     job = _Job(supernet, task, data, schedule, seed, sample, teacher, progress)
     rollbacks = int(records[-1]["rollbacks"]) if records else 0
     while len(records) < schedule.epochs:
@@ -129,6 +127,12 @@ def train(
                 f"{_short(task, at_end)}); it is repeated at {SLOWER**rollbacks:g} of the learning rate"
             )
     return records
+
+
+def _sampling(supernet: Supernet, schedule: Schedule, around: Around | None) -> Sample:
+    """Return what the schedule's sampler draws."""
+    sampler = SAMPLERS.build(schedule.sampler.name, schedule.sampler.options)
+    return lambda epoch, rng: draw_graphs(sampler, Moment(supernet.space, schedule, epoch, around), rng)
 
 
 @dataclass(frozen=True)

@@ -68,17 +68,10 @@ def around(before: "Run", after: "Run") -> Around:
         NotReadyError: If it has no front.
         InvalidInputError: If no network of its front keeps the limits and is in the space.
     """
-    rank, cost = _tables(before)
-    genomes = _front(before)
-    if not isinstance(after.space, NarrowedSpace) or after.space.choices == before.space.choices:
-        return Around(genomes, rank, cost)
-    part = after.space
-    inside, _ = part.taken_in(before.space.in_origin(genomes))
-    if not len(inside):
-        raise InvalidInputError(
-            f"no network of the front of '{before.folder.path}' is left in the narrowed space; raise specialise.size"
-        )
-    return Around(inside, lambda g: rank(part.widened(g)), lambda g: cost(part.widened(g)))
+    front, (rank, cost), part = _front_within(before, after), _tables(before), after.space
+    if not isinstance(part, NarrowedSpace) or part.choices == before.space.choices:
+        return Around(front, rank, cost)
+    return Around(front, lambda g: rank(part.widened(g)), lambda g: cost(part.widened(g)))
 
 
 def first_networks(run: "Run") -> Genomes | None:
@@ -86,7 +79,20 @@ def first_networks(run: "Run") -> Genomes | None:
     if run.before is None:
         return None
     uniform = np.array(list(baselines(run.space).values()))
-    return np.concatenate([around(run.before, run).front, uniform])
+    return np.concatenate([_front_within(run.before, run), uniform])
+
+
+def _front_within(before: "Run", after: "Run") -> Genomes:
+    """Return the networks of a round's front that the space of the next one has, as its genomes, shape `(n, n_genes)`."""
+    front = _front(before)
+    if not isinstance(after.space, NarrowedSpace):
+        return front
+    inside, _ = after.space.taken_in(before.space.in_origin(front))
+    if not len(inside):
+        raise InvalidInputError(
+            f"no network of the front of '{before.folder.path}' is left in the narrowed space; raise specialise.size"
+        )
+    return inside
 
 
 def _front(run: "Run") -> Genomes:

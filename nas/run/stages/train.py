@@ -1,13 +1,13 @@
 """The training of a run's supernet: from the start, or on from the last checkpoint."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from nas.data.dataset import Dataset
 from nas.data.images import read_in_words
-from nas.data.load import expanded
 from nas.events import distributed
 from nas.events.progress import progress_bar
 from nas.run.folder import RunFolder
@@ -27,6 +27,7 @@ def train_supernet(
     task: Task,
     data: Dataset,
     identity: dict[str, Any],
+    start: Path | None = None,
     around: Around | None = None,
 ) -> None:
     """Train a supernet and write it into the run folder; on a GPU if there is one, in all processes that have joined.
@@ -37,14 +38,14 @@ def train_supernet(
         task: Says what is lost and what is scored.
         data: Its training split is used.
         identity: What a checkpoint must agree with to be gone on from; goes into the file of the supernet.
+        start: File of the weights to begin with; None: those that the supernet has.
         around: What the round before has found; None in the first training.
     """
     experiment = run.experiment
     if distributed.is_main():
         for line in read_in_words(data):
             logger.log(logging.WARNING if line.startswith("warning: ") else logging.INFO, line)
-    start = run.at(identity["start"]).supernet if around else expanded(run.schedule.init_from)
-    if (around or run.schedule.init_from) and not run.checkpoint.exists():
+    if start and not run.checkpoint.exists():
         init_from(supernet, start)
     supernet.to("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(max(1, experiment.threads // distributed.world_size()))

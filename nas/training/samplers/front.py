@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.training.samplers.sampler import SAMPLERS, Around, Moment, in_trained_formats
+from nas.training.samplers.sampler import SAMPLERS, Around, Moment, between_corners, in_trained_formats
 from search_spaces.errors import InvalidInputError, check_range
 from search_spaces.space.baselines import format_genes
 from search_spaces.space.space import Genomes
@@ -40,16 +40,19 @@ class FrontSampler:
 
     def draw(self, moment: Moment, rng: np.random.Generator) -> Genomes:
         """See `Sampler`."""
-        around, space = found_before(moment), moment.space
-        corners = [moment.largest, moment.smallest] if rng.random() < self.corners else []
-        chosen = rng.choice(around.front, moment.schedule.n_random + 2 - len(corners))
+        around = found_before(moment)
+        return between_corners(moment, self.corners, rng, lambda n: self._draw(moment, around, n, rng))
+
+    def _draw(self, moment: Moment, around: Around, n: int, rng: np.random.Generator) -> Genomes:
+        """Return so many networks around the front, those that cost most first."""
+        space, chosen = moment.space, rng.choice(around.front, n)
         free = np.setdiff1d(np.flatnonzero(space.cardinalities > 1), format_genes(space))
         moved = rng.random((len(chosen), len(free))) < self.changes / max(len(free), 1)
         moved &= rng.random((len(chosen), 1)) < self.neighbours
         chosen[:, free] = np.where(moved, rng.integers(0, space.cardinalities[free], moved.shape), chosen[:, free])
         trained = in_trained_formats(moment, space.canonicalize(chosen), rng, kept=0.5)
-        trained = trained[np.argsort(-around.cost(trained), kind="stable")]
-        return np.concatenate([corners[:1], trained, corners[1:]]) if corners else trained
+        ordered: Genomes = trained[np.argsort(-around.cost(trained), kind="stable")]
+        return ordered
 
 
 def found_before(moment: Moment) -> Around:

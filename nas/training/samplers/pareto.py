@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas.training.samplers.front import found_before
-from nas.training.samplers.sampler import SAMPLERS, Moment, in_trained_formats
+from nas.training.samplers.sampler import SAMPLERS, Around, Moment, between_corners, in_trained_formats
 from search_spaces.errors import check_range
 from search_spaces.space.space import Genomes
 
@@ -37,11 +37,12 @@ class ParetoSampler:
     def draw(self, moment: Moment, rng: np.random.Generator) -> Genomes:
         """See `Sampler`."""
         around = found_before(moment)
-        corners = [moment.largest, moment.smallest] if rng.random() < self.corners else []
-        n = moment.schedule.n_random + 2 - len(corners)
+        return between_corners(moment, self.corners, rng, lambda n: self._draw(moment, around, n, rng))
+
+    def _draw(self, moment: Moment, around: Around, n: int, rng: np.random.Generator) -> Genomes:
+        """Return so many promising networks, those that cost most first."""
         drawn = moment.space.sample(self.candidates * max(COSTS, n), rng)
         groups = np.argsort(-around.cost(drawn), kind="stable").reshape(-1, self.candidates)
         groups = groups[np.sort(rng.permutation(len(groups))[:n])]  # the first teaches: it costs most
         best = np.take_along_axis(groups, np.argmin(around.rank(drawn)[groups], axis=1)[:, None], axis=1)[:, 0]
-        trained = in_trained_formats(moment, drawn[best], rng, kept=0.5)
-        return np.concatenate([corners[:1], trained, corners[1:]]) if corners else trained
+        return in_trained_formats(moment, drawn[best], rng, kept=0.5)

@@ -85,6 +85,20 @@ def draw_graphs(sampler: Sampler, moment: Moment, rng: np.random.Generator) -> l
     return [moment.space.subnet(genome).graph for genome in genomes]
 
 
+def between_corners(moment: Moment, share: float, rng: np.random.Generator, draw: Callable[[int], Genomes]) -> Genomes:
+    """Return the networks of one step; in a share of the steps largest and smallest stand around them, in the place of two.
+
+    Args:
+        moment: Says how many networks there are in a step.
+        share: Of the steps that have them, 0 to 1.
+        rng: Decides whether this one does.
+        draw: Gives so many of the other networks, shape `(n, n_genes)`.
+    """
+    has_corners = share == 1 or rng.random() < share
+    drawn = draw(moment.schedule.n_random + (0 if has_corners else 2))
+    return np.concatenate([moment.largest[None], drawn, moment.smallest[None]]) if has_corners else drawn
+
+
 def in_trained_formats(moment: Moment, genomes: Genomes, rng: np.random.Generator, kept: float = 0.0) -> Genomes:
     """Return networks in random formats of those that are trained now: each block in its own, or a whole network in one.
 

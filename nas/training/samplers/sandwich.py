@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.training.samplers.sampler import SAMPLERS, Moment, in_trained_formats
+from nas.training.samplers.sampler import SAMPLERS, Moment, between_corners, in_trained_formats
 from search_spaces.errors import check_range
 from search_spaces.space.space import Genomes
 
@@ -29,7 +29,6 @@ class SandwichSampler:
 
     def draw(self, moment: Moment, rng: np.random.Generator) -> Genomes:
         """See `Sampler`."""
-        with_corners = self.corners == 1 or rng.random() < self.corners
-        n = moment.schedule.n_random + (0 if with_corners else 2)
-        random = in_trained_formats(moment, moment.space.sample(n, rng), rng)
-        return np.concatenate([moment.largest[None], random, moment.smallest[None]]) if with_corners else random
+        return between_corners(
+            moment, self.corners, rng, lambda n: in_trained_formats(moment, moment.space.sample(n, rng), rng)
+        )
