@@ -23,8 +23,9 @@ from search_spaces.graph.graph import Graph, consumers
 from search_spaces.graph.node import Node, n_elements
 from search_spaces.operators.ends import Output
 from search_spaces.operators.quantize import Quantize
-from search_spaces.precision.formats import FLOAT32, NumberFormat, Precision
+from search_spaces.precision.formats import FLOAT32, NumberFormat
 from search_spaces.precision.placement import place_quantizers
+from search_spaces.precision.scheme import QuantScheme
 from search_spaces.space.baselines import formats
 from search_spaces.space.space import SearchSpace
 
@@ -105,9 +106,9 @@ class Accelerator:
                 raise
             raise InvalidInputError(f"'{origin}' does not describe an accelerator: {error}") from error
 
-    def supports(self, precision: Precision) -> bool:
+    def supports(self, precision: QuantScheme) -> bool:
         """Return whether it has kernels for a block's format."""
-        return precision.is_integer or (precision.is_float32 and self.float_macs_per_cycle > 0)
+        return precision.is_static or (precision.is_float32 and self.float_macs_per_cycle > 0)
 
     def costs(self, nodes: Sequence[Node], sources: Sequence[NumberFormat] = ()) -> dict[str, float]:
         """Return `estimated_ms` and `estimated_mj` of a network or of a block.
@@ -151,7 +152,7 @@ class Accelerator:
             InvalidInputError: If there is no kernel for one of the space's formats; says to which to narrow the space.
         """
         offered = formats(space)
-        usable = [name for name in offered if self.supports(Precision.from_name(name))]
+        usable = [name for name in offered if self.supports(QuantScheme.from_name(name))]
         if usable != offered:
             raise InvalidInputError(
                 f"accelerator '{self.name}' has no kernel for {sorted(set(offered) - set(usable))}; "

@@ -15,12 +15,15 @@ from search_spaces.families.vit import vit
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.signature import signature
 from search_spaces.lowering import lower
-from search_spaces.precision.formats import NumberFormat, Precision
+from search_spaces.precision.formats import NumberFormat
+from search_spaces.precision.scheme import QuantScheme
 from search_spaces.space.cell import Cell
 from search_spaces.space.choice import ActiveWhen, Choice
 from search_spaces.space.slots import PREVIOUS, Slot
 from search_spaces.space.space import SPACES, SearchSpace, TabularSpace
 from search_spaces.space.subnet import Subnet
+
+Precision = QuantScheme  # its name in a version before
 
 __all__ = [
     "PREVIOUS",
@@ -34,6 +37,7 @@ __all__ = [
     "Level",
     "NumberFormat",
     "Precision",
+    "QuantScheme",
     "SearchSpace",
     "Slot",
     "Stage",

@@ -109,7 +109,8 @@ def bitops(nodes: Sequence[Node]) -> float:
     total = 0.0
     for node in nodes:
         if node.macs() and any(spec.quantized for spec in node.weights()):
-            met = 32 if node.precision.is_float32 else bits(node.inputs[0])
+            met = bits(node.inputs[0]) if not node.precision.is_grouped else node.precision.activations.bits
+            met = 32 if node.precision.is_float32 else met
             total += node.macs() * node.precision.weights.bits * met
         elif node.macs():
             total += node.macs() * math.prod(bits(name) for name in node.inputs)
@@ -125,14 +126,14 @@ def size_bytes(nodes: Sequence[Node]) -> float:
     """Return the bytes of the weights when packed.
 
     Per tensor: quantized ones at their bit-width, rounded up to whole bytes, and 4 bytes for each scale: one a channel, one
-    in all, or none in float32; others, such as biases, at 4 bytes an element; tied ones once. The file on disk is larger:
+    in all, one a group, or none in float32; others, such as biases, at 4 bytes an element; tied ones once. The file on disk is larger:
     onnxruntime wants weights below 8 bits in int8 containers.
     """
     total = sum(node.held_bytes for node in nodes)
     for node in nodes:
         for spec in (spec for spec in node.weights() if spec.is_counted):
             n = math.prod(spec.shape)
-            n_scales = 0 if node.precision.is_float32 else spec.shape[0] if node.precision.per_channel else 1
+            n_scales = node.precision.n_scales(spec.shape)
             total += math.ceil(n * node.precision.weights.bits / 8) + 4 * n_scales if spec.quantized else 4 * n
     return total
 

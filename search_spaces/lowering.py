@@ -6,6 +6,7 @@ write themselves.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,26 +19,39 @@ from search_spaces.graph.graph import Graph, consumers
 from search_spaces.graph.node import Node, Weights, WeightSpec
 from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.quantize import Quantize
+from search_spaces.precision.grouped import pack_codes
 
 # onnx 1.23 writes IR 14 and opset 28 by default, which onnxruntime 1.31 refuses.
 IR_VERSION = 10
 OPSET = 21
+IR_VERSION_OF_NEWER = 11  # of opset 23
+CONTRIB = "com.microsoft"
 
 
-def lower(graph: Graph, weights: Weights | None = None, *, batch: int | str = 1, int4: bool = False) -> onnx.ModelProto:
+def lower(
+    graph: Graph,
+    weights: Weights | None = None,
+    *,
+    batch: int | str = 1,
+    int4: bool = False,
+    sequence: Sequence[str] = (),
+) -> onnx.ModelProto:
     """Return the network as an ONNX model in QDQ form.
 
     Args:
         graph: The network, or one block.
         weights: Arrays by `NODE/ROLE`, for every deployed tensor that the operators declare by `Node.weights`. A quantized
             one in a block of integers is int8 in the narrow range, with `NODE/weight_scale` of shape `(out,)`, equal
-            throughout if the block has one scale a weight; its bias is int32. All else is float32. None: random ones.
+            throughout if the block has one scale a weight, or `(out, in / group)`; its bias is int32. All else is float32.
+            None: random ones.
         batch: Size of the batch axis, or a name for it when it is to be dynamic.
         int4: Whether weights of up to 4 bits are stored two a byte. onnxruntime widens them when it opens the file, so that
             it computes the same at the same speed.
+        sequence: Names of the axes of new tokens and of kept ones, where the model is to take any number of both; it takes
+            `seqlens_k` and `total_sequence_length` then, as GroupQueryAttention does. None: as many as the graph says.
 
     Returns:
-        A checked model that takes `(batch, *shape)` for each of `graph.inputs`.
+        A checked model that takes `(batch, *shape)` for each of `graph.inputs`, and what operators keep between calls.
 
     Raises:
         KeyError: If an array is missing.
@@ -49,23 +63,35 @@ def lower(graph: Graph, weights: Weights | None = None, *, batch: int | str = 1,
             f"onnxruntime has no kernels for {names}: such networks can be trained, not measured or exported"
         )
     weights = random_weights(graph, np.random.default_rng(0)) if weights is None else weights
-    writer = Writer(graph, weights, int4=int4)
+    writer = Writer(graph, weights, int4=int4, takes_lengths=bool(sequence))
     for node in graph.nodes:
         node.emit(writer)
+    states = [state for node in graph.nodes for state in node.states]
+    axes = dict(zip(("tokens", "kept"), sequence, strict=True)) if sequence else {}
+    given = [_named(_tensor_info(t, batch), 1, axes.get("tokens")) for node in graph.inputs for t in node.outputs]
+    kept = [_named(_tensor_info(state, batch), 2, axes.get("kept")) for state in states]
+    present = [_named(_tensor_info(replace(s, name=f"{s.name}/present"), batch), 2, axes.get("kept")) for s in states]
     model = helper.make_model(
         helper.make_graph(
             writer.operators,
             "hwnas",
-            [_tensor_info(tensor, batch) for node in graph.inputs for tensor in node.outputs],
-            [_tensor_info(tensor, batch) for node in graph.outputs for tensor in node.outputs],
+            [*given, *kept, *writer.inputs],
+            [*(_tensor_info(tensor, batch) for node in graph.outputs for tensor in node.outputs), *present],
             writer.initializers,
         ),
-        opset_imports=[helper.make_opsetid("", writer.opset)],
-        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", writer.opset), *writer.domains],
+        ir_version=IR_VERSION if writer.opset <= OPSET else IR_VERSION_OF_NEWER,
         producer_name="hwnas",
     )
     onnx.checker.check_model(model)
     return model
+
+
+def _named(tensor: onnx.ValueInfoProto, axis: int, name: str | None) -> onnx.ValueInfoProto:
+    """Return a tensor, one axis of which has a name in the place of its length if there is one."""
+    if name:
+        tensor.type.tensor_type.shape.dim[axis].dim_param = name
+    return tensor
 
 
 def of_any_size(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -86,6 +112,7 @@ def of_any_size(model: onnx.ModelProto) -> onnx.ModelProto:
 def random_weights(graph: Graph, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
     """Return weights that keep activations at a magnitude of one: how long a network takes must not depend on them."""
     weights: dict[str, NDArray[Any]] = {}
+    names = {node.name for node in graph.nodes}
     for node in graph.nodes:
         if isinstance(node, Quantize) and node.shares:
             weights |= {f"{node.name}/{spec.role}": weights[f"{node.shares}/{spec.role}"] for spec in node.weights()}
@@ -96,16 +123,18 @@ def random_weights(graph: Graph, rng: np.random.Generator) -> dict[str, NDArray[
                 weights[f"{node.name}/zero_point"] = np.asarray((node.format.n_levels - 1) // 2, np.uint8)
             continue
         for spec in node.weights():
-            if not (spec.folded or spec.shared_with):
+            if not spec.folded and spec.shared_with not in names:  # of a block alone the other one may be elsewhere
                 weights |= _random(node, spec, rng)
     return weights
 
 
 def _random(node: Node, spec: WeightSpec, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
     """Return the arrays of one tensor of an operator."""
-    name, in_integers = f"{node.name}/{spec.role}", has_integer_weights(node)
+    name, in_integers = f"{spec.shared_with or node.name}/{spec.role}", has_integer_weights(node)
     if spec.init == "given":
         return {name: np.full(spec.shape, 0.3 if spec.role == "std" else 0.5, np.float32)}
+    if spec.init == "ones":
+        return {name: rng.uniform(0.5, 1.5, spec.shape).astype(np.float32)}
     if not spec.quantized:
         bias = rng.integers(-100, 101, spec.shape) if in_integers else rng.normal(0, 0.1, spec.shape)
         return {name: bias.astype(np.int32 if in_integers else np.float32)}
@@ -114,7 +143,8 @@ def _random(node: Node, spec: WeightSpec, rng: np.random.Generator) -> dict[str,
         return {name: rng.normal(0, deviation, spec.shape).astype(np.float32)}
     qmax = node.precision.weights.qmax
     integers = rng.integers(-qmax, qmax + 1, spec.shape).astype(np.int8)
-    return {name: integers, f"{name}_scale": np.full(spec.shape[0], 1.7 * deviation / qmax, np.float32)}
+    shape = (spec.shape[0], spec.shape[1] // node.precision.group) if node.precision.is_grouped else spec.shape[:1]
+    return {name: integers, f"{name}_scale": np.full(shape, 1.7 * deviation / qmax, np.float32)}
 
 
 class Writer:
@@ -124,9 +154,10 @@ class Writer:
         graph: The network that is lowered.
         weights: Its arrays.
         int4: See `lower`.
+        takes_lengths: Whether how many tokens there are is an input.
     """
 
-    def __init__(self, graph: Graph, weights: Weights, *, int4: bool) -> None:
+    def __init__(self, graph: Graph, weights: Weights, *, int4: bool, takes_lengths: bool = False) -> None:
         self.graph = graph
         self.weights = weights
         self.int4 = int4
@@ -134,12 +165,72 @@ class Writer:
         self.initializers: list[onnx.TensorProto] = []
         self.consumers_of = consumers(graph.nodes)
         self.opset = OPSET
+        self.inputs: list[onnx.ValueInfoProto] = []
+        self.domains: list[onnx.OperatorSetIdProto] = []
+        self._takes_lengths = takes_lengths
         self._written: set[str] = set()
 
     def constant(self, name: str, value: ArrayLike) -> str:
         """Write a constant and return its name."""
         self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
         return name
+
+    def constant_once(self, name: str, value: ArrayLike) -> str:
+        """Write a constant that several operators share, the first time it is asked for, and return its name."""
+        if name not in self._written:
+            self._written.add(name)
+            self.constant(name, value)
+        return name
+
+    def contrib(self, kind: str, inputs: Sequence[str], output: str, *, more: Sequence[str] = (), **attributes: Any) -> str:
+        """Write an operator of onnxruntime's own, which may give more than one tensor, and return the first one's name."""
+        if not self.domains:
+            self.domains.append(helper.make_opsetid(CONTRIB, 1))
+        named = {"name": f"{output}:{kind}", "domain": CONTRIB}
+        self.operators.append(helper.make_node(kind, inputs, [output, *more], **named, **attributes))
+        return output
+
+    def grouped_weight(self, name: str, owners: Sequence[str], bits: int) -> tuple[str, str]:
+        """Write the rows of weights in groups, packed, once; return the names of codes and scales.
+
+        Codes have shape `(out, in / group, group * bits / 8)`, scales `(out, in / group)`.
+
+        Args:
+            name: Begins both names.
+            owners: Names of the weights, whose rows lie behind one another.
+            bits: Of a code.
+        """
+        packed, scale = f"{name}/packed", f"{name}/scale"
+        if name not in self._written:
+            self._written.add(name)
+            codes = np.concatenate([self.weights[owner] for owner in owners])
+            scales = np.concatenate([self.weights[f"{owner}_scale"] for owner in owners])
+            self.constant(packed, pack_codes(codes, bits, codes.shape[1] // scales.shape[1]))
+            self.constant(scale, scales.astype(np.float32))
+        return packed, scale
+
+    def lengths(self, source: str, total: int) -> tuple[str, str]:
+        """Return the names of how many tokens there are, less one, for each sample, and of how many there are.
+
+        They are inputs of a model that takes any number, otherwise constants.
+
+        Args:
+            source: A tensor of as many samples.
+            total: Tokens.
+        """
+        names = ("seqlens_k", "total_sequence_length")
+        if self._takes_lengths:
+            if not self.inputs:
+                self.inputs += [helper.make_tensor_value_info(name, TensorProto.INT32, [1]) for name in names]
+            return names
+        last = f"{names[0]}/{total}"
+        if last not in self._written:
+            self._written.add(last)
+            n_samples = self.operator("Shape", [source], f"{last}/samples", start=0, end=1)
+            self.operator(
+                "ConstantOfShape", [n_samples], last, value=helper.make_tensor("", TensorProto.INT32, [1], [total - 1])
+            )
+        return last, self.constant_once(f"{names[1]}/{total}", np.array([total], np.int32))
 
     def tensor(self, tensor: onnx.TensorProto, name: str) -> str:
         """Write a constant as it is, under another name, and return that."""
@@ -229,12 +320,12 @@ class Writer:
 
 def has_integer_weights(node: Node) -> bool:
     """Return True if an operator holds tensors in integers."""
-    return node.precision.is_integer and any(spec.quantized for spec in node.weights())
+    return node.precision.weights.is_integer and any(spec.quantized for spec in node.weights())
 
 
 def is_int4(node: Node) -> bool:
     """Return True if the weight of an operator fits the INT4 tensors of ONNX."""
-    return has_integer_weights(node) and node.precision.weights.bits <= 4
+    return has_integer_weights(node) and node.precision.is_static and node.precision.weights.bits <= 4
 
 
 def _tensor_info(tensor: TensorSpec, batch: int | str) -> onnx.ValueInfoProto:

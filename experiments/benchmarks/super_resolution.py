@@ -25,8 +25,9 @@ from search_spaces.families.builder import BlockBuilder
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.elementwise import Relu
-from search_spaces.precision.formats import FLOAT32, Precision
+from search_spaces.precision.formats import FLOAT32
 from search_spaces.precision.placement import place_quantizers
+from search_spaces.precision.scheme import QuantScheme
 from search_spaces.space.baselines import uniform_genome
 
 WIDTHS = (8, 16, 24, 32, 48, 64)
@@ -70,7 +71,7 @@ def widths() -> None:
     graphs = {}
     for width in WIDTHS:
         for name in ("float32", "w8a8"):
-            builder = BlockBuilder("b", Precision.from_name(name), (width, 128, 128))
+            builder = BlockBuilder("b", QuantScheme.from_name(name), (width, 128, 128))
             x = builder.conv("conv1", builder.input, width, kernel=3, batch_norm=False)
             builder.conv("conv2", builder.apply(Relu, "relu", x), width, kernel=3, batch_norm=False)
             graphs[f"{width} {name}"] = Graph(place_quantizers(builder.nodes, [FLOAT32]))

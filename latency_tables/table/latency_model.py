@@ -245,4 +245,4 @@ def _shape(node: Node) -> str:
 
 
 def _format(block: Block) -> str:
-    return "float32" if block[0].precision.is_float32 else "int8"
+    return block[0].precision.price_class

@@ -24,7 +24,8 @@ from search_spaces.graph.node import Node
 from search_spaces.importing.space import Adopted
 from search_spaces.lowering import has_integer_weights
 from search_spaces.operators.quantize import Quantize
-from search_spaces.precision.formats import NumberFormat, Precision
+from search_spaces.precision.formats import NumberFormat
+from search_spaces.precision.scheme import QuantScheme
 
 MAX_BIAS = 2.0**30  # of an int32; the sum over a kernel is added to it
 STAND_IN_BIAS = 2.0**20
@@ -177,10 +178,10 @@ def scales_of(adopted: Adopted, values: Mapping[str, Values], calibrator: str) -
     }
 
 
-def offered(adopted: Adopted) -> list[Precision]:
+def offered(adopted: Adopted) -> list[QuantScheme]:
     """Return the integer formats that some group may have."""
     names = dict.fromkeys(str(option) for choice in adopted.space.choices for option in choice.options)
-    return [p for p in map(Precision.from_name, names) if p.is_integer]
+    return [p for p in map(QuantScheme.from_name, names) if p.is_static]
 
 
 def build_bank(adopted: Adopted, layers: Mapping[str, Layer], scales: Scales, rounding: str) -> Bank:

@@ -26,7 +26,7 @@ from nas.report.table import validation_summary
 from nas.run.experiment import device_from_yaml
 from search_spaces import SPACES, InvalidInputError, SearchSpace
 from search_spaces.errors import HwnasError, NotReadyError
-from search_spaces.precision.formats import Precision
+from search_spaces.precision.scheme import QuantScheme
 from search_spaces.space.baselines import formats
 from search_spaces.space.subnet import Subnet
 
@@ -63,7 +63,7 @@ class DeviceTable:
         Raises:
             InvalidInputError: If the space offers a format that no runtime has kernels for.
         """
-        if refused := [name for name in formats(self.space.origin) if Precision.from_name(name).is_minifloat]:
+        if refused := [name for name in formats(self.space.origin) if QuantScheme.from_name(name).is_minifloat]:
             names = ", ".join(refused)
             raise InvalidInputError(
                 f"no runtime has kernels for {names}: leave them out of `formats`, or only train with them"

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nas.quantizers.groups import dequantize_groups, quantize_groups
 from nas.quantizers.integers import dequantize, quantize
 from nas.quantizers.minifloats import quantize_minifloat
 from nas.supernet.calibrate import Calibration
@@ -49,9 +50,11 @@ class DeployedLayers:
         name = f"{specs['weight'].shared_with or node.name}/weight"
         weight = self.weights[name]
         bias = (self.weights[f"{node.name}/bias"],) if "bias" in specs else ()
-        if not node.precision.is_integer:
+        if not has_integer_weights(node):
             return (weight, *bias)
         scale = self.weights[f"{name}_scale"]
+        if node.precision.is_grouped:
+            return (dequantize_groups(weight, scale), *bias)
         weight = dequantize(weight, per_row(scale, weight))
         if not bias:
             return (weight,)
@@ -72,8 +75,10 @@ def extract(supernet: Supernet, graph: Graph, calibration: Calibration) -> dict[
     for name, tensor in fold(supernet, graph, calibration).items():
         owner, _, kind = name.rpartition("/")
         array = tensor.detach().cpu().numpy().copy()
-        if has_integer_weights(graph[owner]) and kind in ("weight", "bias"):
-            array = array.astype(np.int8 if kind == "weight" else np.int32)
+        if kind == "weight" and has_integer_weights(graph[owner]):
+            array = array.astype(np.int8)
+        elif kind == "bias" and has_integer_weights(graph[owner]):
+            array = array.astype(np.int32)
         elif kind == "zero_point":
             array = array.astype(np.uint8)
         arrays[name] = array
@@ -102,10 +107,13 @@ def fold(supernet: Supernet, graph: Graph, calibration: Calibration) -> dict[str
 def _fold_table(supernet: Supernet, node: Node) -> dict[str, Tensor]:
     """Fold an operator that has a weight and no bias."""
     weight = supernet.weight(node)
-    if not node.precision.is_integer:
+    if not has_integer_weights(node):
         return {f"{node.name}/weight": rounded(supernet, node, weight)}
     scale, qmax = weight_scale(supernet, node, weight), node.precision.weights.qmax
-    integers = quantize(weight, per_row(scale, weight), -qmax, qmax)
+    if node.precision.is_grouped:
+        integers = quantize_groups(weight, scale, qmax)
+    else:
+        integers = quantize(weight, per_row(scale, weight), -qmax, qmax)
     return {f"{node.name}/weight": integers, f"{node.name}/weight_scale": scale}
 
 
@@ -114,7 +122,7 @@ def _fold_layer(supernet: Supernet, node: Node, calibration: Calibration, quanti
     slope, intercept = torch.ones_like(bias), bias
     if isinstance(node, Conv) and node.batch_norm:
         slope, intercept = batch_norm_line(supernet.gamma(node), bias, *calibration.statistics[node.name])
-    if not node.precision.is_integer:
+    if not node.precision.is_static:
         weight = rounded(supernet, node, weight) * per_row(slope, weight)
         return {f"{node.name}/weight": weight, f"{node.name}/bias": intercept}
     input_scale = calibration.scales[node.inputs[0]]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nas.events import distributed
+from nas.quantizers.groups import choose_group_scale, fake_quantize_groups
 from nas.quantizers.integers import choose_scale_and_zero_point, round_ste, scale_gradient
 from nas.quantizers.minifloats import choose_minifloat_scale, fake_quantize_minifloat
 from nas.supernet.folding import per_row
@@ -23,20 +24,30 @@ N_VALUES_OF_INITIAL_SCALE = 200_000
 
 
 def weight_scale(supernet: "Supernet", node: Node, weight: Tensor) -> Tensor:
-    """Return the scale of a weight, shape `(out,)`: the best for this slice times a learned multiplier."""
-    number_format = node.precision.weights
-    rows = weight.flatten(1) if node.precision.per_channel else weight.reshape(1, -1)
+    """Return the scale of a weight, shape `(out,)` or `(out, in / group)`: the best for this slice times a learned multiplier.
+
+    The scale of a group does not depend on the slice: its integers are those of every network that has it.
+    """
+    scheme = node.precision
+    number_format = scheme.weights
+    index = supernet.multiplier_index[weight_owner(node), number_format, scheme.granularity]
+    if scheme.is_grouped:
+        scale = choose_group_scale(weight, scheme.group, number_format.qmax, supernet.choose_scale)
+        dampening = 1 / math.sqrt(weight.numel() * number_format.max_value)
+        return scale * scale_gradient(supernet.log_multipliers[index].exp(), dampening)
+    rows = weight.flatten(1) if scheme.per_channel else weight.reshape(1, -1)
     scale = _best_scale(supernet, rows, number_format)
-    index = supernet.multiplier_index[weight_owner(node), number_format, node.precision.per_channel]
     dampening = 1 / math.sqrt(weight.numel() * number_format.max_value)
     return (scale * scale_gradient(supernet.log_multipliers[index].exp(), dampening)).expand(len(weight))
 
 
 def rounded(supernet: "Supernet", node: Node, weight: Tensor) -> Tensor:
-    """Return a weight fake-quantized in the format of its block."""
+    """Return a weight fake-quantized in the format of its block; one that is not quantized as it is."""
     number_format = node.precision.weights
-    if number_format.is_float32:
+    if number_format.is_float32 or not node.spec_of["weight"].quantized:
         return weight
+    if node.precision.is_grouped:
+        return fake_quantize_groups(weight, weight_scale(supernet, node, weight), number_format.qmax)
     scale = per_row(weight_scale(supernet, node, weight), weight)
     if number_format.is_minifloat:
         return fake_quantize_minifloat(weight, scale, number_format)

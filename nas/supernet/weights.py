@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from search_spaces.graph.node import Node, WeightSpec
 from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.formats import FLOAT32, INT8, NumberFormat
+from search_spaces.precision.granularity import Granularity
 from search_spaces.precision.placement import place_quantizers
 from search_spaces.space.assembly import block_inputs
 from search_spaces.space.space import SearchSpace
@@ -20,14 +21,14 @@ class Inventory(NamedTuple):
 
     specs: dict[str, WeightSpec]
     scales: list[tuple[str, NumberFormat]]
-    multipliers: list[tuple[str, NumberFormat, bool]]
+    multipliers: list[tuple[str, NumberFormat, Granularity]]
 
 
 def take_inventory(space: SearchSpace) -> Inventory:
     """Return everything to learn in a space, in the order of its blocks."""
     specs: dict[str, dict[str, WeightSpec]] = {}
     scales: dict[tuple[str, NumberFormat], None] = {}
-    multipliers: dict[tuple[str, NumberFormat, bool], None] = {}
+    multipliers: dict[tuple[str, NumberFormat, Granularity], None] = {}
     for block in space.distinct_blocks():
         n_inputs = len(block_inputs(block))
         for node in (node for source in (FLOAT32, INT8) for node in place_quantizers(block, [source] * n_inputs)):
@@ -36,7 +37,7 @@ def take_inventory(space: SearchSpace) -> Inventory:
                     scales[node.name, node.format] = None
                 continue
             if any(spec.quantized for spec in node.weights()) and not node.precision.is_float32:
-                multipliers[weight_owner(node), node.precision.weights, node.precision.per_channel] = None
+                multipliers[weight_owner(node), node.precision.weights, node.precision.granularity] = None
             for spec in (spec for spec in node.weights() if spec.init != "given" and not spec.shared_with):
                 own = specs.setdefault(node.name, {})
                 known = own.get(spec.role, spec).shape

@@ -20,11 +20,13 @@ from search_spaces.lowering import lower, random_weights
 from search_spaces.operators import OPERATORS
 from search_spaces.operators.ends import Input
 from search_spaces.operators.quantize import Quantize
-from search_spaces.precision.formats import FLOAT32, Precision
+from search_spaces.precision.formats import FLOAT32
 from search_spaces.precision.placement import place_quantizers
+from search_spaces.precision.scheme import QuantScheme
 from search_spaces.space.assembly import block_inputs
 
 FORMATS = ("float32", "w8a8", "w4a4", "w8a8-tensor", "w4a6-asymmetric")
+GROUPED = ("w4a32-g32", "w8a8d-g16", "w4a8d-g32", "w2a8d-g64")
 
 
 def check_operator(name: str) -> None:
@@ -46,7 +48,7 @@ def check_operator(name: str) -> None:
         check_signature(example)
         counted = [spec for spec in node.weights() if spec.is_counted]
         assert parameters([node]) == sum(np.prod(spec.shape) for spec in counted), "weights are not counted"
-        for precision in FORMATS:
+        for precision in (*FORMATS, *(GROUPED if node.takes_groups else ())):
             check_readings(example, precision)
 
 
@@ -104,7 +106,7 @@ def _other(value: Any) -> Any:
 
 def in_format(example: tuple[Node, ...], precision: str) -> Graph:
     """Return an example as a graph in a format, with its quantizers."""
-    chosen = Precision.from_name(precision)
+    chosen = QuantScheme.from_name(precision)
     block = tuple(replace(node, precision=chosen) for node in example)
     return Graph(place_quantizers(block, [FLOAT32] * len(block_inputs(block))))
 

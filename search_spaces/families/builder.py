@@ -8,7 +8,7 @@ from search_spaces.operators.conv import Conv
 from search_spaces.operators.elementwise import Add
 from search_spaces.operators.ends import Input
 from search_spaces.operators.movement import DepthToSpace
-from search_spaces.precision.formats import Precision
+from search_spaces.precision.scheme import QuantScheme
 
 AnyNode = TypeVar("AnyNode", bound=Node)
 
@@ -32,7 +32,7 @@ class BlockBuilder:
     def __init__(
         self,
         prefix: str,
-        precision: Precision,
+        precision: QuantScheme,
         shape: tuple[int, ...],
         source: str = "",
         others: Sequence[tuple[int, ...]] = (),

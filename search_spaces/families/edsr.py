@@ -19,7 +19,7 @@ from search_spaces.operators.elementwise import Add, Relu
 from search_spaces.operators.ends import Input, Output
 from search_spaces.operators.norm import Normalize
 from search_spaces.operators.resize import Upsample
-from search_spaces.precision.formats import FLOAT, FORMATS, Precision, check_formats
+from search_spaces.precision.scheme import FLOAT, FORMATS, QuantScheme, check_formats
 from search_spaces.space.choice import ActiveWhen, Choice, Option
 from search_spaces.space.slots import PREVIOUS, Slot
 from search_spaces.space.space import SPACES, SearchSpace
@@ -53,7 +53,7 @@ class _Family:
         if int(values["depth"]) < index:
             return ()
         name, shape = f"block{index}", self.trunk(values)
-        builder = BlockBuilder(name, Precision.from_name(str(values[f"{name}/format"])), shape)
+        builder = BlockBuilder(name, QuantScheme.from_name(str(values[f"{name}/format"])), shape)
         kernel = int(values[f"{name}/kernel"])
         x: Node = builder.conv("conv1", builder.input, shape[0], kernel=kernel, batch_norm=False)
         x = builder.conv("conv2", builder.apply(Relu, "relu", x), shape[0], kernel=3, batch_norm=False)
@@ -62,7 +62,7 @@ class _Family:
 
     def tail(self, values: Mapping[str, Option]) -> Sequence[Node]:
         shape = self.trunk(values)
-        builder = BlockBuilder("tail", Precision.from_name(str(values["tail/format"])), shape, others=[shape])
+        builder = BlockBuilder("tail", QuantScheme.from_name(str(values["tail/format"])), shape, others=[shape])
         body = builder.conv("conv", builder.input, shape[0], kernel=3, batch_norm=False)
         joined = builder.apply(Add, "add", body, builder.others[0])
         builder.enlarge("enlarge", joined, self.shape[0], self.scale, kernel=3, zero_init=True)
@@ -94,7 +94,7 @@ def edsr(
         depths: Numbers of blocks to choose from.
         widths: Numbers of channels to choose from.
         kernels: Kernel sizes of the first convolution of each block to choose from, odd.
-        formats: Number formats to choose from, see `Precision.from_name`.
+        formats: Number formats to choose from, see `QuantScheme.from_name`.
 
     Raises:
         InvalidInputError: If the outputs are no enlarged inputs, the family lacks their scale, a kernel is even, or a format

@@ -12,7 +12,7 @@ from search_spaces.operators.linear import Linear
 from search_spaces.operators.norm import Normalize
 from search_spaces.operators.pool import GlobalAveragePool
 from search_spaces.operators.resize import Resize
-from search_spaces.precision.formats import FLOAT, W8A8, Precision
+from search_spaces.precision.scheme import FLOAT, W8A8, QuantScheme
 from search_spaces.space.choice import Option
 
 
@@ -30,9 +30,9 @@ def classes(n: int) -> TensorSpec:
 TEN_CLASSES = classes(10)
 
 
-def end_precision(format_name: Option) -> Precision:
+def end_precision(format_name: Option) -> QuantScheme:
     """Return what stem or head compute in: w8a8 if the block beside them computes in integers, float32 otherwise."""
-    return W8A8 if Precision.from_name(str(format_name)).is_integer else FLOAT
+    return W8A8 if QuantScheme.from_name(str(format_name)).is_static else FLOAT
 
 
 def stem(

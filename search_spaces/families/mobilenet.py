@@ -14,7 +14,7 @@ from search_spaces.graph.node import Node
 from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.elementwise import HardSigmoid, HardSwish, Multiply, Relu
 from search_spaces.operators.pool import GlobalAveragePool
-from search_spaces.precision.formats import FORMATS
+from search_spaces.precision.scheme import FORMATS
 from search_spaces.space.choice import Option
 from search_spaces.space.space import SPACES, SearchSpace
 
@@ -45,7 +45,7 @@ def mobilenet(
         stages: At least one.
         kernels: Kernel sizes to choose from, odd.
         expand_ratios: Ratios of the inner width to the input width of a block.
-        formats: Number formats to choose from, see `Precision.from_name`.
+        formats: Number formats to choose from, see `QuantScheme.from_name`.
         resolutions: Heights that images are resized to, in their own proportions; none: they stay as they are.
 
     Raises:

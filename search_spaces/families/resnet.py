@@ -13,7 +13,7 @@ from search_spaces.families.stages import Stage, check_kernels, staged
 from search_spaces.graph.node import Node
 from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.elementwise import Add, Relu
-from search_spaces.precision.formats import FORMATS
+from search_spaces.precision.scheme import FORMATS
 from search_spaces.space.choice import Option
 from search_spaces.space.space import SPACES, SearchSpace
 
@@ -65,7 +65,7 @@ def resnet(
         stages: At least one.
         kernels: Kernel sizes of basic blocks to choose from, odd.
         inner_ratios: Ratios of the inner width of bottlenecks to their outer one.
-        formats: Number formats to choose from, see `Precision.from_name`.
+        formats: Number formats to choose from, see `QuantScheme.from_name`.
         resolutions: Heights that images are resized to, in their own proportions; none: they stay as they are.
 
     Raises:

@@ -14,7 +14,7 @@ from search_spaces.families.heads import head, resolution_of, stem
 from search_spaces.graph.node import Node
 from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.elementwise import Relu
-from search_spaces.precision.formats import Precision, check_formats
+from search_spaces.precision.scheme import QuantScheme, check_formats
 from search_spaces.space.choice import ActiveWhen, Choice, Option
 from search_spaces.space.slots import Slot
 from search_spaces.space.space import SearchSpace
@@ -94,7 +94,7 @@ class _Family:
         if int(values[at.depth]) < at.block:
             return ()
         in_width = self.stem_width if at.width_before is None else int(values[at.width_before])
-        precision = Precision.from_name(str(values[at.choice("format")]))
+        precision = QuantScheme.from_name(str(values[at.choice("format")]))
         builder = BlockBuilder(at.name, precision, (in_width, *self.size(at.strides, values)))
         own = {what: values[at.choice(what)] for what in self.offered}
         self.build(builder, stage, int(values[at.width]), stage.stride if at.block == 1 else 1, own)
@@ -130,7 +130,7 @@ def staged(
         stem_stride: Its stride.
         stages: At least one.
         offered: What each block chooses from besides its format, by the last level of the choices' names.
-        formats: Number formats, see `Precision.from_name`.
+        formats: Number formats, see `QuantScheme.from_name`.
         resolutions: Heights that images are resized to, in their own proportions; none: they stay as they are.
 
     Raises:

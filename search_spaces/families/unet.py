@@ -18,7 +18,7 @@ from search_spaces.operators.ends import Output
 from search_spaces.operators.movement import Concat
 from search_spaces.operators.norm import Normalize
 from search_spaces.operators.pool import MaxPool
-from search_spaces.precision.formats import FLOAT, FORMATS, Precision, check_formats
+from search_spaces.precision.scheme import FLOAT, FORMATS, QuantScheme, check_formats
 from search_spaces.space.choice import ActiveWhen, Choice, Option
 from search_spaces.space.slots import PREVIOUS, Slot
 from search_spaces.space.space import SPACES, SearchSpace
@@ -56,7 +56,7 @@ class _Family:
         if int(values[f"level{level}/depth"]) < index:
             return ()
         name = f"down{level}/block{index}"
-        precision, shape = Precision.from_name(str(values[f"{name}/format"])), self.at(level, values)
+        precision, shape = QuantScheme.from_name(str(values[f"{name}/format"])), self.at(level, values)
         if index > 1:
             builder = BlockBuilder(name, precision, shape)
             x: Node = builder.input
@@ -73,7 +73,7 @@ class _Family:
     def up(self, level: int, values: Mapping[str, Option]) -> Sequence[Node]:
         """Return a block on the way up: the level below enlarged, joined with what this level gave on the way down."""
         name, shape = f"up{level}", self.at(level, values)
-        precision = Precision.from_name(str(values[f"{name}/format"]))
+        precision = QuantScheme.from_name(str(values[f"{name}/format"]))
         builder = BlockBuilder(name, precision, self.at(level + 1, values), others=[shape])
         enlarged = builder.enlarge("enlarge", builder.input, shape[0], HALF)
         joined = builder.apply(Concat, "concat", enlarged, builder.others[0], shape=(HALF * shape[0], *shape[1:]))
@@ -104,7 +104,7 @@ def unet(
         outputs: Numbers for each pixel, as the logits of its classes.
         levels: From the top, at least two.
         kernels: Kernel sizes to choose from, odd.
-        formats: Number formats to choose from, see `Precision.from_name`.
+        formats: Number formats to choose from, see `QuantScheme.from_name`.
 
     Raises:
         InvalidInputError: If there are fewer than two levels, the images cannot be halved so often, the outputs are not of

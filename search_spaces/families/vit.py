@@ -16,7 +16,7 @@ from search_spaces.graph.node import Node
 from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.attention import AttentionScores, AttentionValues, Softmax
 from search_spaces.operators.elementwise import Add, HardSwish
-from search_spaces.precision.formats import FORMATS, Precision, check_formats
+from search_spaces.precision.scheme import FORMATS, QuantScheme, check_formats
 from search_spaces.space.choice import ActiveWhen, Choice, Option
 from search_spaces.space.slots import Slot
 from search_spaces.space.space import SPACES, SearchSpace
@@ -51,7 +51,7 @@ def vit(
         heads: Numbers of heads to choose from.
         head_depth: Channels of a head's queries, keys and values.
         mlp_ratios: Ratios of the inner width to the embedding.
-        formats: Number formats to choose from, see `Precision.from_name`.
+        formats: Number formats to choose from, see `QuantScheme.from_name`.
 
     Raises:
         InvalidInputError: If a format is unknown.
@@ -90,7 +90,7 @@ class _Half(NamedTuple):
 
 
 def _tokens(shape: tuple[int, int, int], values: Mapping[str, Option]) -> Sequence[Node]:
-    block = BlockBuilder("tokens", Precision.from_name(str(values[EMBEDDING_FORMAT])), shape)
+    block = BlockBuilder("tokens", QuantScheme.from_name(str(values[EMBEDDING_FORMAT])), shape)
     block.conv("conv", block.input, int(values["embedding"]), kernel=3, stride=2)
     return block.nodes
 
@@ -98,7 +98,7 @@ def _tokens(shape: tuple[int, int, int], values: Mapping[str, Option]) -> Sequen
 def _layer(layer: int, prefix: str, grid: tuple[int, int], half: _Half, values: Mapping[str, Option]) -> Sequence[Node]:
     if int(values["depth"]) < layer:
         return ()
-    precision = Precision.from_name(str(values[f"{prefix}/format"]))
+    precision = QuantScheme.from_name(str(values[f"{prefix}/format"]))
     block = BlockBuilder(prefix, precision, (int(values["embedding"]), *grid))
     half.build(block, int(values[f"{prefix}/{half.choice}"]))
     return block.nodes

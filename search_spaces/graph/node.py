@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.graph.tensor import TensorSpec
-from search_spaces.precision.formats import FLOAT, Precision
+from search_spaces.precision.scheme import FLOAT, QuantScheme
 from search_spaces.registry import Registry
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Node:
     name: str
     inputs: tuple[str, ...]
     shape: tuple[int, ...]
-    precision: Precision = FLOAT
+    precision: QuantScheme = FLOAT
 
     op: ClassVar[str]
     """Its name in signatures and files, set by `operator`."""
@@ -106,6 +106,10 @@ class Node:
     moves_data: ClassVar[bool] = False
     """True if it computes nothing: the values of its result are those of its input."""
 
+    takes_groups: ClassVar[bool] = False
+    """True if it has kernels for weights in groups, where it has weights that are quantized."""
+    takes_packed: ClassVar[bool] = False
+    """True if what it takes may lie in one tensor, one part behind the other along the last axis."""
     stays_float: ClassVar[bool] = False
     """True if it computes in float32 in every format, so that nothing is rounded for its sake."""
 
@@ -113,6 +117,11 @@ class Node:
     def outputs(self) -> tuple[TensorSpec, ...]:
         """The tensors that it gives."""
         return (TensorSpec(self.name, self.shape),)
+
+    @property
+    def states(self) -> tuple[TensorSpec, ...]:
+        """The tensors that it keeps between two calls: a model takes each, and gives it as `NAME/present`."""
+        return ()
 
     def weights(self) -> tuple[WeightSpec, ...]:
         """Return its tensors, deployed ones first."""
@@ -144,7 +153,9 @@ class Node:
         words = [" ".join(labelled)] if labelled else []
         words += [f"{f.name}={getattr(self, f.name)}" for f in others if getattr(self, f.name) != default_of(f)]
         if any(spec.quantized for spec in self.weights()):
-            words.append(self.precision.weights.name if not self.precision.is_integer else "int8")
+            if self.precision.is_grouped:  # kernels of their own for each number of bits and length of a group
+                return [*words, self.precision.name]
+            words.append(self.precision.weights.name if not self.precision.is_static else "int8")
             words += [] if self.precision.per_channel else ["tensor"]
         return words
 

@@ -14,8 +14,8 @@ from search_spaces.importing.groups import MAX_LAYERS, SlotOfNodes, cut_slots, g
 from search_spaces.importing.reader import Imported
 from search_spaces.operators.ends import Input, Output
 from search_spaces.operators.linear import Linear
-from search_spaces.precision.formats import FLOAT, Precision, check_formats
 from search_spaces.precision.placement import gives_float
+from search_spaces.precision.scheme import FLOAT, QuantScheme, check_formats
 from search_spaces.space.choice import Choice, Option
 from search_spaces.space.slots import Slot
 from search_spaces.space.space import SearchSpace
@@ -137,7 +137,7 @@ def _input(node: Node, values: Mapping[str, Option]) -> Sequence[Node]:  # noqa:
 def _block(
     part: SlotOfNodes, sources: Sequence[Node], output: str | None, reads: Sequence[str], values: Mapping[str, Option]
 ) -> Sequence[Node]:
-    precision = Precision.from_name(str(values[reads[0]])) if reads else FLOAT
+    precision = QuantScheme.from_name(str(values[reads[0]])) if reads else FLOAT
     taken = {node.name: f"{part.name}/input{k}" for k, node in enumerate(sources, start=1)}
     built: list[Node] = [_as_input(node, taken[node.name], precision) for node in sources]
     given = {node.name: tuple(taken.get(name, name) for name in node.inputs) for node in part.nodes}
@@ -152,12 +152,12 @@ def _output(output: str, given: Node, values: Mapping[str, Option]) -> Sequence[
     return taken, _as_output(taken, output, FLOAT)
 
 
-def _as_input(node: Node, name: str, precision: Precision) -> Input:
+def _as_input(node: Node, name: str, precision: QuantScheme) -> Input:
     (tensor,) = node.outputs
     return Input(name=name, shape=tensor.shape, dtype=tensor.dtype, batched=tensor.batched, precision=precision)
 
 
-def _as_output(node: Node, name: str, precision: Precision) -> Output:
+def _as_output(node: Node, name: str, precision: QuantScheme) -> Output:
     (tensor,) = node.outputs
     settings = {"shape": tensor.shape, "dtype": tensor.dtype, "batched": tensor.batched, "precision": precision}
     return Output(name=name, inputs=(node.name,), **settings)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from search_spaces.graph.node import OPERATORS
 from search_spaces.operators import (  # noqa: F401 - each registers its operators
     attention,
+    causal_attention,
     conv,
     elementwise,
     embedding,
@@ -12,6 +13,7 @@ from search_spaces.operators import (  # noqa: F401 - each registers its operato
     norm,
     opaque,
     pool,
+    project,
     quantize,
     resize,
 )

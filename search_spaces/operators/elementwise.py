@@ -62,7 +62,7 @@ class Relu6(Activation):
 
     def emit(self, writer: "Writer") -> None:
         """A Clip in float32; onnxruntime keeps a float kernel before it, so that integers have a Relu, and saturate at 6."""
-        if self.precision.is_integer:
+        if self.precision.is_static:
             writer.operator("Relu", self.inputs, self.name)
             return
         low, high = (writer.constant(f"{self.name}/{k}", np.float32(v)) for k, v in (("low", 0), ("high", self.limit)))
@@ -222,3 +222,43 @@ class Multiply(Node):
         a = Input(name="a", shape=(3, 4, 5))
         others = (Input(name="b", shape=(3, 1, 1)), Input(name="b", shape=(3, 4, 5)))
         return tuple((a, other, cls(name="y", inputs=("a", "b"), shape=(3, 4, 5))) for other in others)
+
+
+@operator("residual")
+@dataclass(frozen=True, kw_only=True)
+class Residual(Add):
+    """Sum of two tensors on a stream that stays float32 in every format, as that of tokens."""
+
+    stays_float = True
+    takes_8_bits = False
+    has_integer_kernel = False
+
+
+@operator("swiglu")
+@dataclass(frozen=True, kw_only=True)
+class SwiGlu(Node):
+    """Product of SiLU of a gate with a like tensor; it takes gate, then tensor.
+
+    Source:
+        Shazeer 2020, arXiv:2002.05202.
+    """
+
+    stays_float = True
+
+    def emit(self, writer: "Writer") -> None:
+        """See `Node`."""
+        gate = writer.operator("Sigmoid", self.inputs[:1], f"{self.name}/sigmoid")
+        gated = writer.operator("Mul", [self.inputs[0], gate], f"{self.name}/gate")
+        writer.operator("Mul", [gated, self.inputs[1]], self.name)
+
+    def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+        """See `Node`."""
+        gate, x = inputs
+        result: Doubles = gate * (0.5 + 0.5 * np.tanh(gate / 2)) * x
+        return result
+
+    @classmethod
+    def examples(cls) -> tuple[tuple[Node, ...], ...]:
+        """See `Node`."""
+        inputs = tuple(Input(name=name, shape=(3, 8)) for name in ("gate", "x"))
+        return ((*inputs, cls(name="y", inputs=("gate", "x"), shape=(3, 8))),)

@@ -8,6 +8,7 @@ import numpy as np
 
 from search_spaces.graph.node import Doubles, Node, Weights, WeightSpec, operator, untimed
 from search_spaces.operators.ends import Input
+from search_spaces.precision.grouped import dequantize_groups
 
 if TYPE_CHECKING:
     from search_spaces.lowering import Writer
@@ -27,6 +28,7 @@ class Embedding(Node):
     tied_to: str = untimed(default="")
 
     takes_raw = True
+    takes_groups = True
 
     def weights(self) -> tuple[WeightSpec, ...]:
         """The table, `(n_rows, width)`."""
@@ -34,20 +36,28 @@ class Embedding(Node):
         return (WeightSpec("weight", shape, ("row", "out"), quantized=True, init="normal", shared_with=self.tied_to),)
 
     def emit(self, writer: "Writer") -> None:
-        """See `Node`."""
+        """Gather, or GatherBlockQuantized of groups."""
         owner = self.tied_to or self.name
-        writer.operator("Gather", [writer.weight(self, owner), self.inputs[0]], self.name, axis=0)
+        if not self.precision.is_grouped:
+            writer.operator("Gather", [writer.weight(self, owner), self.inputs[0]], self.name, axis=0)
+            return
+        scheme = self.precision
+        packed, scales = writer.grouped_weight(f"{owner}/weight", [f"{owner}/weight"], scheme.weights.bits)
+        shape = writer.constant(f"{self.name}/shape", np.array([self.n_rows, -1]))
+        rows = writer.operator("Reshape", [packed, shape], f"{self.name}/rows")
+        attributes = {"bits": scheme.weights.bits, "block_size": scheme.group, "gather_axis": 0, "quantize_axis": 1}
+        writer.contrib("GatherBlockQuantized", [rows, self.inputs[0], scales], self.name, **attributes)
 
     def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
         """See `Node`."""
         owner = self.tied_to or self.name
         table = weights[f"{owner}/weight"].astype(np.float64)
         if (scale := weights.get(f"{owner}/weight_scale")) is not None:
-            table = table * scale.astype(np.float64)[:, None]
+            table = dequantize_groups(table, scale.reshape(self.n_rows, -1))
         rows: Doubles = table[inputs[0].astype(np.int64)]
         return rows
 
     @classmethod
     def examples(cls) -> tuple[tuple[Node, ...], ...]:
         """See `Node`."""
-        return ((Input(name="ids", shape=(5,), dtype="int64"), cls(name="y", inputs=("ids",), shape=(5, 4), n_rows=7)),)
+        return ((Input(name="ids", shape=(5,), dtype="int64"), cls(name="y", inputs=("ids",), shape=(5, 64), n_rows=7)),)

@@ -92,3 +92,26 @@ class Concat(Node):
         """See `Node`."""
         inputs = (Input(name="a", shape=(2, 4, 5)), Input(name="b", shape=(3, 4, 5)))
         return ((*inputs, cls(name="y", inputs=("a", "b"), shape=(5, 4, 5))),)
+
+
+@operator("lasttoken")
+@dataclass(frozen=True, kw_only=True)
+class LastToken(Movement):
+    """The last of some tokens: `(tokens, width)` to `(1, width)`."""
+
+    stays_float = True
+    has_integer_kernel = False
+
+    def emit(self, writer: "Writer") -> None:
+        """See `Node`."""
+        ends = [writer.constant(f"{self.name}/{k}", np.array([v])) for k, v in (("from", -1), ("to", 2**31), ("axis", 1))]
+        writer.operator("Slice", [self.inputs[0], *ends], self.name)
+
+    def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+        """See `Node`."""
+        return inputs[0][:, -1:]
+
+    @classmethod
+    def examples(cls) -> tuple[tuple[Node, ...], ...]:
+        """See `Node`."""
+        return ((Input(name="x", shape=(3, 8)), cls(name="y", inputs=("x",), shape=(1, 8))),)

@@ -14,7 +14,8 @@ Rules, for a block that computes in integers:
   is int32 at the scale of input times weight.
 
 A block that computes in a minifloat takes and gives float32; what its layers with weights and its attention take is rounded
-to the minifloat, what its additions take is not. A float32 block has no quantizers.
+to the minifloat, what its additions take is not. A float32 block has no quantizers, nor has one whose weights are in
+groups: its layers round what they take themselves, or not at all.
 
 Source: the kernels of onnxruntime's CPU provider, measured; see docs/decisions/0002-quantizer-placement.md.
 """
@@ -39,11 +40,11 @@ def place_quantizers(block: Sequence[Node], sources: Sequence[NumberFormat]) -> 
         The same nodes, taking quantized tensors where there are such.
     """
     precision = block[0].precision
-    if precision.is_float32:
+    if precision.is_float32 or precision.is_grouped:
         return tuple(block)
     consumers_of = consumers(block)
     arriving = dict(zip((node.name for node in block if not node.inputs), sources, strict=True))
-    quantized = {name: name for name, source in arriving.items() if precision.is_integer and not source.is_float32}
+    quantized = {name: name for name, source in arriving.items() if precision.is_static and not source.is_float32}
     formats = {name: arriving[name] for name in quantized}
     roots: dict[str, str] = {}  # of a quantizer that shares a scale: the one whose scale it is
     never_negative: set[str] = set()
@@ -53,7 +54,7 @@ def place_quantizers(block: Sequence[Node], sources: Sequence[NumberFormat]) -> 
         rounded = quantized
         if node.stays_float:
             rounded = {name: q for name, q in quantized.items() if name not in floats}
-        elif not precision.is_integer and node.macs() == 0:
+        elif not precision.is_static and node.macs() == 0:
             rounded = {}
         placed.append(replace(node, inputs=tuple(rounded.get(n, n) for n in node.inputs)) if rounded else node)
         if gives_float(node) or (node.name in arriving and node.name not in quantized):

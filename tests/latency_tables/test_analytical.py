@@ -7,8 +7,8 @@ from latency_tables.analytical import Accelerator
 from search_spaces import InvalidInputError
 from search_spaces.operators.conv import Conv
 from search_spaces.operators.ends import Input
-from search_spaces.precision.formats import FLOAT, Precision
 from search_spaces.precision.placement import place_quantizers
+from search_spaces.precision.scheme import FLOAT, QuantScheme
 from search_spaces.space.baselines import formats, uniform_genome
 
 YAML = Path(__file__).parents[2] / "experiments" / "devices" / "bitserial.yaml"
@@ -32,7 +32,7 @@ def accelerator(**changes):
 
 def layer(name):
     """One 3x3 convolution of 2 to 4 channels on 8x8: 64 * 4 * 18 = 4608 MACs and 72 weights."""
-    precision = FLOAT if name == "float32" else Precision.from_name(name)
+    precision = FLOAT if name == "float32" else QuantScheme.from_name(name)
     block = (
         Input(name="i", shape=(2, 8, 8), precision=precision),
         Conv(name="c", inputs=("i",), shape=(4, 8, 8), in_channels=2, kernel=3, precision=precision),
@@ -51,7 +51,7 @@ def layer(name):
     ],
 )
 def test_compute_bound_layers_by_hand(name, nanoseconds, picojoules):
-    source = FLOAT.border if name == "float32" else Precision.from_name(name).border
+    source = FLOAT.border if name == "float32" else QuantScheme.from_name(name).border
     costs = accelerator().costs(layer(name), [source])
     assert costs["estimated_ms"] == pytest.approx(nanoseconds / 1e6)
     assert costs["estimated_mj"] == pytest.approx(picojoules / 1e9)
@@ -60,7 +60,7 @@ def test_compute_bound_layers_by_hand(name, nanoseconds, picojoules):
 def test_memory_bound_layers_by_hand():
     small = accelerator(buffer_bytes=100, bandwidth_gb_s=0.01)
     moved = 72 + 128 + 256  # weights, input and output of a byte each
-    assert small.costs(layer("w8a8"), [Precision.from_name("w8a8").border])["estimated_ms"] == pytest.approx(
+    assert small.costs(layer("w8a8"), [QuantScheme.from_name("w8a8").border])["estimated_ms"] == pytest.approx(
         moved / 0.01 / 1e6
     )
 

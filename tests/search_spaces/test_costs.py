@@ -11,8 +11,9 @@ from search_spaces.operators.ends import Input
 from search_spaces.operators.linear import Linear
 from search_spaces.operators.pool import GlobalAveragePool
 from search_spaces.operators.quantize import Quantize
-from search_spaces.precision.formats import FLOAT, INT8, W8A8
+from search_spaces.precision.formats import INT8
 from search_spaces.precision.placement import place_quantizers
+from search_spaces.precision.scheme import FLOAT, W8A8
 from search_spaces.space.baselines import uniform_genome
 
 

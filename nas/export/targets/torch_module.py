@@ -5,6 +5,8 @@ from nas.supernet.ops.reading import parameter_key
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node
 from search_spaces.lowering import has_integer_weights
+from search_spaces.operators.causal_attention import CausalAttention
+from search_spaces.operators.project import Project
 from search_spaces.operators.quantize import Quantize
 
 SOURCE = '''\
@@ -27,8 +29,9 @@ def load(file=Path(__file__).with_name("model.safetensors")):
 
 
 def dequantize(integers, scale):
-    """Return integers times a scale, one for each row."""
-    return (integers * scale.double().reshape(-1, *[1] * (integers.ndim - 1))).float()
+    """Return integers times a scale, one for each row or for each group of a row."""
+    groups = integers.reshape(*scale.shape, -1)
+    return (groups * scale.double()[..., None]).reshape(integers.shape).float()
 
 
 def quantize(x, scale, low, high):
@@ -37,7 +40,7 @@ def quantize(x, scale, low, high):
     return x + (rounded - x).detach() if torch.is_grad_enabled() else rounded
 
 
-class Model(torch.nn.Module):
+{helpers}class Model(torch.nn.Module):
     """The network; `tensors` as they lie in model.safetensors."""
 
     def __init__(self, tensors):
@@ -56,6 +59,38 @@ class Model(torch.nn.Module):
 '''
 
 
+HELPERS: dict[type[Node], str] = {
+    Project: '''\
+def round_groups(x, group):
+    """Return x rounded to 8 bits, with the scale of the greatest of each row and group."""
+    groups = x.unflatten(-1, (-1, group))
+    greatest = groups.detach().abs().amax(dim=-1, keepdim=True).clamp(min=1e-30)
+    rounded = (groups * (127 / greatest)).round() * (greatest / 127)
+    return (groups + (rounded - groups).detach()).flatten(-2)
+
+
+''',
+    CausalAttention: '''\
+def attention(queries, keys, values, depth, base):
+    """Return causal attention with rotary positions; heads of queries share those of keys and values."""
+    queries, keys, values = (x.unflatten(-1, (-1, depth)).transpose(1, 2) for x in (queries, keys, values))
+    angles = torch.arange(queries.shape[2])[:, None] * base ** (-torch.arange(0, depth, 2) / depth)
+
+    def rotated(x):
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat(
+            [first * angles.cos() - second * angles.sin(), second * angles.cos() + first * angles.sin()], dim=-1
+        )
+
+    means = functional.scaled_dot_product_attention(rotated(queries), rotated(keys), values, is_causal=True, enable_gqa=True)
+    return means.transpose(1, 2).flatten(2)
+
+
+''',
+}
+"""Functions of the module that some operators need."""
+
+
 def module_source(graph: Graph) -> str:
     """Return Python source of a module that computes a network.
 
@@ -68,6 +103,7 @@ def module_source(graph: Graph) -> str:
         shape=", ".join(map(str, graph.input_shape)),
         init="\n".join(f"        {line}" for line in init),
         first=graph.nodes[0].name,
+        helpers="".join(text for kind, text in HELPERS.items() if any(isinstance(node, kind) for node in graph.nodes)),
         forward="\n".join(f"        {line}" for line in forward),
         last=graph.output.name,
     )

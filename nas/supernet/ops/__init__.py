@@ -12,6 +12,7 @@ from nas.supernet.ops import (  # noqa: F401 - each registers its readings
     pool,
     quantize,
     resize,
+    tokens,
 )
 from nas.supernet.ops.reading import ParameterSource, apply_operator, torch_source
 

@@ -26,7 +26,7 @@ from search_spaces import InvalidInputError
 from search_spaces.errors import DamagedFileError, HwnasError
 from search_spaces.operators.conv import Conv
 from search_spaces.operators.ends import Input
-from search_spaces.precision.formats import W8A8
+from search_spaces.precision.scheme import W8A8
 from search_spaces.space.assembly import Assembly, Edge
 from search_spaces.space.baselines import uniform_genome
 

@@ -26,7 +26,7 @@ from search_spaces.operators.embedding import Embedding
 from search_spaces.operators.ends import Input, Output
 from search_spaces.operators.linear import Linear
 from search_spaces.operators.quantize import Quantize
-from search_spaces.precision.formats import Precision
+from search_spaces.precision.scheme import QuantScheme
 from search_spaces.space.choice import Choice
 from search_spaces.space.space import SearchSpace, Slot
 
@@ -121,7 +121,7 @@ def test_weights_are_sliced_and_folded(example, rng):
     node = example[-1]
     assert {spec.role for spec in node.weights()} <= {"weight", "bias", "gamma"}
     for name in ("float32", "w8a8"):
-        block = tuple(replace(each, precision=Precision.from_name(name)) for each in example)
+        block = tuple(replace(each, precision=QuantScheme.from_name(name)) for each in example)
         space = SearchSpace("own", [Choice("only", (1,))], [Slot("slot", ("only",), lambda _, block=block: block)])
         supernet = Supernet(space)
         for spec in node.weights():
@@ -139,7 +139,7 @@ def test_weights_are_sliced_and_folded(example, rng):
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if any(s.init != "given" for s in e.values[0][-1].weights())])
 def test_shared_weights_are_folded_saved_and_lowered(example, name, rng):
     """From a supernet of the block alone to a file: the folded network and onnxruntime compute the same."""
-    block = tuple(replace(each, precision=Precision.from_name(name)) for each in example)
+    block = tuple(replace(each, precision=QuantScheme.from_name(name)) for each in example)
     space = SearchSpace("own", [Choice("only", (1,))], [Slot("slot", ("only",), lambda _: block)])
     graph = space.subnet(np.zeros(1, np.int16)).graph
     supernet, copy = Supernet(space), Supernet(space, torch.Generator().manual_seed(1))
@@ -171,7 +171,7 @@ def test_the_bytes_of_an_embedding_count():
     table = Embedding(name="e", inputs=("ids",), shape=(8, 64), n_rows=50_000)
     assert parameters([table]) == 50_000 * 64
     assert size_bytes([table]) == 4 * 50_000 * 64
-    assert size_bytes([replace(table, precision=Precision.from_name("w4a8"))]) == 50_000 * 64 / 2 + 4 * 50_000
+    assert size_bytes([replace(table, precision=QuantScheme.from_name("w4a8"))]) == 50_000 * 64 / 2 + 4 * 50_000
 
 
 def test_tied_weights_count_once_and_are_written_once(rng):

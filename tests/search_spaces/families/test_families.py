@@ -43,7 +43,7 @@ def test_integer_blocks_run_in_integers(space):
     operators = optimized_operators(lower(graph))
 
     def n(*kinds):
-        return sum(isinstance(node, kinds) and node.precision.is_integer for node in graph.nodes)
+        return sum(isinstance(node, kinds) and node.precision.is_static for node in graph.nodes)
 
     assert operators.get("QLinearConv", 0) == n(Conv)
     assert operators.get("QLinearAdd", 0) == n(Add)

@@ -1,7 +1,8 @@
 import pytest
 
-from search_spaces import InvalidInputError, NumberFormat, Precision
-from search_spaces.precision.formats import MINIFLOATS, check_formats
+from search_spaces import InvalidInputError, NumberFormat, QuantScheme
+from search_spaces.precision.formats import MINIFLOATS
+from search_spaces.precision.scheme import check_formats
 
 INTEGERS = [
     f"w{w}a{a}{g}{s}" for w in range(2, 9) for a in range(2, 9) for g in ("", "-tensor") for s in ("", "-asymmetric")
@@ -10,10 +11,10 @@ INTEGERS = [
 
 @pytest.mark.parametrize("name", ["float32", *MINIFLOATS, *INTEGERS])
 def test_names_come_back(name):
-    precision = Precision.from_name(name)
+    precision = QuantScheme.from_name(name)
     assert precision.name == name
-    assert [precision.is_float32, precision.is_minifloat, precision.is_integer].count(True) == 1
-    assert precision.border.name == ("int8" if precision.is_integer else "float32")
+    assert [precision.is_float32, precision.is_minifloat, precision.is_static].count(True) == 1
+    assert precision.border.name == ("int8" if precision.is_static else "float32")
 
 
 @pytest.mark.parametrize("bits", range(2, 9))
@@ -27,7 +28,7 @@ def test_ranges_of_integers(bits):
 @pytest.mark.parametrize("name", ["w1a8", "w9a8", "w4", "float16", "e4m4", "w4a4-asymmetric-tensor", "W4A4", "", "w4a4 "])
 def test_other_names_are_refused(name):
     with pytest.raises(InvalidInputError, match=f"a format is 'float32', 'wNaM' .* one of e4m3, .*; got '{name}'"):
-        Precision.from_name(name)
+        QuantScheme.from_name(name)
 
 
 def test_other_numbers_of_bits_are_refused():

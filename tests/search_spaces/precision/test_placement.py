@@ -60,11 +60,11 @@ def test_input_is_converted_once_for_branch_and_shortcut(tiny_space):
 def test_signature_ignores_names_and_weight_bits(tiny_space):
     from dataclasses import replace
 
-    from search_spaces.precision.formats import Precision
+    from search_spaces.precision.scheme import QuantScheme
 
     block = next(b for b in tiny_space.distinct_blocks() if b[0].precision.name == "w8a8" and len(b) > 5)
-    narrow = tuple(replace(node, precision=Precision(NumberFormat(4), NumberFormat(8))) for node in block)
-    low = tuple(replace(node, precision=Precision(NumberFormat(4), NumberFormat(4))) for node in block)
+    narrow = tuple(replace(node, precision=QuantScheme(NumberFormat(4), NumberFormat(8))) for node in block)
+    low = tuple(replace(node, precision=QuantScheme(NumberFormat(4), NumberFormat(4))) for node in block)
     renamed = tuple(replace(n, name=f"x/{n.name}", inputs=tuple(f"x/{i}" for i in n.inputs)) for n in block)
     own = signature(place_quantizers(block, [FLOAT32]))
     assert own == signature(place_quantizers(narrow, [FLOAT32])) == signature(place_quantizers(renamed, [FLOAT32]))

@@ -27,7 +27,7 @@ from search_spaces.operators.elementwise import Add, Relu
 from search_spaces.operators.ends import Input, Output
 from search_spaces.operators.pool import MaxPool
 from search_spaces.operators.quantize import Quantize
-from search_spaces.precision.formats import Precision
+from search_spaces.precision.scheme import QuantScheme
 from search_spaces.space.baselines import uniform_genome
 from search_spaces.space.choice import ActiveWhen
 from search_spaces.space.space import TabularSpace
@@ -37,13 +37,13 @@ FORMATS = ("float32", "w8a8")
 
 
 def convolution(name, values, *, format_choice=None, source=""):
-    builder = BlockBuilder(name, Precision.from_name(values[format_choice or f"{name}/format"]), SHAPE, source=source)
+    builder = BlockBuilder(name, QuantScheme.from_name(values[format_choice or f"{name}/format"]), SHAPE, source=source)
     builder.apply(Relu, "relu", builder.conv("conv", builder.input, SHAPE[0], kernel=1, batch_norm=False))
     return builder.nodes
 
 
 def joined(name, values):
-    builder = BlockBuilder(name, Precision.from_name(values[f"{name}/format"]), SHAPE, others=[SHAPE])
+    builder = BlockBuilder(name, QuantScheme.from_name(values[f"{name}/format"]), SHAPE, others=[SHAPE])
     builder.apply(Add, "add", builder.conv("conv", builder.input, SHAPE[0], batch_norm=False), builder.others[0])
     return builder.nodes
 
@@ -287,7 +287,7 @@ def shuffled(name, precision, shape):
 @pytest.mark.parametrize("precision", ["w8a8", "w4a4"])
 @pytest.mark.parametrize("block", [movers, shuffled])
 def test_what_moves_data_is_what_the_integer_reference_says(block, precision, rng):
-    shape, chosen = (4, 8, 8), Precision.from_name(precision)
+    shape, chosen = (4, 8, 8), QuantScheme.from_name(precision)
 
     def stem(_):
         builder = BlockBuilder("stem", chosen, shape, source="images")
@@ -296,7 +296,7 @@ def test_what_moves_data_is_what_the_integer_reference_says(block, precision, rn
 
     def end(_):
         given = block("middle", chosen, shape)[-1].shape
-        builder = BlockBuilder("end", Precision.from_name("float32"), given)
+        builder = BlockBuilder("end", QuantScheme.from_name("float32"), given)
         return (*builder.nodes, Relu(name="end/relu", inputs=("end/input",), shape=given))
 
     slots = [Slot("stem", (), stem), Slot("middle", (), lambda _: block("middle", chosen, shape)), Slot("end", (), end)]

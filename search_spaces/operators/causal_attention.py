@@ -1,0 +1,123 @@
+"""Causal attention with rotary positions, groups of heads that share keys and values, and a cache."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search_spaces.graph.node import Doubles, Floats, Node, Weights, labelled, operator, untimed
+from search_spaces.graph.tensor import TensorSpec
+from search_spaces.operators.ends import Input
+from search_spaces.operators.project import packs
+
+if TYPE_CHECKING:
+    from search_spaces.lowering import Writer
+
+
+@operator("causalattention")
+@dataclass(frozen=True, kw_only=True)
+class CausalAttention(Node):
+    """Means of values of this and earlier tokens, `(tokens, heads * depth)`; it takes queries, keys and values.
+
+    Queries are `(tokens, heads * depth)`, keys and values `(tokens, kv_heads * depth)`; of the query heads
+    `heads / kv_heads` that lie behind one another share a head of keys and values.
+
+    Attributes:
+        heads: Of queries.
+        kv_heads: Of keys and values.
+        depth: Elements of a head; onnxruntime takes multiples of 16.
+        context: Positions that its rotary tables reach.
+        past: Tokens that the cache holds.
+        is_cached: True if keys and values of earlier tokens are kept between calls.
+        base: Of the rotary frequencies.
+
+    Source:
+        Groups: Ainslie et al. 2023, arXiv:2305.13245. Rotary positions, in halves: Su et al. 2021, arXiv:2104.09864.
+    """
+
+    heads: int = labelled("h", 1)
+    kv_heads: int = labelled("kv", 1)
+    depth: int = labelled("d", 1)
+    context: int = untimed(0)
+    past: int = 0
+    is_cached: bool = False
+    base: float = untimed(10000.0)
+
+    stays_float = True
+    takes_packed = True
+
+    def macs(self) -> float:
+        """Of scores and means, for each token over itself and those before it."""
+        tokens = self.shape[0]
+        seen = tokens * self.past + tokens * (tokens + 1) / 2
+        return 2 * seen * self.heads * self.depth
+
+    @property
+    def cache_shape(self) -> tuple[int, int, int]:
+        """Shape of the keys, and of the values, that are kept: heads, positions, elements."""
+        return (self.kv_heads, self.past + self.shape[0], self.depth)
+
+    @property
+    def states(self) -> tuple[TensorSpec, ...]:
+        """See `Node`: keys and values."""
+        if not self.is_cached:
+            return ()
+        return tuple(TensorSpec(f"{self.name}/{part}", self.cache_shape) for part in ("keys", "values"))
+
+    def emit(self, writer: "Writer") -> None:
+        """GroupQueryAttention, which takes queries, keys and values in one tensor if they come so."""
+        pack = packs(writer.graph).get(self.inputs[0])
+        taken = [pack.name, "", ""] if pack else list(self.inputs)
+        tables = [
+            writer.constant_once(f"rotary/{part}/{self.depth}/{self.context}/{self.base:g}", table)
+            for part, table in zip(("cos", "sin"), rotary_tables(self.context, self.depth, self.base), strict=True)
+        ]
+        kept = [state.name for state in self.states]
+        lengths = writer.lengths(taken[0], self.past + self.shape[0])
+        writer.contrib(
+            "GroupQueryAttention",
+            [*taken, *(kept or ["", ""]), *lengths, *tables],
+            self.name,
+            more=[f"{name}/present" for name in kept] or [f"{self.name}/keys", f"{self.name}/values"],
+            num_heads=self.heads,
+            kv_num_heads=self.kv_heads,
+            do_rotary=1,
+            rotary_interleaved=0,
+        )
+
+    def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+        """See `Node`; nothing is in the cache."""
+        queries, keys, values = (x.astype(np.float64).reshape(*x.shape[:2], -1, self.depth) for x in inputs)
+        tables = rotary_tables(queries.shape[1], self.depth, self.base)
+        queries, keys = (_rotated(x, *tables) for x in (queries, keys))
+        shared = self.heads // self.kv_heads
+        keys, values = (np.repeat(x, shared, axis=2) for x in (keys, values))
+        scores = np.einsum("nihd,njhd->nhij", queries, keys) / math.sqrt(self.depth)
+        scores = np.where(np.tril(np.ones(scores.shape[-2:], bool)), scores, -np.inf)
+        powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        means = np.einsum("nhij,njhd->nihd", powers / powers.sum(axis=-1, keepdims=True), values)
+        result: Doubles = means.reshape(*means.shape[:2], -1)
+        return result
+
+    @classmethod
+    def examples(cls) -> tuple[tuple[Node, ...], ...]:
+        """See `Node`."""
+        sizes = {"queries": 64, "keys": 32, "values": 32}
+        inputs = tuple(Input(name=name, shape=(5, size)) for name, size in sizes.items())
+        fields = {"heads": 4, "kv_heads": 2, "depth": 16, "context": 5}
+        return ((*inputs, cls(name="y", inputs=tuple(sizes), shape=(5, 64), **fields)),)  # type: ignore[arg-type]
+
+
+def rotary_tables(n: int, depth: int, base: float) -> tuple[Floats, Floats]:
+    """Return cosines and sines of the angles of `n` positions, each of shape `(n, depth / 2)`."""
+    angles = np.arange(n)[:, None] * base ** (-np.arange(0, depth, 2) / depth)
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+
+
+def _rotated(x: Doubles, cosines: Floats, sines: Floats) -> Doubles:
+    """Return heads `(n, tokens, heads, depth)` turned by their positions: the first half with the second."""
+    first, second = np.split(x, 2, axis=-1)
+    cosines, sines = cosines[None, :, None], sines[None, :, None]
+    return np.concatenate([first * cosines - second * sines, second * cosines + first * sines], axis=-1)
