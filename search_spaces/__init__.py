@@ -5,6 +5,7 @@ Needs NumPy and onnx only; never torch.
 
 from search_spaces.costs import FactorTable, cost_table, graph_costs
 from search_spaces.errors import InvalidInputError
+from search_spaces.families.decoder import Decoder, decoder
 from search_spaces.families.edsr import edsr
 from search_spaces.families.heads import classes
 from search_spaces.families.mobilenet import mobilenet
@@ -31,6 +32,7 @@ __all__ = [
     "ActiveWhen",
     "Cell",
     "Choice",
+    "Decoder",
     "FactorTable",
     "Graph",
     "InvalidInputError",
@@ -45,6 +47,7 @@ __all__ = [
     "TabularSpace",
     "classes",
     "cost_table",
+    "decoder",
     "edsr",
     "graph_costs",
     "lower",

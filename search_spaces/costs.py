@@ -126,15 +126,15 @@ def size_bytes(nodes: Sequence[Node]) -> float:
     """Return the bytes of the weights when packed.
 
     Per tensor: quantized ones at their bit-width, rounded up to whole bytes, and 4 bytes for each scale: one a channel, one
-    in all, one a group, or none in float32; others, such as biases, at 4 bytes an element; tied ones once. The file on disk is larger:
-    onnxruntime wants weights below 8 bits in int8 containers.
+    a group, one in all, or none in float32; others, such as biases, at 4 bytes an element; tied ones once. The file on disk
+    is larger where weights below 8 bits lie in int8 containers, which static integer kernels want.
     """
     total = sum(node.held_bytes for node in nodes)
     for node in nodes:
         for spec in (spec for spec in node.weights() if spec.is_counted):
             n = math.prod(spec.shape)
-            n_scales = node.precision.n_scales(spec.shape)
-            total += math.ceil(n * node.precision.weights.bits / 8) + 4 * n_scales if spec.quantized else 4 * n
+            scheme = node.precision
+            total += math.ceil(n * scheme.weights.bits / 8) + 4 * scheme.n_scales(spec.shape) if spec.quantized else 4 * n
     return total
 
 
@@ -205,7 +205,16 @@ def cost_table(space: SearchSpace, name: str) -> FactorTable:
         return FactorTable(
             incoming_costs(space, lambda s, b: peak_activation_bytes(place_quantizers(b, s), s)), takes_max=True
         )
-    cost = ADDITIVE[name]
+    return additive_table(space, ADDITIVE[name])
+
+
+def cache_bytes(nodes: Sequence[Node]) -> float:
+    """Return the bytes of what operators keep between two calls, in float32."""
+    return sum(4 * math.prod(state.shape) for node in nodes for state in node.states)
+
+
+def additive_table(space: SearchSpace, cost: Callable[[Sequence[Node]], float]) -> FactorTable:
+    """Return the table of a cost that is the sum over blocks, each with its quantizers."""
     factors = [
         combine(lambda block: cost(place_quantizers(block, _joined(block))) if block else 0.0, [factor])
         for factor in space.blocks

@@ -25,7 +25,6 @@ ALLOWED = {  # file: word: why it may stay
     "nas/run/experiment.py": {"label": "of a device: its name in file names"},
     "nas/run/yaml.py": {"label": "of a device: its name in file names"},
     "nas/events/renamed.py": {"label": "of a device: its name in file names"},
-    "nas/run/stages/train.py": {"images": "a module of nas.data"},
     "nas/training/schedule.py": {"images": "help of the key random_translate, which moves images"},
     "nas/tasks/spaces.py": {"n_classes": "an old argument of users' families, read for one release"},
     "search_spaces/graph/node.py": {"label": "of a field in a signature"},

@@ -23,6 +23,7 @@ def build_table(
     device: Device,
     protocol: Protocol,
     *,
+    name: str = "",
     journal: Path | None = None,
     time_budget_minutes: float | None = None,
     announce: Callable[[int, int, float], None] = lambda n_parts, n_networks, minutes: None,
@@ -34,6 +35,7 @@ def build_table(
         plan: What to time.
         device: Runtime and threads.
         protocol: How each model is timed.
+        name: Of the table; empty: as the device.
         journal: File in which timings are kept while measuring; an interrupted measurement goes on from it.
         time_budget_minutes: Blocks that cannot be timed within so many minutes are estimated.
         announce: Called before anything is timed, with the number of parts and of networks, and about how many minutes.
@@ -50,7 +52,7 @@ def build_table(
     heading = {"space": plan.space.name, "fingerprint": device.fingerprint(), "seconds": protocol.seconds}
     timings = measure_graphs(plan.graphs, plan.reference, device, protocol, heading, journal=journal, progress=progress)
     minutes = (time.perf_counter() - started) / 60
-    return assemble(plan, timings, device.name, device.fingerprint(), minutes)
+    return assemble(plan, timings, name or device.name, device.fingerprint(), minutes)
 
 
 def assemble(plan: Plan, timings: Timings, device: str, fingerprint: Mapping[str, Any], minutes: float) -> LatencyTable:

@@ -31,7 +31,7 @@ from search_spaces.graph.signature import signature
 from search_spaces.operators.elementwise import Relu
 from search_spaces.operators.ends import Input
 from search_spaces.precision.formats import FLOAT32
-from search_spaces.precision.placement import place_quantizers
+from search_spaces.precision.placement import gives_float, place_quantizers
 from search_spaces.space.assembly import Assembly, Block, Edge, block_inputs, connect
 from search_spaces.space.space import SearchSpace
 
@@ -78,7 +78,8 @@ def producer_key(block: Block) -> str | None:
     if is_empty(block):
         return None
     last = block[-1]
-    return f"{_shape(last)} {_format(block)} {last.op}"
+    crosses = "float32" if gives_float(last) else block[0].precision.price_class
+    return f"{_shape(last)} {crosses} {last.op}"
 
 
 def consumer_key(block: Block, position: int = 0) -> str:
@@ -89,8 +90,9 @@ def consumer_key(block: Block, position: int = 0) -> str:
         position: Which of its inputs.
     """
     first = block_inputs(block)[position]
-    operators = sorted(consumer.op for consumer in consumers(block)[first.name])
-    return f"{_shape(first)} {_format(block)} {' '.join(operators)}"
+    takers = consumers(block)[first.name]
+    crosses = "float32" if all(taker.stays_float for taker in takers) else block[0].precision.price_class
+    return f"{_shape(first)} {crosses} {' '.join(sorted(taker.op for taker in takers))}"
 
 
 def transition_key(producer: str, consumer: str) -> str:
@@ -242,7 +244,3 @@ def _renamed(block: Block, prefix: str) -> Block:
 
 def _shape(node: Node) -> str:
     return "x".join(map(str, node.shape))
-
-
-def _format(block: Block) -> str:
-    return block[0].precision.price_class

@@ -121,8 +121,13 @@ class Dataset:
         return content.hexdigest()[:16]
 
     def input_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return mean and standard deviation (1 if constant) of each channel, training split only; shapes `(channels,)`."""
+        """Return mean and standard deviation (1 if constant) of each channel, training split only; shapes `(channels,)`.
+
+        Whole numbers, such as tokens, have none: 0 and 1.
+        """
         values = self.train[self.inputs]
+        if values.dtype.kind in "iu":
+            return np.zeros(1, np.float32), np.ones(1, np.float32)
         axes = tuple(axis for axis in range(values.ndim) if axis != 1)
         mean, std = values.mean(axis=axes, dtype=np.float64), values.std(axis=axes, dtype=np.float64)
         constant = np.ptp(values, axis=axes) == 0

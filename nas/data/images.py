@@ -3,8 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.data.dataset import Dataset
-from nas.data.targets import TARGETS
 from search_spaces.errors import InvalidInputError
 
 
@@ -32,23 +30,3 @@ def checked_images(images: NDArray[np.generic], split: str) -> NDArray[np.float3
         bad = int(np.argwhere(~np.isfinite(x))[0][0])
         raise InvalidInputError(f"{split} images must be finite, got NaN or infinity in image {bad}")
     return x
-
-
-def read_in_words(data: Dataset) -> list[str]:
-    """Return what was read, in a line, and further lines on what is likely to be a mistake."""
-    images = data.train[data.inputs]
-    lowest, highest = images.min(axis=(0, 2, 3)), images.max(axis=(0, 2, 3))
-    ranges = [f"{low:g} to {high:g}" for low, high in zip(lowest, highest, strict=True)]
-    values = ranges[0] if len(set(ranges)) == 1 else f"by channel {'; '.join(ranges)}"
-    channels, height, width = images.shape[1:]
-    targets = TARGETS.get(data.targets).words(data.train[data.targets])
-    lines = [
-        f"read {data.name}: {len(images):,} training, {data.size('val'):,} validation and {data.size('test'):,} test images"
-        f", {channels} channel{'' if channels == 1 else 's'}, {height}x{width}, {targets}, values {values}"
-    ]
-    if (images == images[0]).all():
-        return [*lines, "warning: all training images are alike: nothing can be learned from them"]
-    constant = [str(i) for i, (low, high) in enumerate(zip(lowest, highest, strict=True)) if low == high]
-    if constant:
-        lines.append(f"warning: channel {', '.join(constant)} is the same in every pixel of every image: it tells nothing")
-    return lines

@@ -49,8 +49,9 @@ class Column:
         """Return the column of that name; any name is one."""
         base, _, device = name.partition("@")
         predicted = base.removesuffix("_predicted")
-        if base == "latency_spread":
-            return cls("latency_ms", device=device, is_spread=True)
+        timed = f"{base.removesuffix('_spread')}_ms"
+        if base.endswith("_spread") and metric_of(timed).is_latency:
+            return cls(timed, device=device, is_spread=True)
         metric, _, split = predicted.rpartition("_")
         if metric and split in SPLITS:
             return cls(metric, split, device, predicted != base)
@@ -85,8 +86,23 @@ class Column:
 
 
 LATENCY = Column("latency_ms")
-LATENCIES = (LATENCY, LATENCY.spread, LATENCY.predicted)
 EXACT = (Column("size_bytes"), Column("macs"))
+
+
+def latency_column(phase: str, device: str = "") -> Column:
+    """Return the latency of a phase, or the latency where networks are run in one way; of a further device by its name."""
+    return Column(f"{phase}_ms" if phase else LATENCY.metric, device=device)
+
+
+def with_its_own(latency: Column) -> tuple[Column, Column, Column]:
+    """Return a latency, its spread and its prediction."""
+    return latency, latency.spread, latency.predicted
+
+
+def latencies(table: pd.DataFrame) -> list[Column]:
+    """Return the measured latencies of the first device that a table has, or where it has none the predicted ones."""
+    found = [c for c in map(Column.from_name, map(str, table)) if c.quantity.is_latency and not (c.device or c.is_spread)]
+    return [c for c in found if not c.is_predicted] or found
 
 
 def minimized(column: Column, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -113,7 +129,9 @@ def number_columns(table: pd.DataFrame) -> list[Column]:
     """Return the columns of a table that hold numbers of networks, not choices, those that every front has first."""
     found = [Column.from_name(str(name)) for name in table if "/" not in str(name)]
     known = [column for column in found if column.metric in METRICS or column.split]
-    order = [*LATENCIES, *EXACT, *(Column(name) for name, metric in METRICS.items() if metric.is_estimated)]
+    own = dict.fromkeys(c.metric for c in known if c.quantity.is_latency)
+    timed = [column for metric in own for column in with_its_own(Column(metric))]
+    order = [*timed, *EXACT, *(Column(name) for name, metric in METRICS.items() if metric.is_estimated)]
     ranks = {column: rank for rank, column in enumerate(order)}
     return sorted(known, key=lambda column: -1 if column.split else ranks.get(column, len(order)))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.tasks.metric import Metric, declare
-from search_spaces.costs import FactorTable, cost_table
+from search_spaces.costs import FactorTable, additive_table, cache_bytes, cost_table
 from search_spaces.registry import Registry
 from search_spaces.space.space import Genomes, SearchSpace
 from search_spaces.space.subnet import Subnet
@@ -36,7 +36,7 @@ def of_subnets(space: SearchSpace, function: Callable[[Subnet], float]) -> Objec
     return lambda genomes: np.array([function(subnet) for subnet in space.subnets(genomes)], dtype=np.float64)
 
 
-declare(Metric(name="latency_ms", title="latency", unit="ms"))
+declare(Metric(name="latency_ms", title="latency", unit="ms", is_latency=True))
 
 
 @objective(Metric(name="size_bytes", title="packed weights", unit="bytes", digits=0, is_whole=True))
@@ -53,3 +53,19 @@ def macs(space: SearchSpace) -> FactorTable:
 
 declare(Metric(name="estimated_ms", title="estimated latency", unit="ms", is_estimated=True))
 declare(Metric(name="estimated_mj", title="estimated energy", unit="mJ", is_estimated=True))
+
+
+@objective(Metric(name="kv_cache_bytes", title="cache", unit="bytes", digits=0, is_whole=True))
+def kv_cache_bytes(space: SearchSpace) -> FactorTable:
+    """Bytes of the keys and values of a whole context; nothing where networks keep none."""
+    return _cache_bytes(space)
+
+
+def _cache_bytes(space: SearchSpace) -> FactorTable:
+    return additive_table(space.at("decode"), cache_bytes) if "decode" in space.phases else FactorTable(())
+
+
+@objective(Metric(name="decode_bytes", title="bytes a token", unit="bytes", digits=0, is_whole=True))
+def decode_bytes(space: SearchSpace) -> FactorTable:
+    """Bytes that are read for one token behind a whole context: packed weights and cache."""
+    return FactorTable((*cost_table(space, "size_bytes").factors, *_cache_bytes(space).factors))

@@ -1,5 +1,6 @@
 """Metrics of subnets of a supernet: recalibrate, run as deployed, score a split."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ from search_spaces.space.space import Genomes
 from search_spaces.space.subnet import Subnet
 
 BATCH = 512
+MAX_ANSWERS = 2**25  # numbers of a batch that a network gives at once
 MAX_CALIBRATED = 1_000  # networks whose calibrations are kept: a few kilobytes each
 
 
@@ -67,10 +69,15 @@ class SupernetEvaluator:
         layers = DeployedLayers(fold(self.supernet, graph, self._calibrated[key]))
         scores = []
         with torch.no_grad():
-            for batch in self.data.batches(split, BATCH):
+            for batch in self.data.batches(split, batch_size(self.task)):
                 inputs = torch.from_numpy(batch[self.data.inputs]).to(self.supernet.device)
                 scores.append(self.task.scores(execute(graph, inputs, layers).cpu().numpy(), batch))
         return values_of(self.task, scores)
+
+
+def batch_size(task: Task) -> int:
+    """Return how many samples are computed at once: of those with many answers fewer, so that these fit in memory."""
+    return max(1, min(BATCH, MAX_ANSWERS // math.prod(task.outputs[0].shape)))
 
 
 @torch.no_grad()

@@ -21,10 +21,10 @@ def round_groups(x: Tensor, group: int) -> Tensor:
     Source:
         What onnxruntime's MatMulNBits does at accuracy level 4; see `search_spaces.precision.grouped.round_rows`.
     """
-    groups = x.float().unflatten(-1, (-1, group))
+    groups = x.float().reshape(*x.shape[:-1], -1, group)
     greatest = groups.detach().abs().amax(dim=-1, keepdim=True).clamp(min=TINY)
     rounded = (groups.detach() * (ACTIVATION_QMAX / greatest)).round() * (greatest / ACTIVATION_QMAX)
-    return (groups + (rounded - groups.detach())).flatten(-2)
+    return (groups + (rounded - groups.detach())).reshape(x.shape)
 
 
 def choose_group_scale(weight: Tensor, group: int, qmax: int, choose: ChooseScale) -> Tensor:
@@ -44,15 +44,15 @@ def choose_group_scale(weight: Tensor, group: int, qmax: int, choose: ChooseScal
 
 def fake_quantize_groups(weight: Tensor, scale: Tensor, qmax: int) -> Tensor:
     """Return a weight rounded to integers of `-qmax..qmax` times the scale of each group, with gradients of both."""
-    groups = weight.unflatten(1, (scale.shape[1], -1)) / scale[..., None]
-    return (round_ste(groups.clamp(-qmax, qmax)) * scale[..., None]).flatten(1)
+    groups = weight.reshape(*scale.shape, -1) / scale[..., None]
+    return (round_ste(groups.clamp(-qmax, qmax)) * scale[..., None]).reshape(weight.shape)
 
 
 def quantize_groups(weight: Tensor, scale: Tensor, qmax: int) -> Tensor:
     """Return the integers of a weight as floats, shape `(out, in)`."""
-    return (weight.unflatten(1, (scale.shape[1], -1)) / scale[..., None]).round().clamp(-qmax, qmax).flatten(1)
+    return (weight.reshape(*scale.shape, -1) / scale[..., None]).round().clamp(-qmax, qmax).reshape(weight.shape)
 
 
 def dequantize_groups(integers: Tensor, scale: Tensor) -> Tensor:
     """Return integers `(out, in)` times the scale `(out, in / group)` of each group."""
-    return (integers.unflatten(1, (scale.shape[1], -1)) * scale[..., None]).flatten(1)
+    return (integers.reshape(*scale.shape, -1) * scale[..., None]).reshape(integers.shape)

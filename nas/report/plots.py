@@ -11,12 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from latency_tables.table.table import LatencyTable
-from nas.objectives.columns import LATENCY, Column
+from nas.objectives.columns import Column, latencies
 from nas.report.table import steering
 from nas.search.study import SearchResult
 
 TICKS = (1, 1.5, 2, 3, 5, 7)  # of each decade
-AXES = (LATENCY, Column("size_bytes"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +53,7 @@ def front_plot(front: pd.DataFrame, measured: pd.DataFrame, baselines: pd.DataFr
         title: Over the picture.
     """
     metric = steering(front)
-    axes = [axis for axis in AXES if axis.name in front]
+    axes = [*latencies(front), Column("size_bytes")]
     figure = Figure(figsize=(6 * len(axes), 5), layout="constrained")
     panels = figure.subplots(1, len(axes), squeeze=False)[0]
     for panel, axis in zip(panels, axes, strict=True):

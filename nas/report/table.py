@@ -1,7 +1,7 @@
 """The front as a table: for people, for programs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,16 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from latency_tables.table.table import LatencyTable
-from nas.objectives.columns import LATENCY, Column, minimized, number_columns
+from nas.objectives.columns import Column, latencies, minimized, number_columns, with_its_own
 from nas.report.console import terminal
 
 WORTH_TELLING = 10.0  # percent of disturbed timings
-SHOWN = {  # of what is printed besides metrics: heading and form
-    LATENCY: ("ms", "{:.4f}"),
-    LATENCY.spread: ("spread", "{:.1%}"),
-    LATENCY.predicted: ("pred. ms", "{:.4f}"),
-    Column("size_bytes"): ("packed B", "{:,.0f}"),
-}
 
 
 def print_front(front: pd.DataFrame, baselines: pd.DataFrame, rows: pd.DataFrame | None = None) -> None:
@@ -33,7 +27,8 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, rows: pd.DataFrame
         rows: The rows of the front to print; None for all. Of a single one it is told what that gains.
     """
     rows, console = front if rows is None else rows, terminal()
-    by = "" if "latency_ms" in front or "latency_ms_predicted" not in front else ", by predicted latency"
+    timed = latencies(front)
+    by = ", by predicted latency" if timed and timed[0].is_predicted else ""
     count = f"{len(front)}" if len(rows) == len(front) else f"{len(rows)} of the {len(front)}"
     title = f"{count} networks that are Pareto-optimal among those measured{by}"
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -43,8 +38,9 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, rows: pd.DataFrame
     shown = {
         column.name: _metric_heading(column) for column in number_columns(front) if column.split and column.metric == first
     }
-    shown |= {column.name: title for column, title in SHOWN.items() if column.name in front}
-    further = [column for column in number_columns(front) if column.device and replace(column, device="") == LATENCY]
+    shown |= {name: heading for name, heading in _times(timed).items() if name in front}
+    shown |= {"size_bytes": ("packed B", "{:,.0f}")} if "size_bytes" in front else {}
+    further = [column for column in number_columns(front) if column.device and replace(column, device="") in timed]
     shown |= {column.name: (f"ms@{column.device}", "{:.4f}") for column in further}
     for title, _ in shown.values():
         table.add_column(title, justify="right", no_wrap="@" not in title)
@@ -60,6 +56,15 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, rows: pd.DataFrame
     console.print(table)
     for line in gains(rows if len(rows) == 1 else front, baselines):
         console.print(line)
+
+
+def _times(timed: Sequence[Column]) -> dict[str, tuple[str, str]]:
+    """Return heading and form of latencies by the names of their columns; of a single one spread and prediction, too."""
+    if len(timed) > 1:
+        return {latency.name: (f"{latency.quantity.title} ms", "{:.4f}") for latency in timed}
+    headings = (("ms", "{:.4f}"), ("spread", "{:.1%}"), ("pred. ms", "{:.4f}"))
+    own = (each for latency in timed for each in with_its_own(replace(latency, is_predicted=False)))
+    return {column.name: heading for column, heading in zip(own, headings, strict=False)}
 
 
 def _metric_heading(column: Column) -> tuple[str, str]:
@@ -78,15 +83,15 @@ def gains(front: pd.DataFrame, baselines: pd.DataFrame) -> list[str]:
     The quickest network of the front that is no worse on the validation split is set against it, by measured latency or,
     where there is none, by the predicted one; without latencies nothing is said.
     """
-    if "latency_ms_predicted" not in front and "latency_ms" not in front:
+    if not (timed := latencies(front)):
         return []
     metric = steering(front)
     title = metric.quantity.title
     no_worse = f"no more {title}" if metric.quantity.sign > 0 else f"no less {title}"
     values = minimized(metric, front[metric.name].to_numpy(float))
     found, unbeaten = [], []
-    latency = "latency_ms" if "latency_ms" in front else "latency_ms_predicted"
-    by = "" if latency == "latency_ms" else " by predicted latency"
+    latency = timed[0].name
+    by = " by predicted latency" if timed[0].is_predicted else f" at {timed[0].quantity.title}" if len(timed) > 1 else ""
     for _, row in baselines.iterrows():
         bound = minimized(metric, np.array([row[metric.name]], dtype=float))
         rivals = front[(values <= bound) & (front[latency] < row[latency])]

@@ -71,13 +71,14 @@ class BaseRun(ABC):
 
     @cached_property
     def latencies(self) -> tuple[Latencies, ...]:
-        """The latencies on every device of the run, the first one's without a suffix."""
+        """The latencies on every device of the run, in every phase; the first device's without a suffix."""
         config, made = self.experiment, []
+        owner, verb = str(self.folder.path), "specialise" if self.folder.number else "search"
         for i, device in enumerate(config.devices.values()):
-            path, owner = self.folder.table_path(device.name), str(self.folder.path)
-            verb = "specialise" if self.folder.number else "search"
-            table = DeviceTable(self.space, device, config.table, path, config.seed, owner, verb)
-            made.append(Latencies(table, self.archives.open, config.latency_of(i)))
+            for phase, column in zip(config.phases or ("",), config.latencies_of(i), strict=True):
+                path = self.folder.table_path(device.name, phase)
+                table = DeviceTable(self.space.at(phase), device, config.table, path, config.seed, owner, verb, phase)
+                made.append(Latencies(table, self.archives.open, column))
         return tuple(made)
 
     def static_costs(self) -> dict[str, Objective]:

@@ -14,13 +14,13 @@ from latency_tables.device import Device
 from latency_tables.table.plan import TableSettings
 from nas.data.load import DataSettings
 from nas.events.renamed import renamed_experiment, renamed_keys
-from nas.objectives.columns import LATENCY, Column
+from nas.objectives.columns import Column, latency_column
 from nas.objectives.objective import OBJECTIVES
 from nas.ptq.settings import AdoptSettings
 from nas.run.yaml import build, override, read_yaml
 from nas.search.rounds import SpecialiseSettings
 from nas.search.settings import SearchSettings
-from nas.tasks import METRICS, TASKS, Metric
+from nas.tasks import METRICS, TASKS, Metric, metric_of, phases_of
 from nas.tasks.divergence import DIVERGENCE
 from nas.training.schedule import Schedule
 from search_spaces.errors import InvalidInputError, check_range
@@ -84,8 +84,8 @@ class Experiment:
     def _resolved_search(self) -> SearchSettings:
         """Return the search with what depends on task and devices, after a check of the names in it."""
         search, metric = self.search, self.metric
-        objectives = search.objectives or (metric.name, *([LATENCY.name] if self.devices else []), "size_bytes")
-        latencies = [self.latency_of(i).name for i in range(len(self.devices))]
+        latencies = [column.name for i in range(len(self.devices)) for column in self.latencies_of(i)]
+        objectives = search.objectives or (metric.name, *(name for name in latencies if "@" not in name), "size_bytes")
         estimated = [name for name, quantity in METRICS.items() if quantity.is_estimated]
         costs = [*latencies, *OBJECTIVES.names, *estimated]
         for key, names, known in (
@@ -106,7 +106,7 @@ class Experiment:
         return replace(search, objectives=objectives, noise=noise)
 
     def _hint(self, unknown: Sequence[str]) -> str:
-        if any(Column.from_name(name).metric == LATENCY.metric for name in unknown):
+        if any(metric_of(Column.from_name(name).metric).is_latency for name in unknown):
             return f"; the devices are {list(self.devices)}"
         return ""
 
@@ -143,9 +143,15 @@ class Experiment:
             ),
         )
 
-    def latency_of(self, i: int) -> Column:
-        """Return the column of the latency on the i-th device; the first one's has no suffix."""
-        return replace(LATENCY, device=list(self.devices)[i] if i else "")
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases in which networks are timed; one without a name where they are run in one way."""
+        return () if self.adopt.is_set else phases_of(TASKS.get(self.task))
+
+    def latencies_of(self, i: int) -> tuple[Column, ...]:
+        """Return the columns of the latencies on the i-th device, one for each phase; the first one's have no suffix."""
+        device = list(self.devices)[i] if i else ""
+        return tuple(latency_column(phase, device) for phase in self.phases or ("",))
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, as YAML and JSON hold them."""

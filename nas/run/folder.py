@@ -23,7 +23,7 @@ from nas.archive.storage import sqlite_url
 from nas.events import distributed
 from nas.events.files import write_atomically
 from nas.events.renamed import COLUMNS, renamed_columns
-from nas.objectives.columns import EXACT, LATENCIES, LATENCY, Column, minimized, numbers, select
+from nas.objectives.columns import EXACT, Column, latencies, minimized, numbers, select, with_its_own
 from nas.objectives.table_files import read_table
 from nas.report.query import Scores
 from nas.run.experiment import Experiment
@@ -243,9 +243,9 @@ class RunFolder:
         """Columns of the front that the search minimised."""
         return [Column.of_objective(name).name for name in self.experiment.search.objectives]
 
-    def table_path(self, device: str) -> Path:
-        """Return where the latency table of a device lies."""
-        return self.path / "latency" / f"{device}.json"
+    def table_path(self, device: str, phase: str = "") -> Path:
+        """Return where the latency table of a device lies, of networks with phases that of one."""
+        return self.path / "latency" / f"{device}{f'@{phase}' if phase else ''}.json"
 
     def export_path(self, subnet_id: str) -> Path:
         """Return where a subnet is exported to."""
@@ -283,7 +283,7 @@ class RunFolder:
             NotReadyError: If there is none yet.
             DamagedFileError: If it is damaged.
         """
-        path = self.table_path(next(iter(self.experiment.devices), ""))
+        path = self.table_path(next(iter(self.experiment.devices), ""), next(iter(self.experiment.phases), ""))
         table = read_table(path) if path.exists() else None
         front = self.front()
         return Scores(front, self.baselines(), self.objectives, table, asdict(self.experiment.data), self.ranked(front))
@@ -299,7 +299,7 @@ class RunFolder:
     def best_id(self) -> str:
         """Return the id of the front's network with the best metric; of equals the fastest."""
         front, metric = self.front(), Column.of_objective(self.experiment.metric.name)
-        second = front[LATENCY.name if LATENCY.name in front else "size_bytes"]
+        second = front[next((column.name for column in latencies(front)), "size_bytes")]
         order = np.lexsort((second, minimized(metric, front[metric.name].to_numpy(float))))
         return str(front["id"].iloc[order[0]])
 
@@ -334,8 +334,9 @@ class RunFolder:
             raise DamagedFileError(f"'{path}' is damaged ({' '.join(str(error).split())}); {remedy}") from error
         needed = ["id", "baseline"] if path.name == "baselines.csv" else ["id"]
         metric = self.experiment.metric.name
-        latencies = LATENCIES if self.experiment.devices else ()
-        names = [column.name for column in (Column(metric, "val"), Column(metric, "test"), *latencies, *EXACT)]
+        timed = self.experiment.latencies_of(0) if self.experiment.devices else ()
+        own = [column for latency in timed for column in with_its_own(latency)]
+        names = [column.name for column in (Column(metric, "val"), Column(metric, "test"), *own, *EXACT)]
         broken = [n for n in names if n not in table or table[n].dtype.kind not in "if" or table[n].isna().any()]
         broken += [name for name in needed if name not in table or table[name].isna().any()]
         if broken or not text.endswith("\n"):

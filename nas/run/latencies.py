@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,14 @@ from latency_tables.remote.bundle import measured_device, measured_names
 from latency_tables.table.table import LatencyTable
 from latency_tables.timing.measurement import Measurement
 from nas.archive.archive import Archive
-from nas.objectives.columns import LATENCY, Column
+from nas.objectives.columns import Column
 from nas.run.tables import DeviceTable
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInputError
 from search_spaces.space.space import Genomes
 from search_spaces.space.subnet import Subnet
 
-STORED = {"latency_ms": LATENCY, "latency_spread": LATENCY.spread}  # names of what the archive keeps
+STORED = ("latency_ms", "latency_spread")  # names of what the archive keeps, of every phase
 
 
 class Latencies:
@@ -77,8 +76,8 @@ class Latencies:
     def known(self, genomes: Genomes) -> dict[Column, np.ndarray]:
         """Return measured latency and spread of networks by column, as `time` does, but NaN where none was measured."""
         found = [values or dict.fromkeys(STORED, np.nan) for values in self._archive.lookup(genomes)]
-        device = self.column.device
-        return {replace(column, device=device): np.array([row[name] for row in found]) for name, column in STORED.items()}
+        columns = (self.column, self.column.spread)
+        return {column: np.array([row[name] for row in found]) for name, column in zip(STORED, columns, strict=True)}
 
     def due_in(self, genomes: Genomes, file: Path) -> list[Genomes]:
         """Return those of the networks that were not timed yet and that a result holds, in order."""
@@ -109,7 +108,7 @@ class Latencies:
     @cached_property
     def _archive(self) -> Archive:
         fingerprint = json.dumps(dict(self.table.read().fingerprint), sort_keys=True)
-        return self._open_archive(f"latency {self.table.device.name}", tuple(STORED), {"device": fingerprint})
+        return self._open_archive(f"latency {self.table.name}", STORED, {"device": fingerprint})
 
     def _due(self, genomes: Genomes) -> list[Genomes]:
         return [genome for genome, values in zip(genomes, self._archive.lookup(genomes), strict=True) if values is None]

@@ -32,6 +32,8 @@ def scores(run: "BaseRun", device: str = "") -> Scores:
     """
     if not device:
         return run.folder.scores()
+    if run.space.phases:
+        raise InvalidInputError("networks of tokens have a table for each phase: name further devices in the experiment")
     table, metric = find_table(run.folder, run.space, device), Column.of_objective(run.metric.name)
     return rescored(run.folder, run.measurements(), metric, run.static_costs().keys(), table)
 

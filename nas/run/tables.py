@@ -47,6 +47,7 @@ class DeviceTable:
         seed: Draws the whole networks.
         owner: What a command names to mean this table: a run folder, or `--space NAME`; for messages.
         verb: The verb of the command that times networks of a run.
+        phase: In which networks are timed, where they have such; the space is the reading of that phase.
     """
 
     space: SearchSpace
@@ -56,6 +57,12 @@ class DeviceTable:
     seed: int
     owner: str
     verb: str = "search"
+    phase: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called: the device, and the phase if there is one."""
+        return self.path.stem
 
     def plan(self) -> Plan:
         """Return what is measured for the table.
@@ -111,11 +118,12 @@ class DeviceTable:
                 f", run it there, and bring its result back with `hwnas measure {self.owner} --from result.json`"
             )
         journal = self.path.with_suffix(".journal")
-        with progress_bar(f"measuring {self.device.name}") as update:
+        with progress_bar(f"measuring {self.name}") as update:
             table = build_table(
                 self.plan(),
                 self.device,
                 self.settings,
+                name=self.name,
                 journal=journal,
                 time_budget_minutes=self.settings.time_budget_minutes or None,
                 announce=_announce,
@@ -152,7 +160,7 @@ class DeviceTable:
         plan = self.plan()
         result = read_results(file, plan, self.device)
         self._doubt_units(result, plan)
-        table = assemble(plan, result.timings, self.device.name, result.fingerprint, result.minutes)
+        table = assemble(plan, result.timings, self.name, result.fingerprint, result.minutes)
         self._keep(table)
         return table
 
@@ -164,8 +172,8 @@ class DeviceTable:
             table: The table.
             heading: What a journal must agree with to be gone on from.
         """
-        journal = self.path.with_name(f"{self.device.name}.networks.journal")
-        with progress_bar("timing the front") as update:
+        journal = self.path.with_name(f"{self.name}.networks.journal")
+        with progress_bar(f"timing the front{f' ({self.phase})' if self.phase else ''}") as update:
             timings = measure_graphs(
                 {name: subnet.graph for name, subnet in networks.items()},
                 reference_graph(self.space.origin),
@@ -182,7 +190,7 @@ class DeviceTable:
     @property
     def times_files(self) -> bool:
         """True if an exported file, which takes one sample a call, can be timed on this device now."""
-        return not self.device.remote and self.device.batch == 1
+        return not (self.device.remote or self.phase) and self.device.batch == 1
 
     def time_file(self, model: bytes) -> Measurement:
         """Time an exported file on this machine, in milliseconds of this moment."""
@@ -190,7 +198,7 @@ class DeviceTable:
 
     def request_remote(self, networks: dict[str, Subnet]) -> None:
         """Write the bundle that times whole networks on a remote device, and raise `NotReadyError` that says what to do."""
-        bundle = self.path.with_name(f"{self.device.name}.front.zip")
+        bundle = self.path.with_name(f"{self.name}.front.zip")
         write_bundle(self._networks(networks), self.device, self.settings, bundle)
         raise NotReadyError(
             f"{len(networks)} networks near the front must be timed on the device '{self.device.name}', which is remote: "

@@ -24,7 +24,7 @@ N_VALUES_OF_INITIAL_SCALE = 200_000
 
 
 def weight_scale(supernet: "Supernet", node: Node, weight: Tensor) -> Tensor:
-    """Return the scale of a weight, shape `(out,)` or `(out, in / group)`: the best for this slice times a learned multiplier.
+    """Return the scale of a weight, shape `(out,)` or `(out, in / group)`: the best for this slice times a learned factor.
 
     The scale of a group does not depend on the slice: its integers are those of every network that has it.
     """

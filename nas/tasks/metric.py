@@ -18,6 +18,7 @@ class Metric:
         direction: `min` or `max`: which values are good.
         digits: Decimals that are shown.
         is_whole: True if its values are whole numbers.
+        is_latency: True if a device's table predicts it, and it is measured there: a time, with its spread.
         is_estimated: True if an accelerator's cost model gives it, so that it is there only where an experiment has one.
         of_data: True if it is measured on a split of the data: its columns are `NAME_val` and `NAME_test`.
         of_mean: From the mean of the samples' scores, see `Task.scores`, to the value.
@@ -33,6 +34,7 @@ class Metric:
     direction: Literal["min", "max"] = "min"
     digits: int = 4
     is_whole: bool = False
+    is_latency: bool = False
     is_estimated: bool = False
     of_data: bool = False
     of_mean: Callable[[float], float] = float

@@ -116,6 +116,11 @@ class Task(Protocol):
 TASKS: Registry[type[Task]] = Registry("task")
 
 
+def phases_of(task: type[Task]) -> tuple[str, ...]:
+    """Return the phases in which a task's networks are timed, each with its own latency; none: they are run in one way."""
+    return tuple(getattr(task, "phases", ()))
+
+
 def values(task: Task, output: NDArray[Any], samples: Arrays) -> dict[str, float]:
     """Return the value of every metric of a task on samples.
 

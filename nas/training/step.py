@@ -1,5 +1,6 @@
 """One optimizer step over several subnets, with in-place distillation if wanted."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -12,6 +13,8 @@ from nas.tasks.task import Task
 from nas.training.losses import kurtosis_loss
 from nas.training.schedule import Schedule
 from search_spaces.graph.graph import Graph
+
+MAX_SCORED = 2**21  # numbers of what networks give: to score more takes as long as to train
 
 
 def training_step(
@@ -38,13 +41,15 @@ def training_step(
         in_bfloat16: Whether convolutions compute in bfloat16.
 
     Returns:
-        Loss of the first network, and of each the task's first metric on the batch.
+        Loss of the first network, and of each the task's first metric on the batch, or on its first samples where there are
+        millions of answers.
     """
     optimizer.zero_grad(set_to_none=True)
     inputs, n = batch[task.inputs[0].name], len(batch[task.inputs[0].name])
     part = distributed.shard(n)
     mine = {name: tensor[part] for name, tensor in batch.items()}
-    truth = {name: tensor.cpu().numpy() for name, tensor in mine.items()}
+    n_scored = max(1, MAX_SCORED // math.prod(task.outputs[0].shape))
+    truth = {name: tensor[:n_scored].cpu().numpy() for name, tensor in mine.items()}
     weight = len(inputs[part]) / n
     sums = [0.0] * (1 + len(graphs))
     taught = teacher(inputs[part]).float() if teacher else None
@@ -58,7 +63,7 @@ def training_step(
         if i == 0:
             sums[0] = float(loss.detach()) * weight
             taught = output.detach() if schedule.distillation and not teacher else taught
-        scores = task.scores(output.detach().cpu().numpy(), truth)[task.metric.name]
+        scores = task.scores(output.detach()[:n_scored].cpu().numpy(), truth)[task.metric.name]
         sums[1 + i] = float(np.mean(scores)) * weight
     distributed.all_reduce_gradients(supernet.parameters())
     if schedule.kurtosis:

@@ -45,8 +45,15 @@ class Embedding(Node):
         packed, scales = writer.grouped_weight(f"{owner}/weight", [f"{owner}/weight"], scheme.weights.bits)
         shape = writer.constant(f"{self.name}/shape", np.array([self.n_rows, -1]))
         rows = writer.operator("Reshape", [packed, shape], f"{self.name}/rows")
-        attributes = {"bits": scheme.weights.bits, "block_size": scheme.group, "gather_axis": 0, "quantize_axis": 1}
-        writer.contrib("GatherBlockQuantized", [rows, self.inputs[0], scales], self.name, **attributes)
+        writer.contrib(
+            "GatherBlockQuantized",
+            [rows, self.inputs[0], scales],
+            self.name,
+            bits=scheme.weights.bits,
+            block_size=scheme.group,
+            gather_axis=0,
+            quantize_axis=1,
+        )
 
     def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
         """See `Node`."""

@@ -65,12 +65,12 @@ class Project(Node):
     def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
         """See `Node`; activations that are rounded at run time are rounded in float32, as kernels do."""
         name = f"{self.tied_to or self.name}/weight"
-        weight, x = weights[name].astype(np.float64), inputs[0]
+        weight, x = weights[name].astype(np.float64), inputs[0].astype(np.float64)
         if self.precision.is_grouped:
             weight = dequantize_groups(weights[name], weights[f"{name}_scale"])
             if self.precision.is_dynamic:
-                x = round_rows(x.astype(np.float32), self.precision.group)
-        result: Doubles = x.astype(np.float64) @ weight.T
+                x = round_rows(x.astype(np.float32), self.precision.group).astype(np.float64)
+        result: Doubles = x @ weight.T
         return result
 
     def compute_integers(self, inputs: Sequence[Quantized], output: Quantized | None, weights: Weights) -> Floats:
@@ -126,9 +126,10 @@ def _emit(writer: "Writer", members: Sequence[Project], output: str) -> None:
     source, scheme = first.inputs[0], first.precision
     if scheme.is_grouped:
         packed, scales = writer.grouped_weight(name, owners, scheme.weights.bits)
-        attributes = {"N": sum(each.shape[-1] for each in members), "K": first.in_features, "block_size": scheme.group}
-        level = {"accuracy_level": 4} if scheme.is_dynamic else {}
-        writer.contrib("MatMulNBits", [source, packed, scales], output, **attributes, bits=scheme.weights.bits, **level)
+        attributes: dict[str, Any] = {"N": sum(each.shape[-1] for each in members), "K": first.in_features}
+        attributes |= {"bits": scheme.weights.bits, "block_size": scheme.group}
+        attributes |= {"accuracy_level": 4} if scheme.is_dynamic else {}  # otherwise activations stay float32
+        writer.contrib("MatMulNBits", [source, packed, scales], output, **attributes)
         return
     rows = np.concatenate([writer.weights[owner] for owner in owners])
     if not scheme.is_static:

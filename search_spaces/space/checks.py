@@ -86,6 +86,11 @@ def _check_block(slot: Slot, block: Block) -> None:
             f"slot '{slot.name}' has {len(slot.sources)} sources, but its block takes {n} inputs; "
             "there must be one `Input` for each source"
         )
+    for node in block:
+        if node.precision.is_grouped and not node.takes_groups and any(spec.quantized for spec in node.weights()):
+            raise InvalidInputError(
+                f"slot '{slot.name}': '{node.op}' has no kernel for '{node.precision.name}', which is for layers on tokens"
+            )
     consumers_of = consumers(block)
     if idle := [node.name for node in block[:-1] if not consumers_of[node.name]]:
         raise InvalidInputError(f"slot '{slot.name}': nobody in the block takes {idle}; its result is its last operator")

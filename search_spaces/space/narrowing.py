@@ -50,7 +50,10 @@ class NarrowedSpace(SearchSpace):
                 mine, other = conditions.pop(leader), whole.conditions.get(name)
                 if other:
                     conditions[leader] = ActiveWhen(mine.choice, tuple(dict.fromkeys((*mine.options, *other.options))))
-        super().__init__(whole.name, choices, [self._led(slot) for slot in whole.slots], conditions)
+        super().__init__(whole.name, choices, [self._led(slot) for slot in whole.slots], conditions, whole.phases)
+
+    def _reading(self, phase: str) -> SearchSpace:
+        return NarrowedSpace(self.whole.at(phase), self.kept, self.ties)
 
     def _led(self, slot: Slot) -> Slot:
         """Return a slot that reads leaders in the place of the choices that they lead."""

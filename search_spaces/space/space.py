@@ -36,6 +36,7 @@ class SearchSpace:
         choices: The decisions; their order is the order of genes.
         slots: The blocks in an order in which they can be computed. None: a space without networks, see `TabularSpace`.
         conditions: For a choice that does not always matter, when it does. Conditions are not nested.
+        phases: By name of a further way of running its networks, see `Phase`: gives the slots of that reading.
 
     Raises:
         InvalidInputError: If a name stands twice, a slot or condition names a choice that does not exist, or blocks do not
@@ -50,8 +51,11 @@ class SearchSpace:
         choices: Sequence[Choice],
         slots: Sequence[Slot] = (),
         conditions: Mapping[str, ActiveWhen] | None = None,
+        phases: Mapping[str, Callable[[], Sequence[Slot]]] | None = None,
     ) -> None:
         self.name = name
+        self.phases = dict(phases or {})
+        self._readings: dict[str, SearchSpace] = {}
         self.choices = tuple(choices)
         self.slots = tuple(slots)
         self.conditions = dict(conditions or {})
@@ -66,6 +70,24 @@ class SearchSpace:
             raise InvalidInputError(f"a condition must name a choice that always matters; those of {nested} do not")
         check_sources(self)
         check_slots(self)
+
+    def at(self, phase: str) -> "SearchSpace":
+        """Return its reading in a phase, with the same choices; without a name it is this one.
+
+        Raises:
+            InvalidInputError: If its networks are not run so.
+        """
+        if not phase:
+            return self
+        if phase not in self.phases:
+            known = ", ".join(self.phases) or "none"
+            raise InvalidInputError(f"networks of space '{self.name}' have no phase '{phase}'; phases are: {known}")
+        if phase not in self._readings:
+            self._readings[phase] = self._reading(phase)
+        return self._readings[phase]
+
+    def _reading(self, phase: str) -> "SearchSpace":
+        return SearchSpace(self.name, self.choices, self.phases[phase](), self.conditions)
 
     # ------------------------------------------------------------------ genomes
 

@@ -22,7 +22,7 @@ def weights_of(model: onnx.ModelProto, graph: Graph) -> dict[str, NDArray[Any]]:
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for name in [name for name in stored if name.endswith("/int4")]:
         stored[name.removesuffix("/int4")] = stored[name].astype(np.int8)
-    weights = {}
+    weights: dict[str, NDArray[Any]] = {}
     for node in (node for node in graph.nodes if not isinstance(node, Project)):
         integers = "/integers" if has_integer_weights(node) else ""
         for spec in (spec for spec in node.weights() if not (spec.folded or spec.shared_with)):

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
 from nas.archive.storage import without_password
-from nas.objectives.columns import Column, number_columns
+from nas.objectives.columns import Column, latencies, number_columns
 from nas.report.recommended import recommendation_lines, recommended
 from nas.report.results import round_lines
 from nas.report.table import gains, validation_summary
@@ -52,7 +52,7 @@ def report_content(run: "BaseRun") -> dict[str, Any]:
     ranked = METRICS[metric.quantity.loss].title if by_loss else title
     ranks = measured.ranked([metric])[:, 0]
     learned = Scale.of(ranks).forward(ranks) if by_loss else values
-    axes = [name for name in ("latency_ms", "size_bytes") if any(column.name == name for column in columns)]
+    axes = [*(column.name for column in latencies(front)), "size_bytes"]
     return {
         "title": f"{config.name}: networks for {next(iter(config.devices))}"
         if config.devices

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from nas.data.dataset import Dataset
-from nas.data.images import read_in_words
+from nas.data.words import read_in_words
 from nas.events import distributed
 from nas.events.progress import progress_bar
 from nas.run.folder import RunFolder

@@ -39,7 +39,7 @@ def _(node: RmsNorm) -> str:
 
 @apply_operator.register
 def _(node: CausalAttention, inputs: list[Tensor], source: ParameterSource) -> Tensor:
-    queries, keys, values = (x.unflatten(-1, (-1, node.depth)).transpose(1, 2) for x in inputs)
+    queries, keys, values = (x.reshape(*x.shape[:2], -1, node.depth).transpose(1, 2) for x in inputs)
     n = queries.shape[2]
     cosines, sines = (torch.from_numpy(table).to(queries) for table in rotary_tables(n, node.depth, node.base))
     queries, keys = (_rotated(x, cosines, sines) for x in (queries, keys))

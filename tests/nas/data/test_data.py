@@ -8,8 +8,8 @@ import torch
 
 from nas.data.dataset import Dataset
 from nas.data.fashion_mnist import DEBIAN_FASHION_MNIST, IDX_FILES
-from nas.data.images import read_in_words
 from nas.data.load import load_dataset
+from nas.data.words import read_in_words
 from nas.tasks.augment import shift
 from search_spaces import InvalidInputError
 from search_spaces.errors import HwnasError
