@@ -13,8 +13,8 @@ def _text_in_words(data: Dataset) -> list[str]:
     n_windows, context = data.train[data.inputs].shape
     n_bytes = float(data.train["mean_bytes"][0]) * n_windows
     return [
-        f"read {data.name}: {n_windows:,} training, {data.size('val'):,} validation and {data.size('test'):,} test windows of "
-        f"{context} tokens, {data.facts['vocabulary']:,} different ones, {n_bytes / 1e6:.1f} MB of training text"
+        f"read {data.name}: {n_windows:,} training, {data.size('val'):,} validation and {data.size('test'):,} test windows "
+        f"of {context} tokens, {data.facts['vocabulary']:,} different ones, {n_bytes / 1e6:.1f} MB of training text"
     ]
 
 

@@ -131,11 +131,6 @@ def decoder(
     return SearchSpace(name, choices, slots(whole), conditions, phases)
 
 
-def serving(shape: Decoder, order: Sequence[int]) -> list[Slot]:
-    """Return the slots of networks that are shipped: a prompt goes in, keys and values are kept, the last token's answer."""
-    return _slots(shape, order, Phase.prefill(shape.context))
-
-
 def _active(layer: int, depth: int, depths: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
     """Return the depths at which a layer is there."""
     return tuple(sorted(each for each in depths if layer not in order[: depth - each]))

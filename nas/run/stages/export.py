@@ -7,10 +7,13 @@ from typing import Any
 from nas.events.progress import working
 from nas.export.bundle import export_bundle
 from nas.export.folder import Exported
+from nas.export.language import export_language_model
+from nas.export.targets.targets import DEFAULT
 from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.run.folder import RunFolder
 from nas.run.provenance import provenance, recorded
 from nas.run.tables import DeviceTable
+from search_spaces.errors import InvalidInputError
 from search_spaces.space.subnet import Subnet
 
 
@@ -45,14 +48,22 @@ def export_subnet(
     """
     table = device.read() if device else None
     known = recorded(run, subnet.space, subnet.id)
+    facts = known | {**(values or {}), **({"device": dict(table.fingerprint)} if table else {})}
+    found = provenance(run, subnet.space, table, n_measured=n_measured, finetuned=finetuned)
     with working(f"exporting {subnet.id} and verifying it"):
+        if subnet.space.phases:
+            if given := [name for name, value in options.items() if value not in (False, DEFAULT)]:
+                raise InvalidInputError(
+                    f"a language model is exported as one file for onnxruntime; leave out {', '.join(given)}"
+                )
+            return export_language_model(evaluator, subnet, folder, seed=run.experiment.seed, facts=facts, found=found)
         return export_bundle(
             evaluator,
             subnet,
             folder,
             seed=run.experiment.seed,
-            facts=known | {**(values or {}), **({"device": dict(table.fingerprint)} if table else {})},
-            found=provenance(run, subnet.space, table, n_measured=n_measured, finetuned=finetuned),
+            facts=facts,
+            found=found,
             **options,
             time_file=device.time_file if device and device.times_files else None,
         )

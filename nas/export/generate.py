@@ -1,0 +1,99 @@
+"""The program of an exported language model, which needs onnxruntime and, unless tokens are bytes, tokenizers."""
+
+GENERATE = '''\
+"""Writes text: `python generate.py "PROMPT"`; with --check it writes the sample again that the exporting machine wrote."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+folder = Path(__file__).parent
+subnet = json.loads((folder / "subnet.json").read_text())
+if json.loads((folder / "tokenizer.json").read_text())["model"]["type"] == "bytes":
+    encode = lambda text: list(text.encode())  # noqa: E731
+    decode = lambda tokens: bytes(tokens).decode(errors="replace")  # noqa: E731
+else:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    encode, decode = lambda text: tokenizer.encode(text).ids, tokenizer.decode  # noqa: E731
+
+
+class Model:
+    """The file, and the keys and values of what it was given."""
+
+    def __init__(self):
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(folder / "model.onnx", settings, providers=["CPUExecutionProvider"])
+        kept = {x.name.removesuffix("/present") for x in self.session.get_outputs() if x.name.endswith("/present")}
+        self.cache = {}
+        for x in self.session.get_inputs():
+            if x.name in kept:
+                zeros = np.zeros([1, x.shape[1], subnet["context"], x.shape[3]], np.float32)
+                self.cache[x.name] = onnxruntime.OrtValue.ortvalue_from_numpy(zeros)
+        self.n = 0
+
+    def feed(self, tokens):
+        """Return the answers behind some more tokens, shape (vocabulary,)."""
+        self.n += len(tokens)
+        binding = self.session.io_binding()
+        binding.bind_cpu_input("tokens", np.array([tokens], np.int64))
+        binding.bind_cpu_input("seqlens_k", np.array([self.n - 1], np.int32))
+        binding.bind_cpu_input("total_sequence_length", np.array([self.n], np.int32))
+        binding.bind_output("logits")
+        for name, value in self.cache.items():
+            binding.bind_ortvalue_input(name, value)
+            binding.bind_ortvalue_output(name + "/present", value)
+        self.session.run_with_iobinding(binding)
+        return binding.get_outputs()[0].numpy().reshape(-1)
+
+
+def choose(answers, temperature, top_k, rng):
+    """Return the next token: the likeliest, or one drawn among the likeliest."""
+    if temperature <= 0:
+        return int(answers.argmax())
+    likely = np.argsort(answers)[-top_k:] if top_k else np.arange(len(answers))
+    shares = np.exp((answers[likely] - answers[likely].max()) / temperature)
+    return int(rng.choice(likely, p=shares / shares.sum()))
+
+
+def main():
+    """Write text behind a prompt."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("prompt", nargs="?", default="")
+    parser.add_argument("--tokens", type=int, default=100, help="to write at most (default 100)")
+    parser.add_argument("--temperature", type=float, default=0.8, help="0: always the likeliest (default 0.8)")
+    parser.add_argument("--top-k", type=int, default=40, help="draw among so many; 0: all (default 40)")
+    parser.add_argument("--stop", default="", help="text behind which to stop")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--check", action="store_true", help="write the sample again")
+    options = parser.parse_args()
+    model, rng = Model(), np.random.default_rng(options.seed)
+    if options.check:
+        sample = np.load(folder / "samples.npz")
+        options.tokens, options.temperature, given = len(sample["written"]), 0, sample["prompt"].tolist()
+    else:
+        given = [subnet["end"], *encode(options.prompt)]
+    if len(given) >= subnet["context"]:
+        sys.exit(f"the prompt has {len(given)} tokens; with what follows there is room for {subnet['context']}")
+    written = []
+    while len(written) < options.tokens and model.n + len(given) <= subnet["context"]:
+        given = [choose(model.feed(given), options.temperature, options.top_k, rng)]
+        if given[0] == subnet["end"] and not options.check:
+            break
+        written += given
+        if options.stop and options.stop in decode(written):
+            break
+    print(options.prompt + decode(written))
+    if options.check and np.mean(np.array(written) == sample["written"]) < 0.5:
+        sys.exit("the text differs from what the exporting machine wrote")
+
+
+if __name__ == "__main__":
+    main()
+'''

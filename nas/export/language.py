@@ -1,0 +1,179 @@
+"""The exported folder of a language model: the file, its tokenizer, a program that writes text, and the proof."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas.export.folder import Exported, check_folder, drafted
+from nas.export.generate import GENERATE
+from nas.export.min_runtime import check_runtime, min_onnxruntime
+from nas.export.verification.language import Answers, check_language, summary
+from nas.export.verification.token_session import TokenSession
+from nas.objectives.supernet_evaluator import SupernetEvaluator, batch_size
+from nas.supernet.deploy import DeployedLayers, extract, fold
+from nas.supernet.executor import execute
+from search_spaces.costs import cache_bytes, graph_costs
+from search_spaces.errors import VerificationError
+from search_spaces.graph.graph import Graph
+from search_spaces.lowering import lower
+from search_spaces.operators.norm import RmsNorm
+from search_spaces.space.baselines import formats
+from search_spaces.space.subnet import Subnet
+
+AXES = ("tokens", "kept")
+N_WINDOWS = 16  # of text that are compared
+MOVED = 1e-6
+
+
+def export_language_model(
+    evaluator: SupernetEvaluator,
+    subnet: Subnet,
+    folder: Path,
+    *,
+    seed: int,
+    facts: Mapping[str, Any] | None = None,
+    found: Mapping[str, Any] | None = None,
+) -> Exported:
+    """Write the file, its tokenizer, `generate.py`, `subnet.json`, `parity.json`, a card and a sample, all or nothing.
+
+    Args:
+        evaluator: Holds the trained supernet, the task and the data, whose text proves the parity.
+        subnet: The subnet.
+        folder: Must not exist, or be empty.
+        seed: Of the split of the data.
+        facts: What is known of the subnet, such as its measured bits a byte; goes into `subnet.json`.
+        found: How it was found; goes there too.
+
+    Raises:
+        InvalidInputError: If the folder holds something or cannot be written, or the onnxruntime that is here is too old.
+        VerificationError: If parity fails; the message says why.
+    """
+    check_folder(folder)
+    supernet, task, data = evaluator.supernet, evaluator.task, evaluator.data
+    context = task.inputs[0].shape[0]
+    graph, serving = subnet.graph, serving_graph(subnet)
+    calibration = evaluator.calibrate(graph)
+    weights = extract(supernet, graph, calibration)
+    content = lower(serving, weights, sequence=AXES)
+    check_runtime(content)
+    model = content.SerializeToString()
+    folded = fold(supernet, graph, calibration)
+    windows = data.test["tokens"][:N_WINDOWS]
+    trained = answers(graph, folded, batch_size(task))
+    moved = answers(graph, _moved(graph, folded), batch_size(task))
+    parity = check_language(model, serving, weights, windows, context, trained, moved)
+    if parity.reasons:
+        raise VerificationError(f"subnet {subnet.id} is not exported: {'; '.join(parity.reasons)}")
+    tokenizer = data.facts["tokenizer"]
+    description = {
+        "id": subnet.id,
+        "architecture": json.loads(subnet.to_json()),
+        "space_digest": subnet.space.origin.digest,
+        "formats": formats(supernet.space),
+        "task": task.name,
+        "data": {
+            "name": data.name,
+            "digest": data.digest,
+            "n_val": data.size("val"),
+            "seed": seed,
+            "options": dict(data.options),
+        },
+        "context": context,
+        "vocabulary": int(data.facts["vocabulary"]),
+        "end": int(tokenizer.end),
+        "onnx": {"bytes": len(model), "min_onnxruntime": min_onnxruntime(content)},
+        "costs": {**graph_costs(graph), "kv_cache_bytes": cache_bytes(subnet.space.at("decode").build(subnet.genome).nodes)},
+        "measured": dict(facts or {}),
+        "found": dict(found or {}),
+    }
+    prompt = windows[0][: context // 4]
+    written = TokenSession(model, context).greedy(prompt, min(32, context // 2))
+    with drafted(folder) as draft:
+        (draft / "model.onnx").write_bytes(model)
+        (draft / "tokenizer.json").write_text(tokenizer.to_json())
+        (draft / "generate.py").write_text(GENERATE)
+        (draft / "subnet.json").write_text(json.dumps(description, indent=1) + "\n")
+        (draft / "parity.json").write_text(json.dumps(parity.to_dict(), indent=1) + "\n")
+        (draft / "README.md").write_text(_card(description, graph, parity.to_dict()))
+        np.savez(draft / "samples.npz", prompt=prompt, written=written)
+    return Exported(folder, parity.to_dict())
+
+
+def serving_graph(subnet: Subnet) -> Graph:
+    """Return the network as it is shipped: tokens go in, keys and values are kept, the answer of the last one comes out."""
+    space = subnet.space.at("prefill")
+    return space.build(subnet.genome)
+
+
+def answers(graph: Graph, weights: Mapping[str, Tensor], batch: int) -> Answers:
+    """Return what gives the answers of a deployed network at every place of windows.
+
+    Args:
+        graph: The network.
+        weights: As `fold` gives them.
+        batch: Windows at once.
+    """
+    layers = DeployedLayers(weights)
+
+    def give(windows: NDArray[np.int64]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            parts = [execute(graph, part, layers) for part in torch.split(torch.from_numpy(windows), batch)]
+        found: NDArray[np.float32] = torch.cat(parts).numpy()
+        return found
+
+    return give
+
+
+def _moved(graph: Graph, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights with the factors of all norms moved by a millionth: what layers take differs in its last bits."""
+    generator, moved = torch.Generator().manual_seed(0), dict(weights)
+    for name in (f"{node.name}/weight" for node in graph.nodes if isinstance(node, RmsNorm)):
+        moved[name] = moved[name] * (1 + MOVED * torch.randn(moved[name].shape, generator=generator))
+    return moved
+
+
+def _card(subnet: Mapping[str, Any], graph: Graph, parity: Mapping[str, Any]) -> str:
+    measured, costs, onnx = subnet["measured"], subnet["costs"], subnet["onnx"]
+    told = {k: v for k, v in measured.items() if isinstance(v, int | float) and not k.endswith(("spread", "predicted"))}
+    schemes = [f"| {name} | {nodes[0].precision.name} |" for name, nodes in graph.blocks.items()]
+    return "\n".join(
+        [
+            f"# Language model {subnet['id']} of {subnet['architecture']['space']}",
+            "",
+            f"Takes up to {subnet['context']} of {subnet['vocabulary']:,} tokens and gives a logit of each for the next. "
+            "Made by hwnas.",
+            "",
+            '`python generate.py "PROMPT"` writes text, with onnxruntime'
+            + (" alone." if subnet["vocabulary"] == 256 else " and tokenizers alone."),
+            "",
+            "| | |",
+            "|---|---|",
+            *(f"| {name} | {value:,.4f} |" for name, value in told.items()),
+            f"| packed weights | {costs['size_bytes']:,.0f} bytes |",
+            f"| cache of a whole context | {costs['kv_cache_bytes']:,.0f} bytes |",
+            f"| `model.onnx` | {onnx['bytes']:,} bytes, onnxruntime {onnx['min_onnxruntime']} or newer |",
+            "",
+            f"Data: {subnet['data']['name']} ({subnet['data']['digest']}), split by the hash of its pieces.",
+            "",
+            "## Proof",
+            "",
+            summary(parity) + ".",
+            "",
+            "## Schemes",
+            "",
+            "| block | scheme |",
+            "|---|---|",
+            *schemes,
+            "",
+            "## Limits",
+            "",
+            "It continues text like that it was trained on; it knows no facts. Latency holds for the device that is named.",
+            "",
+        ]
+    )
