@@ -6,29 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from nas.export.folder import Exported, check_folder, drafted
 from nas.export.generate import GENERATE
 from nas.export.min_runtime import check_runtime, min_onnxruntime
-from nas.export.verification.language import Answers, check_language, summary
+from nas.export.verification.language import N_WINDOWS, check_language, summary
+from nas.export.verification.network import Network, serving_graph
 from nas.export.verification.token_session import TokenSession
 from nas.objectives.supernet_evaluator import SupernetEvaluator, batch_size
-from nas.supernet.deploy import DeployedLayers, extract, fold
-from nas.supernet.executor import execute
+from nas.supernet.deploy import extract, fold
 from search_spaces.costs import cache_bytes, graph_costs
 from search_spaces.errors import VerificationError
 from search_spaces.graph.graph import Graph
 from search_spaces.lowering import lower
-from search_spaces.operators.norm import RmsNorm
 from search_spaces.space.baselines import formats
 from search_spaces.space.subnet import Subnet
 
 AXES = ("tokens", "kept")
-N_WINDOWS = 16  # of text that are compared
-MOVED = 1e-6
 
 
 def export_language_model(
@@ -63,11 +57,9 @@ def export_language_model(
     content = lower(serving, weights, sequence=AXES)
     check_runtime(content)
     model = content.SerializeToString()
-    folded = fold(supernet, graph, calibration)
     windows = data.test["tokens"][:N_WINDOWS]
-    trained = answers(graph, folded, batch_size(task))
-    moved = answers(graph, _moved(graph, folded), batch_size(task))
-    parity = check_language(model, serving, weights, windows, context, trained, moved)
+    network = Network(graph, fold(supernet, graph, calibration), batch_size(task))
+    parity = check_language(model, serving, weights, windows, context, network.answers, network.moved.answers)
     if parity.reasons:
         raise VerificationError(f"subnet {subnet.id} is not exported: {'; '.join(parity.reasons)}")
     tokenizer = data.facts["tokenizer"]
@@ -103,39 +95,6 @@ def export_language_model(
         (draft / "README.md").write_text(_card(description, graph, parity.to_dict()))
         np.savez(draft / "samples.npz", prompt=prompt, written=written)
     return Exported(folder, parity.to_dict())
-
-
-def serving_graph(subnet: Subnet) -> Graph:
-    """Return the network as it is shipped: tokens go in, keys and values are kept, the answer of the last one comes out."""
-    space = subnet.space.at("prefill")
-    return space.build(subnet.genome)
-
-
-def answers(graph: Graph, weights: Mapping[str, Tensor], batch: int) -> Answers:
-    """Return what gives the answers of a deployed network at every place of windows.
-
-    Args:
-        graph: The network.
-        weights: As `fold` gives them.
-        batch: Windows at once.
-    """
-    layers = DeployedLayers(weights)
-
-    def give(windows: NDArray[np.int64]) -> NDArray[np.float32]:
-        with torch.no_grad():
-            parts = [execute(graph, part, layers) for part in torch.split(torch.from_numpy(windows), batch)]
-        found: NDArray[np.float32] = torch.cat(parts).numpy()
-        return found
-
-    return give
-
-
-def _moved(graph: Graph, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights with the factors of all norms moved by a millionth: what layers take differs in its last bits."""
-    generator, moved = torch.Generator().manual_seed(0), dict(weights)
-    for name in (f"{node.name}/weight" for node in graph.nodes if isinstance(node, RmsNorm)):
-        moved[name] = moved[name] * (1 + MOVED * torch.randn(moved[name].shape, generator=generator))
-    return moved
 
 
 def _card(subnet: Mapping[str, Any], graph: Graph, parity: Mapping[str, Any]) -> str:

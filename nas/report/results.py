@@ -6,6 +6,7 @@ import pandas as pd
 
 from nas.export.bench import Benchmark
 from nas.export.folder import Exported
+from nas.export.verification.language import summary
 from nas.export.verification.verify import Verification
 from nas.search.rounds import Round
 from nas.tasks.metric import Metric
@@ -14,6 +15,8 @@ from nas.tasks.metric import Metric
 def exported_lines(exported: Exported, trained: str = "supernet") -> list[str]:
     """Return what was exported and how it was verified; `trained` is what its answers were compared with."""
     found = exported.verification
+    if "equal_to_itself" in found:
+        return [f"{exported.folder}: {summary(found)}"]
     if "agreement" not in found:  # of a model that was trained elsewhere: it diverges from that as it was measured to
         samples = f"{found['reference_samples']} samples"
         return [f"{exported.folder}: {found['elements']} integers on {samples} equal the reference"]
@@ -54,7 +57,8 @@ def fine_tuned_front_lines(front: pd.DataFrame, metric: Metric, file: str) -> li
 def verification_line(folder: str, found: Verification) -> str:
     """Return what was verified, and the metrics that were measured again."""
     values = [f"{name} {value}" for name, value in found.values.items()]
-    return ", ".join([f"{folder}: {found.elements} integers", f"{found.samples} samples", *values])
+    compared = f"{found.operators} operators" if found.operators else f"{found.elements} integers"
+    return ", ".join([f"{folder}: {compared}", f"{found.samples} samples", *values])
 
 
 def benchmark_lines(found: Benchmark) -> Sequence[str]:

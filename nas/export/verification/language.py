@@ -29,6 +29,7 @@ Answers = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 OPERATOR_TOLERANCE = 1e-5  # of the root mean square of what an operator gives
 CLEAR = 1e-3  # by which the best answer must lie above the second for both to name it alike
 N_PROMPTS, N_GREEDY = 20, 64
+N_WINDOWS = 16  # of text that are compared
 SIGMAS = 3.0  # of the share of equal answers, and of the bits
 
 

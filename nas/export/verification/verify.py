@@ -21,6 +21,7 @@ from nas.export.folder import SUMS
 from nas.export.min_runtime import check_runtime
 from nas.export.verification.adopted import verify_adopted
 from nas.export.verification.parity import check_parity, predictions
+from nas.export.verification.verify_language import verify_language
 from nas.export.verification.weights import weights_of
 from nas.tasks import TASKS
 from nas.tasks.spaces import build_space
@@ -42,12 +43,14 @@ class Verification:
         samples: Samples whose outputs were compared.
         values: Metrics on the test split, with their names for people; empty where a file is not the one that was exported.
         reasons: What failed, one sentence each; empty when everything holds.
+        operators: Of a language model: compared with the reference, each on what the file computed before it.
     """
 
     elements: int
     samples: int
     values: Mapping[str, str]
     reasons: tuple[str, ...]
+    operators: int = 0
 
 
 def read_subnet(folder: Path) -> dict[str, Any]:
@@ -117,7 +120,12 @@ def verify(folder: Path, data_path: str | None = None, plugins: Sequence[str] = 
         raise InvalidInputError(
             f"'{folder}' was exported from other blocks of space '{space.name}'; export the subnet again"
         )
-    graph = space.subnet_from_json(json.dumps(subnet["architecture"])).graph
+    described = space.subnet_from_json(json.dumps(subnet["architecture"]))
+    if space.phases:
+        parity, measured, reasons = verify_language(folder, subnet, described, task, data)
+        reasons += _differing(task, subnet, measured)
+        return Verification(0, parity.windows, _told(task, measured), tuple(reasons), parity.operators)
+    graph = described.graph
     try:
         model = onnx.load(folder / "model.onnx")
         weights = weights_of(model, graph)
@@ -135,13 +143,24 @@ def verify(folder: Path, data_path: str | None = None, plugins: Sequence[str] = 
     if not np.allclose(predictions(model, inputs), outputs, atol=1e-3 * np.abs(outputs).max()):
         reasons.append("the outputs of the samples differ from those that were recorded")
     measured = values_of(task, _scores(model, task, data))
+    reasons += _differing(task, subnet, measured)
+    return Verification(parity.elements, len(inputs), _told(task, measured), tuple(reasons))
+
+
+def _told(task: Task, measured: Mapping[str, float]) -> dict[str, str]:
+    """Return metrics of the test split with their names for people."""
+    return {f"test {metric.title}": metric.text(measured[metric.name]) for metric in task.metrics}
+
+
+def _differing(task: Task, subnet: Mapping[str, Any], measured: Mapping[str, float]) -> list[str]:
+    """Return a sentence for each metric that is not what was recorded."""
+    found = []
     for metric in task.metrics:
         title, value = metric.title, measured[metric.name]
         recorded = subnet["measured"].get(f"{metric.name}_test")
         if recorded is not None and not abs(value - recorded) <= metric.tolerance:
-            reasons.append(f"the test {title} is {metric.text(value)}, but {metric.text(recorded)} was recorded")
-    told = {f"test {metric.title}": metric.text(measured[metric.name]) for metric in task.metrics}
-    return Verification(parity.elements, len(inputs), told, tuple(reasons))
+            found.append(f"the test {title} is {metric.text(value)}, but {metric.text(recorded)} was recorded")
+    return found
 
 
 def _scores(model: onnx.ModelProto, task: Task, data: Dataset) -> list[dict[str, NDArray[Any]]]:
