@@ -10,6 +10,7 @@ from search_spaces.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from nas.run.adoption import Adoption
+    from nas.run.run import Run
 
 
 def adopt(options: argparse.Namespace) -> int:
@@ -17,6 +18,10 @@ def adopt(options: argparse.Namespace) -> int:
     from nas.report.results import exported_lines
     from nas.report.table import print_front
 
+    if options.text:
+        raise InvalidInputError(
+            f"'{options.model}' is no language model (a .gguf file, a folder with config.json): leave out --text"
+        )
     run = _open(options)
     with run.folder.locked():
         print(*run.read(), sep="\n")
@@ -28,6 +33,33 @@ def adopt(options: argparse.Namespace) -> int:
         if not (run.folder.export_path(chosen) / "parity.json").exists():
             print(*exported_lines(run.export(chosen)), sep="\n")
     return 0
+
+
+def adopt_text(options: argparse.Namespace) -> "Run":
+    """Return the run of a language model that a command names.
+
+    Raises:
+        InvalidInputError: If an option is for other models, or something cannot be read.
+    """
+    from nas.run.adopt_language import adopt_language_model
+    from nas.run.run import Run
+    from nas.run.tables import named_device
+
+    given = ("samples", "shape", "preset", "mean", "std", "resize", "layout", "accept_opaque")
+    if named := [f"--{name.replace('_', '-')}" for name in given if getattr(options, name)]:
+        raise InvalidInputError(f"'{options.model}' is a language model: {', '.join(named)} go with other models")
+    settings: dict[str, Any] = {}
+    if options.device:
+        device = named_device(options.device)
+        settings["devices"] = {device.name: {key: value for key, value in asdict(device).items() if key != "label"}}
+    formats = [text for text in options.formats if "=" not in text]
+    if formats:
+        settings["formats"] = [name for text in formats for name in text.split(",")]
+    limits = [f"search.{key}.{text}" for key in ("max", "min") for text in getattr(options, key)]
+    overrides = [*options.set, *limits]
+    if (Path(options.model) / "experiment.yaml").is_file():
+        return Run.open(options.model, overrides=overrides)
+    return adopt_language_model(options.model, options.text or "pydoc", options.out, overrides=overrides, **settings)
 
 
 def _open(options: argparse.Namespace) -> "Adoption":

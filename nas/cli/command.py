@@ -68,7 +68,10 @@ def _create(options: argparse.Namespace) -> "Run":
 
 
 def _run(options: argparse.Namespace) -> int:
-    run = _create(options)
+    return _run_all(_create(options), options)
+
+
+def _run_all(run: "Run", options: argparse.Namespace) -> int:
     with run.folder.locked():
         run.check_constraints()
         run.measure()
@@ -88,9 +91,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _adopt(options: argparse.Namespace) -> int:
-    from nas.cli.adopt import adopt
+    from nas.cli.adopt import adopt, adopt_text
+    from nas.run.adopt_language import is_language_model
 
-    return adopt(options)
+    return _run_all(adopt_text(options), options) if is_language_model(options.model) else adopt(options)
 
 
 def _train(options: argparse.Namespace) -> int:

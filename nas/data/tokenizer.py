@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -57,13 +58,14 @@ class BytePairTokenizer:
 
     Args:
         content: What `tokenizer.json` holds.
+        end: The token between two texts.
 
     Source:
         Sennrich et al. 2016, arXiv:1508.07909; on bytes: Radford et al. 2019.
     """
 
-    def __init__(self, content: str) -> None:
-        self._content = content
+    def __init__(self, content: str, end: str = END) -> None:
+        self._content, self._end = content, end
         self._model = _package().Tokenizer.from_str(content)
 
     @classmethod
@@ -86,10 +88,15 @@ class BytePairTokenizer:
         """See `Tokenizer`."""
         return int(self._model.get_vocab_size())
 
+    def token(self, text: str) -> int | None:
+        """Return the token of a piece of text, None if there is none."""
+        found: int | None = self._model.token_to_id(text)
+        return found
+
     @cached_property
     def end(self) -> int:
         """See `Tokenizer`."""
-        return int(self._model.token_to_id(END))
+        return int(self._model.token_to_id(self._end))
 
     @cached_property
     def n_bytes(self) -> NDArray[np.int64]:
@@ -116,15 +123,35 @@ def _package() -> Any:
     return tokenizers
 
 
-def build_tokenizer(kind: str, texts: Sequence[str], size: int) -> Tokenizer:
-    """Return the tokenizer of a kind, `bytes` or `bpe`, trained on texts where it must be.
+def build_tokenizer(kind: str, texts: Sequence[str], size: int, end: str = END) -> Tokenizer:
+    """Return a tokenizer.
+
+    Args:
+        kind: `bytes`; `bpe`, which is trained on the texts; or a `tokenizer.json`.
+        texts: To train on.
+        size: Tokens of one that is trained.
+        end: Of a file: the token between two texts.
 
     Raises:
-        InvalidInputError: If there is no such kind.
+        InvalidInputError: If there is no such kind, or the file is none or has no such token.
         NotReadyError: If its package is missing.
     """
+    if kind.endswith(".json"):
+        return _stored(Path(kind), end)
     if kind == "bytes":
         return ByteTokenizer()
     if kind == "bpe":
         return BytePairTokenizer.trained(texts, size)
-    raise InvalidInputError(f"data.options.tokenizer must be bytes or bpe, got '{kind}'")
+    raise InvalidInputError(f"data.options.tokenizer must be bytes, bpe or a tokenizer.json, got '{kind}'")
+
+
+def _stored(path: Path, end: str) -> BytePairTokenizer:
+    try:
+        found = BytePairTokenizer(path.read_text(encoding="utf-8"), end)
+    except NotReadyError:
+        raise
+    except Exception as error:  # the package raises Exception itself
+        raise InvalidInputError(f"'{path}' is no tokenizer.json: {error}") from error
+    if found.token(end) is None:
+        raise InvalidInputError(f"'{path}' has no token '{end}' to stand between two texts; name one by data.options.end")
+    return found

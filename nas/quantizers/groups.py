@@ -1,10 +1,12 @@
 """Groups along the last axis with a scale each: of weights chosen beforehand, of activations at run time."""
 
+import torch
 from torch import Tensor
 
 from nas.quantizers.integers import ChooseScale, round_ste
 
 ACTIVATION_QMAX = 127
+MAX_SEARCHED = 2**20  # weights whose scales are searched at once, each with dozens of candidates
 TINY = 1e-30  # of a group of zeros, which stays zero
 
 
@@ -39,7 +41,8 @@ def choose_group_scale(weight: Tensor, group: int, qmax: int, choose: ChooseScal
     Returns:
         Shape `(out, in / group)`.
     """
-    return choose(weight.reshape(-1, group), qmax).reshape(len(weight), -1)
+    rows = torch.split(weight.reshape(-1, group), max(1, MAX_SEARCHED // group))
+    return torch.cat([choose(part, qmax) for part in rows]).reshape(len(weight), -1)
 
 
 def fake_quantize_groups(weight: Tensor, scale: Tensor, qmax: int) -> Tensor:

@@ -50,6 +50,9 @@ class Experiment:
     """Search space; `hwnas spaces` lists them. One of your own: FILE.py:NAME."""
     formats: tuple[str, ...] = ()
     """Number formats to choose from instead of those of the space, as `[float32, w8a8, w3a4]`; see docs/formats.md."""
+    pretrained: str = ""
+    """A LLaMA-like model that is trained already, a .gguf file or a folder with config.json: its networks are searched as
+    they are, and `space` and `training` do not count; see `hwnas adopt`."""
     accelerator: dict[str, str | float] = field(default_factory=dict)
     """An accelerator whose latency and energy are estimated: the keys of experiments/devices/bitserial.yaml."""
     adopt: AdoptSettings = field(default_factory=AdoptSettings)
@@ -77,7 +80,7 @@ class Experiment:
             load_plugin(plugin)
         if self.accelerator:
             Accelerator.from_dict(self.accelerator, "accelerator")
-        if self.adopt.is_set and self.specialise.rounds:
+        if (self.adopt.is_set or self.pretrained) and self.specialise.rounds:
             raise InvalidInputError("specialise: the weights of a model that was trained elsewhere stay as they are")
         object.__setattr__(self, "search", self._resolved_search())
 
@@ -133,6 +136,7 @@ class Experiment:
             space=absolute(self.space),
             task=absolute(self.task),
             data=replace(self.data, name=absolute(self.data.name)),
+            pretrained=self.pretrained and str(Path(self.pretrained).expanduser().resolve()),
             training=replace(self.training, sampler=self.training.sampler.with_names(absolute)),
             specialise=replace(self.specialise, sampler=self.specialise.sampler.with_names(absolute)),
             search=replace(

@@ -16,6 +16,8 @@ from nas.events.progress import progress_bar
 from nas.export.folder import Exported, check_folder
 from nas.export.verification.verify import Verification, verify
 from nas.objectives.supernet_evaluator import SupernetEvaluator
+from nas.pretrained.llama import Llama, read_llama
+from nas.pretrained.supernet import save_pretrained
 from nas.run.archives import Archives
 from nas.run.base import BaseRun
 from nas.run.experiment import Experiment
@@ -128,7 +130,14 @@ class Run(BaseRun):
     @cached_property
     def space(self) -> SearchSpace:
         """The search space, for what the task takes and gives; after rounds that narrowed it the part that is left."""
+        if self.pretrained:
+            return self.pretrained.space(self.task.inputs[0].shape[0], self.experiment.formats)
         return self.folder.part.of(build_space(self.experiment.space, self.task, self.experiment.formats))
+
+    @cached_property
+    def pretrained(self) -> Llama | None:
+        """The language model that was trained elsewhere; None where this run trains."""
+        return read_llama(Path(self.experiment.pretrained)) if self.experiment.pretrained else None
 
     @cached_property
     def archives(self) -> Archives:
@@ -179,6 +188,10 @@ class Run(BaseRun):
                 self.evaluator()  # one that is damaged or of another training is named
                 return
             supernet = new_supernet(self.experiment, self.space, self.data)
+            if self.pretrained:
+                identity = training_identity(self.folder, self.space, self.data)
+                save_pretrained(self.folder.supernet, supernet, self.pretrained, self.data, identity)
+                return
             init_from, found, of_round = self.folder.schedule.init_from, None, {}
             start = expanded(init_from) if init_from else None
             if self.before:
@@ -248,7 +261,7 @@ class Run(BaseRun):
             InvalidInputError: If the folder is in the way, or no network of the front keeps the limits.
         """
         self.front()  # it was searched
-        if self.experiment.adopt.is_set:
+        if self.experiment.pretrained:
             raise InvalidInputError("the weights of a model that was trained elsewhere stay as they are")
         folder = self.folder.copied(expanded(str(to))) if to else self.folder
         with folder.locked():

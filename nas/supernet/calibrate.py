@@ -89,6 +89,8 @@ def calibrate(supernet: Supernet, graph: Graph, inputs: Tensor) -> Calibration:
     Source:
         Cumulative recalibration of slimmable networks: Yu & Huang 2019, arXiv:1903.05134, section 3.3.
     """
+    if not any(isinstance(node, Quantize) or (isinstance(node, Conv) and node.batch_norm) for node in graph.nodes):
+        return Calibration()
     layers = CalibratingLayers(supernet)
     has_statistics = any(isinstance(node, Conv) and node.batch_norm for node in graph.nodes)
     if not has_statistics:  # scales are of the first batch

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.quantizers.groups import dequantize_groups, quantize_groups
+from nas.quantizers.groups import dequantize_groups
 from nas.quantizers.integers import dequantize, quantize
 from nas.quantizers.minifloats import quantize_minifloat
 from nas.supernet.calibrate import Calibration
@@ -109,11 +109,10 @@ def _fold_table(supernet: Supernet, node: Node) -> dict[str, Tensor]:
     weight = supernet.weight(node)
     if not has_integer_weights(node):
         return {f"{node.name}/weight": rounded(supernet, node, weight)}
-    scale, qmax = weight_scale(supernet, node, weight), node.precision.weights.qmax
     if node.precision.is_grouped:
-        integers = quantize_groups(weight, scale, qmax)
-    else:
-        integers = quantize(weight, per_row(scale, weight), -qmax, qmax)
+        return supernet.groups.get(node, weight)
+    scale, qmax = weight_scale(supernet, node, weight), node.precision.weights.qmax
+    integers = quantize(weight, per_row(scale, weight), -qmax, qmax)
     return {f"{node.name}/weight": integers, f"{node.name}/weight_scale": scale}
 
 

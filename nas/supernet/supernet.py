@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nas.quantizers.integers import ChooseScale, FakeQuantize, FakeQuantizeAny, choose_scale, fake_quantize
 from nas.supernet.executor import execute
+from nas.supernet.groups import KnownGroups
 from nas.supernet.layers import SharedLayers
 from nas.supernet.weights import initial_tensor, slice_of, take_inventory
 from search_spaces.graph.graph import Graph
@@ -30,6 +31,7 @@ class Supernet(nn.Module):
         fake_quantize: Rounds activations; `nas.quantizers.compiled` has a faster one, `nas.quantizers.noise` another one.
         fake_quantize_rows: Rounds weights, and activations that have a zero point.
         choose_scale: Chooses scales, of weights anew for every slice; also there.
+        groups: Weights in groups that were rounded already.
     """
 
     scale_is_set: Tensor
@@ -43,6 +45,7 @@ class Supernet(nn.Module):
         self.fake_quantize: FakeQuantize = fake_quantize
         self.fake_quantize_rows: FakeQuantizeAny = fake_quantize
         self.choose_scale: ChooseScale = choose_scale
+        self.groups = KnownGroups(self)
         specs, scales, multipliers = take_inventory(space)
         self.shared = nn.ParameterDict()
         for name, spec in specs.items():

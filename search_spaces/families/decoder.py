@@ -48,6 +48,7 @@ class Decoder:
         prefill: Tokens of the prompt whose time is measured; 0: half of the context.
         base: Of the rotary frequencies.
         epsilon: Of the norms.
+        is_tied: True if one table serves both ends.
     """
 
     vocabulary: int
@@ -61,6 +62,7 @@ class Decoder:
     prefill: int = 0
     base: float = 10000.0
     epsilon: float = 1e-5
+    is_tied: bool = True
 
     @property
     def phases(self) -> dict[str, Phase]:
@@ -215,7 +217,9 @@ def _head(shape: Decoder, phase: Phase, values: Mapping[str, Option]) -> Sequenc
     x: Node = block.apply(RmsNorm, "norm", block.input, epsilon=shape.epsilon)
     if phase.gives_last:
         x = block.apply(LastToken, "last", x, shape=(1, shape.width))
-    scores = block.apply(Project, "scores", x, shape=(x.shape[0], shape.vocabulary), in_features=shape.width, tied_to=TABLE)
+    tied = {"tied_to": TABLE} if shape.is_tied else {}
+    tied = {"tied_to": TABLE} if shape.is_tied else {}
+    scores = block.apply(Project, "scores", x, shape=(x.shape[0], shape.vocabulary), in_features=shape.width, **tied)
     output = Output(name="logits", inputs=(scores.name,), shape=scores.shape, precision=block.precision)
     return [*block.nodes, output]
 
@@ -241,7 +245,7 @@ def decoder_tiny(
 ) -> SearchSpace:
     """Some hundred thousand parameters: bytes of small texts."""
     sizes = {"width": 128, "depth": 4, "kv_heads": 2, "group": 2, "head_depth": 32, "mlp_width": 384}
-    shape = Decoder(vocabulary=outputs.shape[-1], context=input_shape[0], **sizes)
+    shape = Decoder(vocabulary=outputs.shape[-1], context=input_shape[0], **sizes)  # type: ignore[arg-type]
     return _elastic("decoder-tiny", shape, formats)
 
 
@@ -251,5 +255,5 @@ def decoder_small(
 ) -> SearchSpace:
     """Some million parameters: pieces of words of tens of megabytes."""
     sizes = {"width": 256, "depth": 6, "kv_heads": 4, "group": 2, "head_depth": 32, "mlp_width": 768}
-    shape = Decoder(vocabulary=outputs.shape[-1], context=input_shape[0], **sizes)
+    shape = Decoder(vocabulary=outputs.shape[-1], context=input_shape[0], **sizes)  # type: ignore[arg-type]
     return _elastic("decoder-small", shape, formats)

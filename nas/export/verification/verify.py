@@ -122,9 +122,9 @@ def verify(folder: Path, data_path: str | None = None, plugins: Sequence[str] = 
         )
     described = space.subnet_from_json(json.dumps(subnet["architecture"]))
     if space.phases:
-        parity, measured, reasons = verify_language(folder, subnet, described, task, data)
+        proof, measured, reasons = verify_language(folder, subnet, described, task, data)
         reasons += _differing(task, subnet, measured)
-        return Verification(0, parity.windows, _told(task, measured), tuple(reasons), parity.operators)
+        return Verification(0, proof.windows, _told(task, measured), tuple(reasons), proof.operators)
     graph = described.graph
     try:
         model = onnx.load(folder / "model.onnx")

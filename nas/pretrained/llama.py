@@ -1,0 +1,133 @@
+"""A LLaMA-like model as it was read, whatever it lay in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.errors import DamagedFileError, InvalidInputError
+from search_spaces.families.decoder import TEXT_FORMATS, Decoder, decoder
+from search_spaces.space.space import SearchSpace
+
+Arrays = Mapping[str, NDArray[Any]]
+PARTS = {  # of a layer: our name, and that of Hugging Face's transformers
+    "attention/norm": "input_layernorm",
+    "attention/queries": "self_attn.q_proj",
+    "attention/keys": "self_attn.k_proj",
+    "attention/values": "self_attn.v_proj",
+    "attention/project": "self_attn.o_proj",
+    "mlp/norm": "post_attention_layernorm",
+    "mlp/gate": "mlp.gate_proj",
+    "mlp/up": "mlp.up_proj",
+    "mlp/down": "mlp.down_proj",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Llama:
+    """A model.
+
+    Attributes:
+        name: Of its file or folder.
+        shape: Its sizes; the context is that which it was trained on.
+        weights: Float32 by `NODE/weight` of a decoder.
+        tokenizer: What `tokenizer.json` holds.
+        end: The token that stands between two texts.
+        digest: SHA-256 of its files, 16 hexadecimal digits.
+    """
+
+    name: str
+    shape: Decoder
+    weights: Arrays
+    tokenizer: str
+    end: str
+    digest: str
+
+    def space(self, context: int, formats: tuple[str, ...] = ()) -> SearchSpace:
+        """Return what can be chosen of it without training.
+
+        Depth, heads of keys and values and widths of inner layers go down a little, schemes are free.
+
+        Args:
+            context: Tokens that networks take.
+            formats: Schemes to choose from; none: those whose groups divide its widths.
+
+        Raises:
+            InvalidInputError: If it was trained on a shorter context, or a format does not fit.
+        """
+        if context > self.shape.context:
+            raise InvalidInputError(
+                f"'{self.name}' was trained on {self.shape.context} tokens; a context of {context} is longer"
+            )
+        shape = replace(self.shape, context=context)
+        widths = tuple(w for w in (shape.mlp_width * 3 // 4, shape.mlp_width) if w % 64 == 0 or w == shape.mlp_width)
+        depths = tuple(sorted({max(2, shape.depth - 2), max(2, shape.depth - 1), shape.depth}))
+        return decoder(
+            f"llama-{self.digest[:8]}",
+            shape,
+            depths=depths,
+            kv_heads=(shape.kv_heads,),
+            mlp_widths=widths,
+            formats=formats or tuple(f for f in TEXT_FORMATS if f != "w2a8d-g64"),
+        )
+
+
+def weights_from(tensors: Arrays, shape: Decoder, origin: str) -> dict[str, NDArray[np.float32]]:
+    """Return the weights of a decoder from tensors with the names of Hugging Face's transformers.
+
+    Raises:
+        DamagedFileError: If one is missing or of another shape.
+    """
+    heads, kv_heads = (n * shape.head_depth for n in (shape.kv_heads * shape.group, shape.kv_heads))
+    width, inner = shape.width, shape.mlp_width
+    rows = {
+        "queries": heads,
+        "keys": kv_heads,
+        "values": kv_heads,
+        "project": width,
+        "gate": inner,
+        "up": inner,
+        "down": width,
+    }
+    columns = {"project": heads, "down": inner}
+    wanted: dict[str, tuple[str, tuple[int, ...]]] = {
+        "embedding/table": ("model.embed_tokens", (shape.vocabulary, width)),
+        "head/norm": ("model.norm", (width,)),
+    }
+    if not shape.is_tied:
+        wanted["head/scores"] = ("lm_head", (shape.vocabulary, width))
+    for layer in range(shape.depth):
+        for ours, theirs in PARTS.items():
+            part = ours.split("/")[1]
+            size: tuple[int, ...] = (rows[part], columns.get(part, width)) if part in rows else (width,)
+            wanted[f"layer{layer + 1}/{ours}"] = (f"model.layers.{layer}.{theirs}", size)
+    found = {}
+    for ours, (theirs, size) in wanted.items():
+        tensor = tensors.get(f"{theirs}.weight")
+        if tensor is None or tensor.shape != size:
+            got = "is missing" if tensor is None else f"has shape {tensor.shape}"
+            raise DamagedFileError(f"'{origin}': the tensor {theirs}.weight of shape {size} {got}; fetch the model again")
+        found[f"{ours}/weight"] = np.ascontiguousarray(tensor, np.float32)
+    return found
+
+
+def read_llama(path: Path) -> Llama:
+    """Read a `.gguf` file, or a folder with `config.json`, `*.safetensors` and `tokenizer.json`.
+
+    Raises:
+        InvalidInputError: If there is none, or it is no model of this kind.
+        DamagedFileError: If something of it is missing.
+        NotReadyError: If a package that reads it is missing.
+    """
+    if path.is_dir():
+        from nas.pretrained.folder import read_folder
+
+        return read_folder(path)
+    if path.suffix != ".gguf" or not path.is_file():
+        raise InvalidInputError(f"'{path}' is no .gguf file, nor a folder with config.json")
+    from nas.pretrained.gguf import read_gguf
+
+    return read_gguf(path)

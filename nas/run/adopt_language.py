@@ -1,0 +1,74 @@
+"""A run of a LLaMA-like model that was trained elsewhere: its tokenizer, a text, and what it does unless told otherwise."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.events.files import write_atomically
+from nas.pretrained.llama import read_llama
+from nas.run.folder import RunFolder
+from nas.run.run import Run
+
+CONTEXT = 256
+LANGUAGE_TABLE: dict[str, Any] = {"rounds": 5, "seconds": 0.05, "n_fit": 16, "n_held_out": 12}
+LANGUAGE_SEARCH: dict[str, Any] = {
+    "objectives": ["bits_per_byte", "decode_ms", "prefill_ms", "size_bytes"],
+    "n_measurements": 60,
+    "n_calibration": 16,
+}
+
+
+def is_language_model(model: str) -> bool:
+    """Return True for a GGUF file, a folder with config.json, and a run of such a model."""
+    path = Path(model).expanduser()
+    if (path / "experiment.yaml").is_file():
+        return bool(RunFolder.open(path).experiment.pretrained)
+    return model.endswith(".gguf") or (path / "config.json").is_file()
+
+
+def adopt_language_model(
+    model: str | Path,
+    text: str = "pydoc",
+    folder: str | Path | None = None,
+    *,
+    context: int = CONTEXT,
+    overrides: Sequence[str] = (),
+    **settings: Any,
+) -> Run:
+    """Make a run of a LLaMA-like model; `run()` of it does everything, and nothing is trained.
+
+    Args:
+        model: A `.gguf` file, or a folder with `config.json`, `*.safetensors` and `tokenizer.json`.
+        text: What networks are measured on: a name of a data set of text, or a text file or a folder of them.
+        folder: Run folder; by default `runs/NAME` of the model.
+        context: Tokens of a window, and that exported networks remember.
+        overrides: `key=value` of an experiment, as `search.n_measurements=30`.
+        settings: Further sections of an experiment, as `devices`.
+
+    Raises:
+        InvalidInputError: If the model is no such one, or the text cannot be read.
+    """
+    path = Path(model).expanduser().resolve()
+    read = read_llama(path)
+    name = re.sub(r"[^\w.-]", "-", read.name)
+    to = Path(folder).expanduser() if folder else Path("runs") / name
+    tokenizer = to.resolve().parent / f"{to.name}.tokenizer.json"
+    tokenizer.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(tokenizer, read.tokenizer.encode())
+    is_file = Path(text).expanduser().exists()
+    experiment: Mapping[str, Any] = {
+        "name": name,
+        "task": "language",
+        "space": "decoder-small",
+        "pretrained": str(path),
+        "data": {
+            "name": "text" if is_file else text,
+            "options": {"tokenizer": str(tokenizer), "end": read.end, "context": context},
+            **({"path": str(Path(text).expanduser().resolve())} if is_file else {}),
+        },
+        "table": LANGUAGE_TABLE,
+        "search": LANGUAGE_SEARCH,
+        **settings,
+    }
+    return Run.create(experiment, to, overrides=overrides)
