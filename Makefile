@@ -36,7 +36,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 # Everything optional: runtimes besides onnxruntime, Dask, PostgreSQL's driver, TensorBoard, QONNX, Optuna's dashboard, scikit-image, onnxscript; tests of what is missing are skipped.
 runtimes: $(VENV)/.installed-dev
-	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino,tvm,dask,postgresql,tensorboard,qonnx,dashboard,pictures,adopt]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino,tvm,dask,postgresql,tensorboard,qonnx,dashboard,pictures,adopt,text,gguf]'
 	if command -v npm > /dev/null; then cd latency_tables/runtimes/web && npm ci --silent --ignore-scripts --no-audit --no-fund; fi
 
 clean:

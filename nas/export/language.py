@@ -33,6 +33,7 @@ def export_language_model(
     seed: int,
     facts: Mapping[str, Any] | None = None,
     found: Mapping[str, Any] | None = None,
+    pretrained: Mapping[str, Any] | None = None,
 ) -> Exported:
     """Write the file, its tokenizer, `generate.py`, `subnet.json`, `parity.json`, a card and a sample, all or nothing.
 
@@ -43,6 +44,7 @@ def export_language_model(
         seed: Of the split of the data.
         facts: What is known of the subnet, such as its measured bits a byte; goes into `subnet.json`.
         found: How it was found; goes there too.
+        pretrained: Of a model that was trained elsewhere: of what its space is made, see `Llama.describe`; goes there too.
 
     Raises:
         InvalidInputError: If the folder holds something or cannot be written, or the onnxruntime that is here is too old.
@@ -83,6 +85,7 @@ def export_language_model(
         "costs": {**graph_costs(graph), "kv_cache_bytes": cache_bytes(subnet.space.at("decode").build(subnet.genome).nodes)},
         "measured": dict(facts or {}),
         "found": dict(found or {}),
+        **({"pretrained": dict(pretrained)} if pretrained else {}),
     }
     prompt = windows[0][: context // 4]
     written = TokenSession(model, context).greedy(prompt, min(32, context // 2))

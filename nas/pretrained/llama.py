@@ -1,7 +1,7 @@
 """A LLaMA-like model as it was read, whatever it lay in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,32 +47,38 @@ class Llama:
     digest: str
 
     def space(self, context: int, formats: tuple[str, ...] = ()) -> SearchSpace:
-        """Return what can be chosen of it without training.
+        """Return what can be chosen of it, see `llama_space`."""
+        return llama_space(self.name, self.shape, self.digest, context, formats)
 
-        Depth, heads of keys and values and widths of inner layers go down a little, schemes are free.
+    def describe(self) -> dict[str, Any]:
+        """Return plain values of which `llama_space` makes the space again."""
+        return {"name": self.name, "digest": self.digest, "shape": asdict(self.shape)}
 
-        Args:
-            context: Tokens that networks take.
-            formats: Schemes to choose from; none: those whose groups divide its widths.
 
-        Raises:
-            InvalidInputError: If it was trained on a shorter context, or a format does not fit.
-        """
-        if context > self.shape.context:
-            raise InvalidInputError(
-                f"'{self.name}' was trained on {self.shape.context} tokens; a context of {context} is longer"
-            )
-        shape = replace(self.shape, context=context)
-        widths = tuple(w for w in (shape.mlp_width * 3 // 4, shape.mlp_width) if w % 64 == 0 or w == shape.mlp_width)
-        depths = tuple(sorted({max(2, shape.depth - 2), max(2, shape.depth - 1), shape.depth}))
-        return decoder(
-            f"llama-{self.digest[:8]}",
-            shape,
-            depths=depths,
-            kv_heads=(shape.kv_heads,),
-            mlp_widths=widths,
-            formats=formats or tuple(f for f in TEXT_FORMATS if f != "w2a8d-g64"),
-        )
+def llama_space(name: str, shape: Decoder, digest: str, context: int, formats: tuple[str, ...] = ()) -> SearchSpace:
+    """Return what can be chosen of a model without training: depth, inner widths a little, schemes freely.
+
+    Args:
+        name: Of the model, for messages.
+        shape: Its sizes.
+        digest: Of its files; a part of the space's name.
+        context: Tokens that networks take.
+        formats: Schemes to choose from; none: what text is offered, but for 2 bits, which want training.
+
+    Raises:
+        InvalidInputError: If it was trained on a shorter context, or a format does not fit.
+    """
+    if context > shape.context:
+        raise InvalidInputError(f"'{name}' was trained on {shape.context} tokens; a context of {context} is longer")
+    widths = (shape.mlp_width * 3 // 4, shape.mlp_width)
+    return decoder(
+        f"llama-{digest[:8]}",
+        replace(shape, context=context),
+        depths=tuple(sorted({max(2, shape.depth - n) for n in range(3)})),
+        kv_heads=(shape.kv_heads,),
+        mlp_widths=widths if widths[0] % 64 == 0 else widths[1:],
+        formats=formats or tuple(name for name in TEXT_FORMATS if not name.startswith("w2")),
+    )
 
 
 def weights_from(tensors: Arrays, shape: Decoder, origin: str) -> dict[str, NDArray[np.float32]]:

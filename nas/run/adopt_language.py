@@ -3,12 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.events.files import write_atomically
 from nas.pretrained.llama import read_llama
 from nas.run.folder import RunFolder
-from nas.run.run import Run
+
+if TYPE_CHECKING:
+    from nas.run.run import Run  # needs torch
 
 CONTEXT = 256
 LANGUAGE_TABLE: dict[str, Any] = {"rounds": 5, "seconds": 0.05, "n_fit": 16, "n_held_out": 12}
@@ -35,7 +37,7 @@ def adopt_language_model(
     context: int = CONTEXT,
     overrides: Sequence[str] = (),
     **settings: Any,
-) -> Run:
+) -> "Run":
     """Make a run of a LLaMA-like model; `run()` of it does everything, and nothing is trained.
 
     Args:
@@ -49,6 +51,8 @@ def adopt_language_model(
     Raises:
         InvalidInputError: If the model is no such one, or the text cannot be read.
     """
+    from nas.run.run import Run
+
     path = Path(model).expanduser().resolve()
     read = read_llama(path)
     name = re.sub(r"[^\w.-]", "-", read.name)

@@ -21,17 +21,19 @@ from nas.export.folder import SUMS
 from nas.export.min_runtime import check_runtime
 from nas.export.verification.adopted import verify_adopted
 from nas.export.verification.parity import check_parity, predictions
-from nas.export.verification.verify_language import verify_language
 from nas.export.verification.weights import weights_of
+from nas.pretrained.llama import llama_space
 from nas.tasks import TASKS
 from nas.tasks.spaces import build_space
 from nas.tasks.task import Task, values_of
 from search_spaces import SPACES
 from search_spaces.errors import DamagedFileError, InvalidInputError
+from search_spaces.families.decoder import Decoder
 from search_spaces.lowering import of_any_size
 from search_spaces.plugins import load_plugin
 
 BATCH = 512
+TOKENIZER = "tokenizer.json"
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,9 @@ def verify(folder: Path, data_path: str | None = None, plugins: Sequence[str] = 
         elements, n, wrong = verify_adopted(folder, subnet, Path(data_path).expanduser() if data_path else None)
         return Verification(elements, n, {}, tuple(wrong))
     settings = subnet["data"]
+    if "tokenizer" in (settings.get("options") or {}) and (folder / TOKENIZER).is_file():
+        kind = settings["options"]["tokenizer"]
+        settings["options"]["tokenizer"] = str(folder / TOKENIZER) if kind.endswith(".json") else kind
     for plugin in plugins:
         load_plugin(plugin)
     _check_plugins(subnet)
@@ -115,13 +120,19 @@ def verify(folder: Path, data_path: str | None = None, plugins: Sequence[str] = 
             f"the data set '{data.name}' is not the one that '{folder}' was made with: its content differs"
         )
     task = kind.of(data)
-    space = build_space(subnet["architecture"]["space"], task, subnet["formats"])
+    if origin := subnet.get("pretrained"):
+        shape, context = Decoder(**origin["shape"]), task.inputs[0].shape[0]
+        space = llama_space(origin["name"], shape, origin["digest"], context, tuple(subnet["formats"]))
+    else:
+        space = build_space(subnet["architecture"]["space"], task, subnet["formats"])
     if subnet.get("space_digest") not in (None, space.digest):  # None: of a version that knew names alone
         raise InvalidInputError(
             f"'{folder}' was exported from other blocks of space '{space.name}'; export the subnet again"
         )
     described = space.subnet_from_json(json.dumps(subnet["architecture"]))
     if space.phases:
+        from nas.export.verification.verify_language import verify_language  # computes in torch
+
         proof, measured, reasons = verify_language(folder, subnet, described, task, data)
         reasons += _differing(task, subnet, measured)
         return Verification(0, proof.windows, _told(task, measured), tuple(reasons), proof.operators)
@@ -173,7 +184,8 @@ def _scores(model: onnx.ModelProto, task: Task, data: Dataset) -> list[dict[str,
 def _check_plugins(subnet: Mapping[str, Any]) -> None:
     """Raise `InvalidInputError` if space, task or data are of plug-ins that were not named; nothing is loaded."""
     task, needed = subnet.get("task", "classification"), (subnet.get("found") or {}).get("plugins", [])
-    names = ((SPACES, subnet["architecture"]["space"]), (DATASETS, subnet["data"]["name"]), (TASKS, task))
+    own = () if "pretrained" in subnet else ((SPACES, subnet["architecture"]["space"]),)
+    names = (*own, (DATASETS, subnet["data"]["name"]), (TASKS, task))
     if missing := [name for registry, name in names if name not in registry]:
         of_plugins = f", of the plug-ins {', '.join(needed)}" if needed else ""
         raise InvalidInputError(f"{missing} are not known here{of_plugins}: name what holds them by --plugin FILE")

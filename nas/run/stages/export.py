@@ -27,6 +27,7 @@ def export_subnet(
     n_measured: int,
     values: Mapping[str, float] | None = None,
     finetuned: int = 0,
+    pretrained: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Exported:
     """Export a subnet, verified.
@@ -40,6 +41,7 @@ def export_subnet(
         n_measured: Networks that were measured.
         values: Of its metrics, where they are not those that the run recorded.
         finetuned: Epochs for which it was trained on by itself.
+        pretrained: See `export_language_model`.
         options: See `export_bundle`.
 
     Raises:
@@ -56,7 +58,8 @@ def export_subnet(
                 raise InvalidInputError(
                     f"a language model is exported as one file for onnxruntime; leave out {', '.join(given)}"
                 )
-            return export_language_model(evaluator, subnet, folder, seed=run.experiment.seed, facts=facts, found=found)
+            seed, told = run.experiment.seed, {"facts": facts, "found": found, "pretrained": pretrained}
+            return export_language_model(evaluator, subnet, folder, seed=seed, **told)
         return export_bundle(
             evaluator,
             subnet,
