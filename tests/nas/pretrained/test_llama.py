@@ -1,0 +1,160 @@
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from nas.pretrained.gguf import in_halves
+from nas.pretrained.llama import read_llama
+from nas.pretrained.supernet import load_weights, sort_by_importance
+from nas.supernet.calibrate import Calibration
+from nas.supernet.deploy import extract
+from nas.supernet.supernet import Supernet
+from search_spaces import decoder
+from search_spaces.errors import DamagedFileError, InvalidInputError, NotReadyError
+from search_spaces.space.baselines import uniform_genome
+from tests.llama_models import SIZES, TEXT, config, forward, tensors, write_folder
+
+TOKENS = torch.randint(0, SIZES["vocabulary"], (2, 40), generator=torch.Generator().manual_seed(0))
+
+
+def network(model, context=40):
+    space = model.space(context)
+    supernet = Supernet(space)
+    load_weights(supernet, model.weights)
+    return supernet, space.subnet(uniform_genome(space, "largest", "float32")).graph
+
+
+@pytest.mark.parametrize(("kind", "is_tied"), [("F32", True), ("F32", False), ("BF16", True)])
+def test_a_folder_computes_what_the_paper_says(tmp_path, kind, is_tied):
+    model = read_llama(write_folder(tmp_path / "hf", kind, is_tied))
+    supernet, graph = network(model)
+    arrays = tensors(is_tied)
+    if kind == "BF16":
+        arrays = {n: ((a.view(np.uint32) >> 16) << 16).view(np.float32) for n, a in arrays.items()}
+    with torch.no_grad():
+        found, expected = supernet(TOKENS, graph), forward(arrays, TOKENS)
+    assert (found - expected).abs().max() < 1e-4 * expected.std()
+
+
+def test_a_gguf_file_is_the_same_model(tmp_path):
+    gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
+    writer, s, folder = gguf.GGUFWriter(tmp_path / "m.gguf", "llama"), SIZES, write_folder(tmp_path / "hf")
+    writer.add_block_count(s["depth"])
+    writer.add_context_length(128)
+    writer.add_embedding_length(s["width"])
+    writer.add_feed_forward_length(s["mlp"])
+    writer.add_head_count(s["heads"])
+    writer.add_head_count_kv(s["kv_heads"])
+    writer.add_rope_freq_base(5000.0)
+    writer.add_layer_norm_rms_eps(1e-5)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())["model"]
+    vocabulary = sorted(tokenizer["vocab"], key=tokenizer["vocab"].get)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(vocabulary)
+    writer.add_token_types([3 if t == "<|endoftext|>" else 1 for t in vocabulary])
+    writer.add_token_merges([" ".join(m) if isinstance(m, list) else m for m in tokenizer["merges"]])
+    writer.add_eos_token_id(0)
+    names = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v"}
+    names |= {"self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up"}
+    names |= {"mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
+    for name, array in tensors().items():
+        name = name.replace("model.embed_tokens", "token_embd").replace("model.norm", "output_norm")
+        name = name.replace("model.layers.", "blk.")
+        for theirs, own in names.items():
+            name = name.replace(theirs, own)
+        if "attn_q" in name or "attn_k" in name:  # as llama.cpp's converter permutes them
+            depth = s["width"] // s["heads"]
+            array = array.reshape(-1, 2, depth // 2, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
+        writer.add_tensor(name, array)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    model, other = read_llama(tmp_path / "m.gguf"), read_llama(folder)
+    assert replace(model.shape, epsilon=1e-5) == other.shape
+    assert model.shape.epsilon == pytest.approx(1e-5)
+    assert all((model.weights[name] == other.weights[name]).all() for name in other.weights)
+    from nas.data.tokenizer import BytePairTokenizer
+
+    first, second = (BytePairTokenizer(m.tokenizer, m.end).encode([TEXT])[0] for m in (model, other))
+    assert (first == second).all()
+    content = (tmp_path / "m.gguf").read_bytes()
+    (tmp_path / "short.gguf").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DamagedFileError, match="is no whole GGUF file"):
+        read_llama(tmp_path / "short.gguf")
+    (tmp_path / "other.gguf").write_bytes(content.replace(b"llama", b"mamba", 1))
+    with pytest.raises((InvalidInputError, DamagedFileError), match="LLaMA-like|GGUF"):
+        read_llama(tmp_path / "other.gguf")
+
+
+def test_halves():
+    rows = np.arange(8)[:, None]
+    assert in_halves(rows, 8).ravel().tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
+
+
+def test_sorting_changes_nothing_and_sorts(tmp_path):
+    supernet, graph = network(read_llama(write_folder(tmp_path / "hf")))
+    with torch.no_grad():
+        before = supernet(TOKENS, graph)
+        first = supernet.shared["layer1/mlp/gate/weight"].clone()
+        sort_by_importance(supernet, TOKENS)
+        after = supernet(TOKENS, graph)
+    assert (before - after).abs().max() < 1e-5 * before.std()
+    assert not torch.equal(first, supernet.shared["layer1/mlp/gate/weight"])
+
+
+def test_networks_in_groups_hold_slices_of_the_same_integers(tmp_path):
+    model = read_llama(write_folder(tmp_path / "hf"))
+    elastic = {"depths": (2, 3), "kv_heads": (1, 2), "mlp_widths": (96, 192), "formats": ("w4a8d-g16", "w8a8d-g32")}
+    space = decoder("m", replace(model.shape, context=40), **elastic)
+    supernet = Supernet(space)
+    load_weights(supernet, model.weights)
+    genomes = [uniform_genome(space, level, "w4a8d-g16") for level in ("smallest", "largest")]
+    graphs = [space.subnet(genome).graph for genome in genomes]
+    small, large = (extract(supernet, graph, Calibration()) for graph in graphs)
+    sliced = 0
+    for name, array in small.items():
+        whole = large[name][tuple(slice(n) for n in array.shape)]
+        assert (array == whole).all(), name
+        sliced += array.shape != large[name].shape
+    assert sliced > 2
+
+
+def test_bad_models(tmp_path):
+    for changed, message in (
+        ({"architectures": ["MambaForCausalLM"]}, "of the architecture MambaForCausalLM"),
+        ({"rope_scaling": {"factor": 8.0}}, "rope_scaling is .*, which is not read; it must be None"),
+        ({"hidden_act": "gelu"}, "hidden_act is gelu"),
+        ({"intermediate_size": 128}, r"model.layers.0.mlp.gate_proj.weight of shape \(128, 64\) has shape \(192, 64\)"),
+    ):
+        shutil.rmtree(tmp_path / "hf", ignore_errors=True)
+        with pytest.raises((InvalidInputError, DamagedFileError), match=message):
+            read_llama(write_folder(tmp_path / "hf", **changed))
+    folder = write_folder(tmp_path / "shards")
+    (folder / "model-2.safetensors").unlink()
+    with pytest.raises(DamagedFileError, match="lacks model-2.safetensors; fetch the model again"):
+        read_llama(folder)
+    folder = write_folder(tmp_path / "cut")
+    content = (folder / "model-2.safetensors").read_bytes()
+    (folder / "model-2.safetensors").write_bytes(content[:-100])
+    with pytest.raises(DamagedFileError, match="is no whole safetensors file"):
+        read_llama(folder)
+    with pytest.raises(InvalidInputError, match="is no .gguf file, nor a folder with config.json"):
+        read_llama(tmp_path / "none.bin")
+    (tmp_path / "no").mkdir()
+    with pytest.raises(DamagedFileError, match="config.json' is missing or damaged"):
+        read_llama(tmp_path / "no")
+    model = read_llama(write_folder(tmp_path / "whole"))
+    with pytest.raises(InvalidInputError, match="was trained on 128 tokens; a context of 256 is longer"):
+        model.space(256)
+    assert config()["vocab_size"] == 300
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    monkeypatch.setitem(__import__("sys").modules, "gguf", None)
+    with pytest.raises(NotReadyError, match=r"pip install 'hwnas\[gguf\]'"):
+        read_llama(tmp_path / "m.gguf")

@@ -1,0 +1,190 @@
+"""A language model from its text to the file that writes some, and one that was trained elsewhere."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import nas
+from nas.cli.command import main
+from nas.export.verification.network import Network
+from nas.export.verification.token_session import TokenSession
+from nas.run.run import Run
+from nas.supernet.deploy import extract, fold
+from search_spaces.lowering import lower
+from search_spaces.space.baselines import uniform_genome
+from tests.llama_models import TEXT, write_folder
+
+QUICK = {
+    "threads": 1,
+    "task": "language",
+    "space": "decoder-tiny",
+    "formats": ["float32", "w8a8", "w4a32-g32", "w4a8d-g32"],
+    "training": {
+        "optimizer": "adam",
+        "learning_rate": 0.003,
+        "quantized_learning_rate": 0.001,
+        "float_epochs": 1,
+        "quantized_epochs": 1,
+        "warmup_epochs": 0,
+        "compile": False,
+        "n_random": 0,
+    },
+    "table": {"n_fit": 10, "n_held_out": 10, "rounds": 2, "seconds": 0.002, "retry_budget": 0.0},
+    "search": {"n_measurements": 16, "batch": 8, "n_calibration": 8},
+}
+TABLE = ["table.n_fit=10", "table.n_held_out=10", "table.rounds=2", "table.seconds=0.002", "table.retry_budget=0"]
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("text")
+    for i in range(60):
+        (folder / f"{i}.txt").write_text(f"{i}: {TEXT[: 300 + i]}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(built_once, text):
+    def build(folder):
+        data = {"name": "text", "path": str(text), "options": {"context": 32}, "n_val": 8}
+        Run.create({"name": "lm", "data": data, **QUICK}, folder / "run").run()
+
+    return built_once("language", build) / "run"
+
+
+@pytest.fixture(scope="session")
+def exported(built_once, finished):
+    def build(folder):
+        run = Run.open(finished)
+        run.export(run.best_id(), folder / "lm")
+
+    return built_once("language-export", build) / "lm"
+
+
+def test_a_run_has_two_latencies(finished):
+    run = Run.open(finished)
+    front = run.front()
+    assert {"bits_per_byte_val", "decode_ms", "decode_spread", "decode_ms_predicted", "prefill_ms", "size_bytes"} <= set(
+        front
+    )
+    assert [table.device for table in run.tables()] == ["onnxruntime-1t@decode", "onnxruntime-1t@prefill"]
+    assert run.folder.objectives == ["bits_per_byte_val", "decode_ms", "prefill_ms", "size_bytes"]
+    assert run.front(max={"decode_ms": float(front["decode_ms"].min())}).shape[0] == 1
+    assert "decode_ms" in run.report().read_text()
+    assert len(run.plot().figure.axes) == 3
+
+
+def test_a_further_device_by_its_table_is_refused(finished, failing):
+    assert "have a table for each phase" in failing(["front", finished, "--device", "pi"])
+
+
+def test_the_exported_folder_writes_text_without_torch(exported):
+    blocked = "import sys, runpy; sys.modules['torch'] = None; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+    program = str(exported / "generate.py")
+
+    def generate(*words):
+        return subprocess.run([sys.executable, "-c", blocked, program, *words], capture_output=True, text=True, timeout=120)
+
+    assert generate("--check").returncode == 0
+    first, again = (generate("the quick", "--seed", "3", "--tokens", "12").stdout for _ in range(2))
+    assert first == again
+    assert first.startswith("the quick")
+    assert generate("the", "--temperature", "0", "--tokens", "9", "--stop", "e").returncode == 0
+    long = generate("x" * 40)
+    assert long.returncode == 1
+    assert "the prompt has 41 tokens" in long.stderr
+    assert {p.name for p in exported.iterdir()} >= {
+        "model.onnx",
+        "tokenizer.json",
+        "subnet.json",
+        "parity.json",
+        "README.md",
+    }
+
+
+def test_an_exported_folder_is_verified(exported, text, tmp_path, capsys):
+    assert main(["verify", str(exported), "--data", str(text)]) == 0
+    assert "operators, " in capsys.readouterr().out
+    subnet = json.loads((exported / "subnet.json").read_text())
+    assert subnet["context"] == 32
+    assert subnet["costs"]["kv_cache_bytes"] > 0
+
+
+def test_other_targets_are_refused(finished, failing):
+    run = Run.open(finished)
+    message = failing(["export", finished, run.best_id(), "--to", finished.parent / "x", "--int4"])
+    assert "a language model is exported as one file for onnxruntime; leave out int4" in message
+
+
+def answers_of_file(run, genome):
+    """Return session, trained network and what it answers for some windows."""
+    evaluator, space = run.evaluator(), run.space
+    graph = space.subnet(genome).graph
+    calibration = evaluator.calibrate(graph)
+    weights = extract(evaluator.supernet, graph, calibration)
+    model = lower(space.at("prefill").build(genome), weights, sequence=("tokens", "kept")).SerializeToString()
+    return TokenSession(model, 32), Network(graph, fold(evaluator.supernet, graph, calibration), 8)
+
+
+@pytest.mark.parametrize("scheme", ["float32", "w8a8", "w4a32-g32", "w4a8d-g32"])
+def test_no_token_sees_later_ones(finished, scheme):
+    run = Run.open(finished)
+    session, network = answers_of_file(run, uniform_genome(run.space, "middle", scheme))
+    window = run.data.val["tokens"][:1].copy()
+    first = network.answers(window)
+    window[0, 20] = (window[0, 20] + 1) % 256
+    other = network.answers(window)
+    assert (first[0, :20] == other[0, :20]).all()
+    assert (first[0, 20] != other[0, 20]).any()
+    before = session.answers(window[0])[19]
+    window[0, 20:] = 7
+    assert (session.answers(window[0])[19] == before).all()
+
+
+@pytest.mark.parametrize("scheme", ["float32", "w4a32-g32"])
+def test_a_prompt_is_as_its_tokens_one_by_one_and_as_trained(finished, scheme):
+    run = Run.open(finished)
+    session, network = answers_of_file(run, uniform_genome(run.space, "largest", scheme))
+    window = run.data.val["tokens"][0]
+    one_by_one, expected = session.answers(window), network.answers(window[None])[0]
+    assert np.abs(one_by_one - expected).max() < 1e-4 * expected.std()
+    session.reset()
+    assert np.abs(session.feed(window[:20]) - one_by_one[19]).max() < 1e-4 * expected.std()
+    assert np.abs(session.feed(window[20:24]) - one_by_one[23]).max() < 1e-4 * expected.std()
+
+
+def test_a_model_of_others_is_searched_without_training(tmp_path, text, capsys):
+    model = write_folder(tmp_path / "hf", "BF16")
+    quick = [
+        *TABLE,
+        "threads=1",
+        "data.options.context=32",
+        "data.n_val=4",
+        "search.n_measurements=12",
+        "search.n_calibration=4",
+    ]
+    words = [word for change in quick for word in ("--set", change)]
+    out = tmp_path / "run"
+    assert main(["adopt", str(model), "--text", str(text), "--out", str(out), *words]) == 0
+    assert "operators agree with the reference" in capsys.readouterr().out
+    run = nas.open_run(out)
+    assert run.training_records() == []
+    (exported,) = (out / "export").iterdir()
+    assert main(["verify", str(exported), "--data", str(text)]) == 0
+    assert main(["adopt", str(out)]) == 0
+
+
+def test_bad_adoptions(tmp_path, text, failing):
+    model = write_folder(tmp_path / "hf")
+    assert "is a language model: --samples go with other models" in failing(["adopt", model, "--samples", "x.npz"])
+    other = tmp_path / "m.onnx"
+    other.write_bytes(b"x")
+    assert "is no language model (a .gguf file, a folder with config.json): leave out --text" in failing(["adopt", other, "--text", "pydoc"])
+    long = ["adopt", model, "--text", text, "--out", tmp_path / "r", "--set", "data.options.context=200"]
+    assert "was trained on 128 tokens; a context of 200 is longer" in failing(long)
+    assert "unknown data set" in failing(["adopt", model, "--text", "nothing.txt", "--out", tmp_path / "r2"])
+    torch.manual_seed(0)
