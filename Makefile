@@ -1,13 +1,16 @@
-# `make demo`: real data to a measured, exported Pareto front. `make test`: all tests. `make check`: style, types, layers.
+# `make demo`: real data to a measured, exported Pareto front; `make demo-text`: a language model. `make test`: all tests. `make check`: style, types, layers.
 PYTHON ?= python3
 VENV := .venv
 PIP_FLAGS ?=  # such as an index of PyTorch's CPU builds
 BIN := $(VENV)/bin
 
-.PHONY: demo test check install runtimes clean
+.PHONY: demo demo-text test check install runtimes clean
 
 demo: $(VENV)/.installed
 	$(BIN)/hwnas run experiments/digits.yaml --out runs/digits
+
+demo-text: $(VENV)/.installed
+	$(BIN)/hwnas run experiments/text/pydoc_lm.yaml --out runs/pydoc_lm
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not serial and not models" --durations=15

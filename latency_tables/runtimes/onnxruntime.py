@@ -23,6 +23,7 @@ class OnnxRuntime:
 
     integer_kernels: tuple[str, ...] = ("Conv", "Linear", "Add", "GlobalAveragePool")
     process = 0
+    has_contrib = True
 
     def version(self) -> str:
         """See `Runtime`."""

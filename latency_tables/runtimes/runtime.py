@@ -23,6 +23,8 @@ class Runtime(Protocol):
         integer_kernels: Operators that compute on 8-bit integers there; the others run in float32 between conversions, so
             that an integer format gives a smaller file but no time.
         process: Id of the process that computes, 0 for this one.
+
+    One that has the operators of onnxruntime's own, which language models are made of, says so by `has_contrib = True`.
     """
 
     integer_kernels: tuple[str, ...]
@@ -55,6 +57,11 @@ class Runtime(Protocol):
 
 
 RUNTIMES: Registry[Runtime] = Registry("runtime")
+
+
+def has_contrib(name: str) -> bool:
+    """Return True if a runtime has onnxruntime's own operators: attention with a cache, weights in groups."""
+    return bool(getattr(RUNTIMES.get(name), "has_contrib", False))
 
 
 def timed(call: Callable[..., object], *arguments: object) -> Runner:

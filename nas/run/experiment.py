@@ -45,7 +45,7 @@ class Experiment:
     plugins: tuple[str, ...] = ()
     """Python files, or modules, that register what is your own: spaces, data sets, tasks, objectives, strategies."""
     task: str = "classification"
-    """What networks are for; `regression` gives numbers instead of classes."""
+    """What networks are for: classification, regression, segmentation, super_resolution or language."""
     space: str = "mobilenet-digits"
     """Search space; `hwnas spaces` lists them. One of your own: FILE.py:NAME."""
     formats: tuple[str, ...] = ()

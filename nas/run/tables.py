@@ -12,6 +12,7 @@ import platformdirs
 from latency_tables.device import Device
 from latency_tables.remote.bundle import FOREIGN, Result, read_results, write_bundle
 from latency_tables.runtimes import RUNTIMES
+from latency_tables.runtimes.runtime import has_contrib
 from latency_tables.table.build import assemble, build_table
 from latency_tables.table.measure import measure_graphs, measure_model
 from latency_tables.table.plan import Plan, TableSettings, plan_table, reference_graph
@@ -74,6 +75,10 @@ class DeviceTable:
             names = ", ".join(refused)
             raise InvalidInputError(
                 f"no runtime has kernels for {names}: leave them out of `formats`, or only train with them"
+            )
+        if self.phase and not has_contrib(self.device.backend):
+            raise InvalidInputError(
+                f"{self.device.backend} lacks operators of language models (GroupQueryAttention, MatMulNBits); use onnxruntime"
             )
         settings, rng = self.settings, np.random.default_rng(self.seed)
         return plan_table(self.space.origin, n_fit=settings.n_fit, n_held_out=settings.n_held_out, rng=rng)

@@ -25,7 +25,8 @@ class SearchSettings:
 
     objectives: tuple[str, ...] = ()
     """Any of the task's metric, latency_ms, size_bytes, macs, latency_ms@NAME of a further device, estimated_ms,
-    estimated_mj, or one of your own; none: the metric, latency_ms where there is a device, and size_bytes."""
+    estimated_mj, or one of your own; of text decode_ms,
+    prefill_ms, kv_cache_bytes, decode_bytes; none: the metric, latencies where there is a device, and size_bytes."""
     n_measurements: int = 150
     """Networks that are measured."""
     strategy: StrategySettings = field(default_factory=StrategySettings)

@@ -183,7 +183,9 @@ def test_bad_adoptions(tmp_path, text, failing):
     assert "is a language model: --samples go with other models" in failing(["adopt", model, "--samples", "x.npz"])
     other = tmp_path / "m.onnx"
     other.write_bytes(b"x")
-    assert "is no language model (a .gguf file, a folder with config.json): leave out --text" in failing(["adopt", other, "--text", "pydoc"])
+    assert "is no language model (a .gguf file, a folder with config.json): leave out --text" in failing(
+        ["adopt", other, "--text", "pydoc"]
+    )
     long = ["adopt", model, "--text", text, "--out", tmp_path / "r", "--set", "data.options.context=200"]
     assert "was trained on 128 tokens; a context of 200 is longer" in failing(long)
     assert "unknown data set" in failing(["adopt", model, "--text", "nothing.txt", "--out", tmp_path / "r2"])
