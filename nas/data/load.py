@@ -91,8 +91,8 @@ class DataSettings:
     """Samples and what networks should make of them; the text under each field is its help."""
 
     name: str = "digits"
-    """`digits`, `rotated_digits`, `pasted_digits`, `fashion_mnist`, `photographs`, `npz`, `image_folder`, `pictures`; of text
-    `pydoc`, `stdlib`, `movie-reviews`, `text`; or one of your own: FILE.py:NAME."""
+    """`digits`, `rotated_digits`, `pasted_digits`, `fashion_mnist`, `photographs`, `npz`, `image_folder`, `pictures`; of
+    text `pydoc`, `stdlib`, `movie-reviews`, `text`; or one of your own: FILE.py:NAME."""
     path: str | None = None
     """File or folder of the data; `fashion_mnist` finds Debian's package by itself."""
     n_val: int = 0

@@ -78,7 +78,7 @@ class DeviceTable:
             )
         if self.phase and not has_contrib(self.device.backend):
             raise InvalidInputError(
-                f"{self.device.backend} lacks operators of language models (GroupQueryAttention, MatMulNBits); use onnxruntime"
+                f"{self.device.backend} lacks operators of language models, as GroupQueryAttention; use onnxruntime"
             )
         settings, rng = self.settings, np.random.default_rng(self.seed)
         return plan_table(self.space.origin, n_fit=settings.n_fit, n_held_out=settings.n_held_out, rng=rng)
