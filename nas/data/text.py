@@ -16,6 +16,7 @@ from nas.data.tokenizer import END, Tokenizer, build_tokenizer
 from search_spaces.errors import InvalidInputError, NotReadyError, check_range
 
 TARGETS = "next_tokens"
+MEAN_BYTES = "mean_bytes"
 SPLITS = ("test", "val")  # by the remainder of a piece's hash; all others train
 N_PARTS = 16  # of which one tests and one validates
 PIECE = 4_000  # characters of a piece of a long text, about
@@ -100,7 +101,7 @@ def windows(tokenizer: Tokenizer, texts: Sequence[str], context: int) -> Arrays:
     n = (len(stream) - 1) // context
     tokens, following = (stream[i : i + n * context].reshape(n, context) for i in (0, 1))
     mean_bytes = np.full(n, tokenizer.n_bytes[following].sum() / max(n, 1), np.float32)
-    return {"tokens": tokens, "mean_bytes": mean_bytes, TARGETS: following}
+    return {"tokens": tokens, MEAN_BYTES: mean_bytes, TARGETS: following}
 
 
 def read_texts(path: Path) -> list[str]:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from nas.export.folder import Exported, check_folder, drafted
-from nas.export.generate import GENERATE
 from nas.export.min_runtime import check_runtime, min_onnxruntime
 from nas.export.verification.language import N_WINDOWS, check_language, summary
 from nas.export.verification.network import Network, serving_graph
 from nas.export.verification.token_session import TokenSession
 from nas.objectives.supernet_evaluator import SupernetEvaluator, batch_size
 from nas.supernet.deploy import extract, fold
+from nas.tasks.generate import GENERATE
 from search_spaces.costs import cache_bytes, graph_costs
 from search_spaces.errors import VerificationError
 from search_spaces.graph.graph import Graph
@@ -108,7 +108,7 @@ def _card(subnet: Mapping[str, Any], graph: Graph, parity: Mapping[str, Any]) ->
         [
             f"# Language model {subnet['id']} of {subnet['architecture']['space']}",
             "",
-            f"Takes up to {subnet['context']} of {subnet['vocabulary']:,} tokens and gives a logit of each for the next. "
+            f"Takes up to {subnet['context']} of {subnet['vocabulary']:,} tokens and tells how likely each is to be next. "
             "Made by hwnas.",
             "",
             '`python generate.py "PROMPT"` writes text, with onnxruntime'

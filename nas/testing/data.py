@@ -4,6 +4,7 @@ import numpy as np
 
 from nas.data.dataset import SIZES
 from nas.data.load import load_dataset
+from nas.data.text import MEAN_BYTES
 
 
 def check_dataset(name: str, *, path: str | None = None, targets: str = "labels") -> None:
@@ -19,10 +20,10 @@ def check_dataset(name: str, *, path: str | None = None, targets: str = "labels"
     moved = load_dataset(name, path=path, targets=targets, seed=1)
     assert np.array_equal(moved.test[data.inputs], data.test[data.inputs]), "the test split depends on the seed"
     for split, arrays in data.splits.items():
-        of_any_size = [SIZES] if SIZES in arrays else []
-        assert list(arrays) == [data.inputs, *of_any_size, data.targets], f"the {split} split has other arrays"
+        between = [name for name in arrays if name in (SIZES, MEAN_BYTES)]
+        assert list(arrays) == [data.inputs, *between, data.targets], f"the {split} split has other arrays"
         assert len({len(array) for array in arrays.values()}) == 1, f"the {split} split has arrays of several lengths"
-        assert arrays[data.inputs].dtype == np.float32
+        assert arrays[data.inputs].dtype in (np.float32, np.int64)
         assert np.isfinite(arrays[data.inputs]).all()
         assert "size" in data.facts or arrays[data.inputs].shape[1:] == data.input_shape
         batches = list(data.batches(split, 100))

@@ -90,7 +90,9 @@ def test_bad_data_is_named(tmp_path, changes, message):
 
 
 def test_bad_arguments_are_named(tmp_path):
-    with pytest.raises(InvalidInputError, match="unknown data set 'mnist'; known: digits, fashion_mnist, image_folder, npz"):
+    with pytest.raises(
+        InvalidInputError, match="unknown data set 'mnist'; known: digits, fashion_mnist, image_folder, movie-reviews, npz"
+    ):
         load_dataset("mnist")
     with pytest.raises(InvalidInputError, match="the data set 'digits' takes no path"):
         load_dataset("digits", path="x")

