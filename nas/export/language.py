@@ -12,8 +12,10 @@ from nas.export.min_runtime import check_runtime, min_onnxruntime
 from nas.export.verification.language import N_WINDOWS, check_language, summary
 from nas.export.verification.network import Network, serving_graph
 from nas.export.verification.token_session import TokenSession
+from nas.objectives.columns import Column
 from nas.objectives.supernet_evaluator import SupernetEvaluator, batch_size
 from nas.supernet.deploy import extract, fold
+from nas.tasks import METRICS
 from nas.tasks.generate import GENERATE
 from search_spaces.costs import cache_bytes, graph_costs
 from search_spaces.errors import VerificationError
@@ -102,7 +104,12 @@ def export_language_model(
 
 def _card(subnet: Mapping[str, Any], graph: Graph, parity: Mapping[str, Any]) -> str:
     measured, costs, onnx = subnet["measured"], subnet["costs"], subnet["onnx"]
-    told = {k: v for k, v in measured.items() if isinstance(v, int | float) and not k.endswith(("spread", "predicted"))}
+    columns = {Column.from_name(name): value for name, value in measured.items()}
+    told = {
+        c.title: c.quantity.text(v)
+        for c, v in columns.items()
+        if c.metric in METRICS and not (c.is_spread or c.is_predicted)
+    }
     schemes = [f"| {name} | {nodes[0].precision.name} |" for name, nodes in graph.blocks.items()]
     return "\n".join(
         [
@@ -116,7 +123,7 @@ def _card(subnet: Mapping[str, Any], graph: Graph, parity: Mapping[str, Any]) ->
             "",
             "| | |",
             "|---|---|",
-            *(f"| {name} | {value:,.4f} |" for name, value in told.items()),
+            *(f"| {name} | {value} |" for name, value in told.items()),
             f"| packed weights | {costs['size_bytes']:,.0f} bytes |",
             f"| cache of a whole context | {costs['kv_cache_bytes']:,.0f} bytes |",
             f"| `model.onnx` | {onnx['bytes']:,} bytes, onnxruntime {onnx['min_onnxruntime']} or newer |",

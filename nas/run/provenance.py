@@ -36,7 +36,8 @@ def provenance(
     """
     experiment, search = run.experiment, run.experiment.search
     earlier = [each.number for each in run.rounds.read() if each.pays and each.number < run.number]
-    schedules = [run.at(number).schedule for number in dict.fromkeys([0, *earlier, run.number])]
+    trained = [] if experiment.pretrained else [0, *earlier, run.number]
+    schedules = [run.at(number).schedule for number in dict.fromkeys(trained)]
     return {
         "experiment": experiment.name,
         "space_size": float(space.size),

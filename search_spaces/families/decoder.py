@@ -225,12 +225,14 @@ def _head(shape: Decoder, phase: Phase, values: Mapping[str, Option]) -> Sequenc
 
 
 def _elastic(name: str, shape: Decoder, formats: Sequence[str]) -> SearchSpace:
-    """Return the space of about half to all of a decoder."""
+    """Return the space of about half to all of a decoder, without numbers of heads that a group of a format does not divide."""
+    group = max(QuantScheme.from_name(name).group or 1 for name in formats)
+    heads = [n for n in range(1, shape.kv_heads + 1) if n * shape.group * shape.head_depth % group == 0]
     return decoder(
         name,
         shape,
         depths=tuple(range((shape.depth + 1) // 2, shape.depth + 1)),
-        kv_heads=tuple(range(1, shape.kv_heads + 1)),
+        kv_heads=heads or [shape.kv_heads],
         mlp_widths=tuple(shape.mlp_width * k // 3 for k in (1, 2, 3)),
         formats=formats,
     )
