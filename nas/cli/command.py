@@ -129,7 +129,8 @@ def _measure(options: argparse.Namespace) -> int:
     if options.pack:
         if options.minutes:
             raise InvalidInputError("--minutes and --pack cannot be combined: a benchmark bundle times every block")
-        print(_packed(next((table for table in devices if table.device.remote), devices[0]), options.pack))
+        remote = [table for table in devices if table.device.remote] or devices
+        print(_packed(next((table for table in remote if not table.is_readable), remote[0]), options.pack))
         return 0
     tables = [take(Path(options.result), again=options.again)] if options.result else measure()
     _print_validations(tables)

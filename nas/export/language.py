@@ -105,11 +105,8 @@ def export_language_model(
 def _card(subnet: Mapping[str, Any], graph: Graph, parity: Mapping[str, Any]) -> str:
     measured, costs, onnx = subnet["measured"], subnet["costs"], subnet["onnx"]
     columns = {Column.from_name(name): value for name, value in measured.items()}
-    told = {
-        c.title: c.quantity.text(v)
-        for c, v in columns.items()
-        if c.metric in METRICS and not (c.is_spread or c.is_predicted)
-    }
+    plain = {c: v for c, v in columns.items() if c.metric in METRICS and not (c.is_spread or c.is_predicted)}
+    told = {column.title: column.quantity.text(value) for column, value in plain.items()}
     schemes = [f"| {name} | {nodes[0].precision.name} |" for name, nodes in graph.blocks.items()]
     return "\n".join(
         [

@@ -225,8 +225,8 @@ def _head(shape: Decoder, phase: Phase, values: Mapping[str, Option]) -> Sequenc
 
 
 def _elastic(name: str, shape: Decoder, formats: Sequence[str]) -> SearchSpace:
-    """Return the space of about half to all of a decoder, without numbers of heads that a group of a format does not divide."""
-    group = max(QuantScheme.from_name(name).group or 1 for name in formats)
+    """Return the space of about half to all of a decoder; heads that a group of a format does not divide are left out."""
+    group = max((QuantScheme.from_name(name).group or 1 for name in formats), default=1)
     heads = [n for n in range(1, shape.kv_heads + 1) if n * shape.group * shape.head_depth % group == 0]
     return decoder(
         name,
