@@ -12,6 +12,7 @@ from search_spaces.graph.graph import consumers
 from search_spaces.operators.attention import AttentionScores, AttentionValues
 from search_spaces.operators.conv import Conv
 from search_spaces.operators.elementwise import Add, Multiply
+from search_spaces.operators.project import Project, packs
 from search_spaces.operators.resize import Resize
 from search_spaces.space.baselines import uniform_genome
 
@@ -43,12 +44,15 @@ def test_integer_blocks_run_in_integers(space):
     operators = optimized_operators(lower(graph))
 
     def n(*kinds):
-        return sum(isinstance(node, kinds) and node.precision.is_static for node in graph.nodes)
+        mine = [node for node in graph.nodes if isinstance(node, kinds) and not node.stays_float]
+        return sum(node.precision.is_static for node in mine)
 
     assert operators.get("QLinearConv", 0) == n(Conv)
     assert operators.get("QLinearAdd", 0) == n(Add)
     assert operators.get("QLinearMul", 0) == n(Multiply)
     assert operators.get("QLinearMatMul", 0) == n(AttentionScores, AttentionValues)
+    packed = packs(graph)
+    assert operators.get("MatMulIntegerToFloat", 0) == n(Project) - len(packed) + len({pack.name for pack in packed.values()})
 
 
 def test_choices_matter_only_where_they_do(space, rng):
