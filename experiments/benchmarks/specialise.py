@@ -5,13 +5,13 @@
 A supernet of the whole space is trained for 6 float and 2 quantized epochs and searched; then it is trained on, each time
 from there, for as long as 4 + 2 epochs of the whole space take: by the sandwich rule, around the front, on a part of the
 space. Told are the mean test errors of eight networks of the front in their own formats, of eight that differ from these in
-two choices, and the largest network's. Goes on where it was stopped.
+two choices, of the largest, and of those networks of each part that are nearest to the eight of the front, by which parts
+are compared. Goes on where it was stopped.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,6 +99,16 @@ def neighbours(space: SearchSpace, genomes: Genomes, rng: np.random.Generator) -
     return space.canonicalize(moved)
 
 
+def nearest(part: NarrowedSpace, genomes: Genomes) -> Genomes:
+    """Return, for each network of the whole space, the one of a part whose options are nearest, as genomes of the whole."""
+    narrow = np.zeros((len(genomes), len(part.choices)), np.int16)
+    for gene, choice in enumerate(part.choices):
+        column = part.whole.gene[choice.name]
+        left = np.array([part.whole.choices[column].options.index(option) for option in choice.options])
+        narrow[:, gene] = np.abs(left[None] - genomes[:, column, None]).argmin(axis=1)
+    return part.widened(part.canonicalize(narrow))
+
+
 def seconds_a_step(space: SearchSpace, data: Dataset, schedule: Schedule, around: Around) -> tuple[float, float]:
     """Return the seconds of a step of the float and of the quantized stage, means of twelve after two."""
     supernet, task = Supernet(space), Classification.of(data)
@@ -150,11 +160,12 @@ def main() -> None:
     spread = front[np.linspace(0, len(front) - 1, 8).round().astype(int)]
     groups = {"front": spread, "near": neighbours(space, spread, np.random.default_rng(seed))}
     groups["largest"] = uniform_genome(space, "largest")[None]
-    spaces: dict[str, Callable[[], SearchSpace]] = {
-        "whole": lambda: space,
-        "narrowed": lambda: NarrowedSpace(space, part.kept, part.ties),
-        "random": lambda: random_part(space, SIZE, np.random.default_rng(100 + seed)),
+    parts = {
+        "narrowed": NarrowedSpace(space, part.kept, part.ties),
+        "random": random_part(space, SIZE, np.random.default_rng(100 + seed)),
     }
+    groups |= {f"in {name}": nearest(each, spread) for name, each in parts.items()}
+    spaces: dict[str, SearchSpace] = {"whole": space, **parts}
     print(f"front of {len(front)}; part of {part.size:,}: {', '.join(f'{d} {c:.1e}' for d, c in part.drops)}", flush=True)
 
     def record(way: str, of: SearchSpace, evaluator: SupernetEvaluator, facts: dict[str, float]) -> None:
@@ -181,7 +192,7 @@ def main() -> None:
         if way in known:
             continue
         sampler, settings, where = WAYS[way]
-        of = spaces[where]()
+        of = spaces[where]
         mine = replace(base, sampler=SamplerSettings(name=sampler, options=settings))
         whole = seconds_a_step(space, data, base, around_in(space))
         own = seconds_a_step(of, data, mine, around_in(of)) if way != "whole" else whole

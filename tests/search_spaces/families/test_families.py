@@ -52,7 +52,9 @@ def test_integer_blocks_run_in_integers(space):
     assert operators.get("QLinearMul", 0) == n(Multiply)
     assert operators.get("QLinearMatMul", 0) == n(AttentionScores, AttentionValues)
     packed = packs(graph)
-    assert operators.get("MatMulIntegerToFloat", 0) == n(Project) - len(packed) + len({pack.name for pack in packed.values()})
+    assert operators.get("MatMulIntegerToFloat", 0) == n(Project) - len(packed) + len(
+        {pack.name for pack in packed.values()}
+    )
 
 
 def test_choices_matter_only_where_they_do(space, rng):
