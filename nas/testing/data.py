@@ -1,5 +1,8 @@
 """Contract of a data set."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from nas.data.dataset import SIZES
@@ -7,17 +10,20 @@ from nas.data.load import load_dataset
 from nas.data.text import MEAN_BYTES
 
 
-def check_dataset(name: str, *, path: str | None = None, targets: str = "labels") -> None:
+def check_dataset(
+    name: str, *, path: str | None = None, targets: str = "labels", options: Mapping[str, Any] | None = None
+) -> None:
     """Check a registered data set: three splits of one form, no sample in two of them, the same each time.
 
     Args:
         name: Under which it is registered.
         path: File or folder, where it needs one.
         targets: Kind of its targets, see `nas.data.targets`.
+        options: Of the source, by name.
     """
-    data, again = (load_dataset(name, path=path, targets=targets) for _ in range(2))
+    data, again = (load_dataset(name, path=path, targets=targets, options=options) for _ in range(2))
     assert data.digest == again.digest, f"'{name}' differs from one reading to the next"
-    moved = load_dataset(name, path=path, targets=targets, seed=1)
+    moved = load_dataset(name, path=path, targets=targets, seed=1, options=options)
     assert np.array_equal(moved.test[data.inputs], data.test[data.inputs]), "the test split depends on the seed"
     for split, arrays in data.splits.items():
         between = [name for name in arrays if name in (SIZES, MEAN_BYTES)]
