@@ -109,9 +109,9 @@ def bitops(nodes: Sequence[Node]) -> float:
     total = 0.0
     for node in nodes:
         if node.macs() and any(spec.quantized for spec in node.weights()):
-            met = bits(node.inputs[0]) if not node.precision.is_grouped else node.precision.activations.bits
-            met = 32 if node.precision.is_float32 else met
-            total += node.macs() * node.precision.weights.bits * met
+            scheme = node.precision
+            met = scheme.activations.bits if scheme.is_float32 or scheme.is_grouped else bits(node.inputs[0])
+            total += node.macs() * scheme.weights.bits * met
         elif node.macs():
             total += node.macs() * math.prod(bits(name) for name in node.inputs)
     return total

@@ -18,6 +18,7 @@ from search_spaces.errors import InvalidInputError
 from search_spaces.graph.graph import Graph, consumers
 from search_spaces.graph.node import Node, Weights, WeightSpec
 from search_spaces.graph.tensor import TensorSpec
+from search_spaces.operators.project import packs
 from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.grouped import pack_codes
 
@@ -164,6 +165,7 @@ class Writer:
         self.operators: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.consumers_of = consumers(graph.nodes)
+        self.packs = packs(graph)
         self.opset = OPSET
         self.inputs: list[onnx.ValueInfoProto] = []
         self.domains: list[onnx.OperatorSetIdProto] = []

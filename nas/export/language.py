@@ -14,7 +14,7 @@ from nas.export.verification.network import Network, serving_graph
 from nas.export.verification.token_session import TokenSession
 from nas.objectives.columns import Column
 from nas.objectives.supernet_evaluator import SupernetEvaluator, batch_size
-from nas.supernet.deploy import extract, fold
+from nas.supernet.deploy import extract
 from nas.tasks import METRICS
 from nas.tasks.generate import GENERATE
 from search_spaces.costs import cache_bytes, graph_costs
@@ -56,13 +56,12 @@ def export_language_model(
     supernet, task, data = evaluator.supernet, evaluator.task, evaluator.data
     context = task.inputs[0].shape[0]
     graph, serving = subnet.graph, serving_graph(subnet)
-    calibration = evaluator.calibrate(graph)
-    weights = extract(supernet, graph, calibration)
+    weights = extract(supernet, graph, evaluator.calibrate(graph))
     content = lower(serving, weights, sequence=AXES)
     check_runtime(content)
     model = content.SerializeToString()
     windows = data.test["tokens"][:N_WINDOWS]
-    network = Network(graph, fold(supernet, graph, calibration), batch_size(task))
+    network = Network.of(graph, weights, batch_size(task))
     parity = check_language(model, serving, weights, windows, context, network.answers, network.moved.answers)
     if parity.reasons:
         raise VerificationError(f"subnet {subnet.id} is not exported: {'; '.join(parity.reasons)}")

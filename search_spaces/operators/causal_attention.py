@@ -10,7 +10,6 @@ import numpy as np
 from search_spaces.graph.node import Doubles, Floats, Node, Weights, labelled, operator, untimed
 from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.ends import Input
-from search_spaces.operators.project import packs
 
 if TYPE_CHECKING:
     from search_spaces.lowering import Writer
@@ -68,7 +67,7 @@ class CausalAttention(Node):
 
     def emit(self, writer: "Writer") -> None:
         """GroupQueryAttention, which takes queries, keys and values in one tensor if they come so."""
-        pack = packs(writer.graph).get(self.inputs[0])
+        pack = writer.packs.get(self.inputs[0])
         taken = [pack.name, "", ""] if pack else list(self.inputs)
         tables = [
             writer.constant_once(f"rotary/{part}/{self.depth}/{self.context}/{self.base:g}", table)

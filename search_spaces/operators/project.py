@@ -56,11 +56,9 @@ class Project(Node):
 
     def emit(self, writer: "Writer") -> None:
         """MatMul in float32, MatMulIntegerToFloat by onnxruntime of static integers, MatMulNBits of groups."""
-        pack = packs(writer.graph).get(self.name)
-        if pack is None:
-            _emit(writer, [self], self.name)
-        elif pack.members[0] is self:
-            _emit(writer, pack.members, pack.name)
+        pack = writer.packs.get(self.name) or Pack((self,))
+        if pack.members[0] is self:
+            _emit(writer, pack)
 
     def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
         """See `Node`; activations that are rounded at run time are rounded in float32, as kernels do."""
@@ -90,7 +88,7 @@ class Project(Node):
 
 @dataclass(frozen=True)
 class Pack:
-    """Neighbours that are one matrix in ONNX.
+    """Neighbours that are one matrix in ONNX, or a single projection.
 
     Attributes:
         members: In the order of their rows.
@@ -101,7 +99,17 @@ class Pack:
     @property
     def name(self) -> str:
         """Of the tensor that they give together, one behind the other along the last axis."""
-        return f"{self.members[0].name}/packed"
+        return f"{self.members[0].name}/packed" if len(self.members) > 1 else self.members[0].name
+
+    @property
+    def owners(self) -> list[str]:
+        """Names of the weights of its members."""
+        return [f"{each.tied_to or each.name}/weight" for each in self.members]
+
+    @property
+    def weight(self) -> str:
+        """What the weight of all together is called in a model."""
+        return f"{self.name}/weight" if len(self.members) > 1 else self.owners[0]
 
 
 def packs(graph: Graph) -> Mapping[str, Pack]:
@@ -118,11 +126,10 @@ def packs(graph: Graph) -> Mapping[str, Pack]:
     return found
 
 
-def _emit(writer: "Writer", members: Sequence[Project], output: str) -> None:
-    """Write the rows of some projections as one matrix."""
+def _emit(writer: "Writer", pack: Pack) -> None:
+    """Write the rows of a pack as one matrix."""
+    members, owners, name, output = pack.members, pack.owners, pack.weight, pack.name
     first = members[0]
-    owners = [f"{each.tied_to or each.name}/weight" for each in members]
-    name = owners[0] if len(owners) == 1 else f"{first.name}/packed/weight"
     source, scheme = first.inputs[0], first.precision
     if scheme.is_grouped:
         packed, scales = writer.grouped_weight(name, owners, scheme.weights.bits)
@@ -163,11 +170,10 @@ def stored_weights(graph: Graph, stored: Mapping[str, NDArray[Any]]) -> dict[str
     found: dict[str, NDArray[Any]] = {}
     by_member = packs(graph)
     for node in (node for node in graph.nodes if isinstance(node, Project)):
-        members: tuple[Project, ...] = by_member[node.name].members if node.name in by_member else (node,)
+        pack = by_member.get(node.name) or Pack((node,))
+        members, owners, name = pack.members, pack.owners, pack.weight
         if members[0] is not node:
             continue
-        owners = [f"{each.tied_to or each.name}/weight" for each in members]
-        name = owners[0] if len(owners) == 1 else f"{node.name}/packed/weight"
         scheme, ends = node.precision, np.cumsum([each.shape[-1] for each in members])[:-1]
         if scheme.is_grouped:
             shape = (sum(each.shape[-1] for each in members), node.in_features)

@@ -11,6 +11,7 @@ from torch import Tensor
 from nas.supernet.deploy import DeployedLayers
 from nas.supernet.executor import execute
 from search_spaces.graph.graph import Graph
+from search_spaces.graph.node import Weights
 from search_spaces.operators.norm import RmsNorm
 from search_spaces.space.subnet import Subnet
 
@@ -35,6 +36,11 @@ class Network:
     graph: Graph
     weights: Mapping[str, Tensor]
     batch: int
+
+    @classmethod
+    def of(cls, graph: Graph, weights: Weights, batch: int) -> "Network":
+        """Return the network of arrays, as a file holds them."""
+        return cls(graph, {name: torch.from_numpy(np.array(array)).float() for name, array in weights.items()}, batch)
 
     def answers(self, windows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the answers at every place of windows `(n, tokens)`, `(n, tokens, vocabulary)`."""

@@ -8,7 +8,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 import onnx
-import torch
 from google.protobuf.message import DecodeError
 
 from nas.data.dataset import Dataset
@@ -51,8 +50,7 @@ def verify_language(
         raise DamagedFileError(f"'{folder}' lacks a file or holds a damaged one; export the subnet again") from error
     check_runtime(model)
     content, context = model.SerializeToString(), int(described["context"])
-    tensors = {name: torch.from_numpy(np.array(array)).float() for name, array in weights.items()}
-    network = Network(subnet.graph, tensors, batch_size(task))
+    network = Network.of(subnet.graph, weights, batch_size(task))
     windows = data.test["tokens"][:N_WINDOWS]
     parity = check_language(content, serving, weights, windows, context, network.answers, network.moved.answers)
     reasons = list(parity.reasons)
