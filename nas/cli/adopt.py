@@ -55,11 +55,15 @@ def adopt_text(options: argparse.Namespace) -> "Run":
     formats = [text for text in options.formats if "=" not in text]
     if formats:
         settings["formats"] = [name for text in formats for name in text.split(",")]
-    limits = [f"search.{key}.{text}" for key in ("max", "min") for text in getattr(options, key)]
-    overrides = [*options.set, *limits]
+    overrides = _overrides(options)
     if (Path(options.model) / "experiment.yaml").is_file():
         return Run.open(options.model, overrides=overrides)
     return adopt_language_model(options.model, options.text or "pydoc", options.out, overrides=overrides, **settings)
+
+
+def _overrides(options: argparse.Namespace) -> list[str]:
+    """Return what a command sets and limits, as keys of an experiment."""
+    return [*options.set, *(f"search.{key}.{text}" for key in ("max", "min") for text in getattr(options, key))]
 
 
 def _open(options: argparse.Namespace) -> "Adoption":
@@ -81,8 +85,7 @@ def _open(options: argparse.Namespace) -> "Adoption":
         )
         if named := [f"--{name.replace('_', '-')}" for name in given if getattr(options, name)]:
             raise InvalidInputError(f"'{options.model}' is a run folder: {', '.join(named)} go with a model")
-        limits = [f"search.{key}.{text}" for key in ("max", "min") for text in getattr(options, key)]
-        return Adoption.open(options.model, overrides=[*options.set, *limits])
+        return Adoption.open(options.model, overrides=_overrides(options))
     name = re.sub(r"[^\w.-]", "-", Path(options.model.partition(".py:")[0]).stem) or "model"
     return Adoption.create(experiment_of(options, name), options.out, overrides=options.set)
 
