@@ -35,8 +35,9 @@ class Schedule:
     """Greatest rate of the quantized stage."""
     warmup_epochs: int = 2
     """Epochs over which the rate grows at the start."""
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    """`sgd` with momentum, or `adam` (with decoupled weight decay), at about a hundredth of its rates."""
+    optimizer: Literal["sgd", "adam", "muon"] = "sgd"
+    """`sgd` with momentum; `adam` (with decoupled weight decay), at about a hundredth of its rates; `muon`, of matrices, and
+    `adam` of all else, at its rates."""
     momentum: float = 0.9
     """Of SGD, in Nesterov's form; of Adam the first of its two."""
     weight_decay: float = 1e-4
@@ -68,13 +69,15 @@ class Schedule:
     compile: bool = True
     """Compile the quantizer: several times faster, once some seconds, needs a C++ compiler."""
     bfloat16: bool = False
-    """Compute float32 convolutions of the float stage in bfloat16, where the machine has it."""
+    """Compute convolutions and matrices of the float stage in bfloat16, where the machine has it."""
+    quantized_bfloat16: bool = False
+    """The same for the quantized stage."""
 
     def __post_init__(self) -> None:
         for name in ("float_epochs", "quantized_epochs", "warmup_epochs"):
             check_range(name, getattr(self, name), 0, 100_000)
-        if self.optimizer not in ("sgd", "adam"):
-            raise InvalidInputError(f"training.optimizer must be sgd or adam, got '{self.optimizer}'")
+        if self.optimizer not in ("sgd", "adam", "muon"):
+            raise InvalidInputError(f"training.optimizer must be sgd, adam or muon, got '{self.optimizer}'")
         check_range("distillation", self.distillation, 0, 1)
         check_range("n_random", self.n_random, 0, 64)
         check_range("random_translate", self.random_translate, 0, 64)

@@ -11,6 +11,7 @@ from nas.events import distributed
 from nas.supernet.supernet import Supernet
 from nas.tasks.task import Task
 from nas.training.losses import kurtosis_loss
+from nas.training.optimizers import Optimizer
 from nas.training.schedule import Schedule
 from search_spaces.graph.graph import Graph
 
@@ -19,7 +20,7 @@ MAX_SCORED = 2**21  # numbers of what networks give: to score more takes as long
 
 def training_step(
     supernet: Supernet,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     task: Task,
     batch: Mapping[str, Tensor],
     graphs: Sequence[Graph],
@@ -38,7 +39,7 @@ def training_step(
         graphs: All learn from the targets; with distillation the first teaches the others too, or instead.
         schedule: Settings of the losses.
         teacher: Gives, for inputs, the answers that all learn from with distillation; None: the first network does.
-        in_bfloat16: Whether convolutions compute in bfloat16.
+        in_bfloat16: Whether convolutions and matrices compute in bfloat16.
 
     Returns:
         Loss of the first network, and of each the task's first metric on the batch, or on its first samples where there are

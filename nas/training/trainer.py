@@ -20,6 +20,7 @@ from nas.supernet.supernet import Supernet
 from nas.supernet.weights import cut, take_inventory
 from nas.tasks.task import Task, has_collapsed
 from nas.training.checkpoint import load_tensors, save_tensors
+from nas.training.optimizers import KEPT, Optimizer, build_optimizer, kept_state, restore_state
 from nas.training.samplers import SAMPLERS, Around, Moment, draw_graphs
 from nas.training.schedule import Schedule
 from nas.training.step import training_step
@@ -83,13 +84,13 @@ def train(
         InvalidInputError: If it is of another training.
         MeasurementError: If training collapsed four times.
     """
-    if schedule.bfloat16 and not _has_bfloat16(supernet.device):
+    if (schedule.bfloat16 or schedule.quantized_bfloat16) and not _has_bfloat16(supernet.device):
         logger.warning("this machine does not compute in bfloat16: training goes on in float32")
-        schedule = replace(schedule, bfloat16=False)
+        schedule = replace(schedule, bfloat16=False, quantized_bfloat16=False)
     if schedule.compile and schedule.quantized_epochs:
         supernet.fake_quantize, supernet.choose_scale = compiled_quantizer()
     rounding = supernet.fake_quantize, supernet.fake_quantize_rows
-    optimizer = _optimizer(supernet, schedule)
+    optimizer = build_optimizer(supernet, schedule)
     records = _resume(supernet, optimizer, checkpoint, identity) if checkpoint.exists() else []
     sample = sample or _sampling(supernet, schedule, around)
     job = _Job(supernet, task, data, schedule, seed, sample, teacher, progress)
@@ -116,7 +117,7 @@ def train(
                 f"training collapses in epoch {len(records) + 1} even at {SLOWER**MAX_ROLLBACKS:g} of the learning rate; "
                 "train anew with a lower one"
             )
-        optimizer = _optimizer(supernet, schedule)
+        optimizer = build_optimizer(supernet, schedule)
         if begin is None:
             _resume(supernet, optimizer, checkpoint, identity)
         else:
@@ -149,12 +150,12 @@ class _Job:
     progress: Callable[[int, int, str], None]
 
 
-def _epoch(job: _Job, optimizer: torch.optim.Optimizer, epoch: int, rollbacks: int) -> Record:
+def _epoch(job: _Job, optimizer: Optimizer, epoch: int, rollbacks: int) -> Record:
     """Train one epoch and return its record; it is left at the first loss that is not finite."""
     supernet, schedule, task = job.supernet, job.schedule, job.task
     samples, n_samples = {name: torch.from_numpy(array) for name, array in job.data.train.items()}, job.data.size("train")
     rng = np.random.default_rng([job.seed, epoch, rollbacks])
-    in_bfloat16 = schedule.bfloat16 and not schedule.is_quantized(epoch)
+    in_bfloat16 = schedule.quantized_bfloat16 if schedule.is_quantized(epoch) else schedule.bfloat16
     stage = "quantized" if schedule.is_quantized(epoch) else "float"
     if schedule.quantization_noise and schedule.is_quantized(epoch):
         noise = quantization_noise(torch.Generator(supernet.device).manual_seed(int(rng.integers(2**63))))
@@ -235,41 +236,15 @@ def _batches(
         yield start / len(order), task.augment(batch, schedule.random_translate, generator)
 
 
-def _optimizer(supernet: Supernet, schedule: Schedule) -> torch.optim.Optimizer:
-    """Return the optimizer; weight decay on weights only, not on batch norms, biases or scales."""
-    decayed = [p for p in supernet.parameters() if p.ndim > 1]
-    others = [p for p in supernet.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    if schedule.optimizer == "adam":
-        return torch.optim.AdamW(groups, lr=schedule.learning_rate, betas=(schedule.momentum, 0.999))
-    return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=schedule.momentum, nesterov=True)
+def _save(supernet: Supernet, optimizer: Optimizer, path: Path, facts: dict[str, Any]) -> None:
+    save_tensors(path, {**supernet.state_dict(), **kept_state(supernet, optimizer)}, facts)
 
 
-STATES = {"momentum": "momentum_buffer", "mean": "exp_avg", "square": "exp_avg_sq", "step": "step"}
-"""What a checkpoint calls the tensors that an optimizer keeps of each parameter."""
-
-
-def _optimizer_state(supernet: Supernet, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    kept: dict[str, Tensor] = {}
-    for name, parameter in supernet.named_parameters():
-        state = optimizer.state[parameter]
-        kept |= {f"{word}:{name}": state[key] for word, key in STATES.items() if state.get(key) is not None}
-    return kept
-
-
-def _save(supernet: Supernet, optimizer: torch.optim.Optimizer, path: Path, facts: dict[str, Any]) -> None:
-    save_tensors(path, {**supernet.state_dict(), **_optimizer_state(supernet, optimizer)}, facts)
-
-
-def _resume(supernet: Supernet, optimizer: torch.optim.Optimizer, path: Path, identity: dict[str, Any]) -> list[Record]:
+def _resume(supernet: Supernet, optimizer: Optimizer, path: Path, identity: dict[str, Any]) -> list[Record]:
     tensors, facts = load_tensors(path)
     check_identity(facts, identity, path)
-    kept = tuple(f"{word}:" for word in STATES)
-    load_supernet(supernet, {n: t for n, t in tensors.items() if not n.startswith(kept)}, path)
-    for name, parameter in supernet.named_parameters():
-        for word, key in STATES.items():
-            if (tensor := tensors.get(f"{word}:{name}")) is not None:
-                optimizer.state[parameter][key] = tensor.to("cpu" if word == "step" else parameter.device)
+    load_supernet(supernet, {n: t for n, t in tensors.items() if not n.startswith(KEPT)}, path)
+    restore_state(supernet, optimizer, tensors)
     return list(facts["records"])
 
 

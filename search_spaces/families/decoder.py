@@ -218,7 +218,6 @@ def _head(shape: Decoder, phase: Phase, values: Mapping[str, Option]) -> Sequenc
     if phase.gives_last:
         x = block.apply(LastToken, "last", x, shape=(1, shape.width))
     tied = {"tied_to": TABLE} if shape.is_tied else {}
-    tied = {"tied_to": TABLE} if shape.is_tied else {}
     scores = block.apply(Project, "scores", x, shape=(x.shape[0], shape.vocabulary), in_features=shape.width, **tied)
     output = Output(name="logits", inputs=(scores.name,), shape=scores.shape, precision=block.precision)
     return [*block.nodes, output]

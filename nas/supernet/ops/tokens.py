@@ -16,7 +16,7 @@ from search_spaces.operators.project import Project
 @apply_operator.register
 def _(node: Project, inputs: list[Tensor], source: ParameterSource) -> Tensor:
     x = round_groups(inputs[0], node.precision.group) if node.precision.is_dynamic else inputs[0]
-    return functional.linear(x, source.tensors(node)[0]).float()
+    return functional.linear(x, source.tensors(node)[0])
 
 
 @torch_source.register
@@ -39,13 +39,14 @@ def _(node: RmsNorm) -> str:
 
 @apply_operator.register
 def _(node: CausalAttention, inputs: list[Tensor], source: ParameterSource) -> Tensor:
-    queries, keys, values = (x.reshape(*x.shape[:2], -1, node.depth).transpose(1, 2) for x in inputs)
+    queries, keys, values = (x.float().reshape(*x.shape[:2], -1, node.depth).transpose(1, 2) for x in inputs)
     n = queries.shape[2]
     cosines, sines = (torch.from_numpy(table).to(queries) for table in rotary_tables(n, node.depth, node.base))
     queries, keys = (_rotated(x, cosines, sines) for x in (queries, keys))
     is_shared = node.heads != node.kv_heads
-    means = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=is_shared)
-    return means.transpose(1, 2).flatten(2).float()
+    with torch.autocast(queries.device.type, enabled=False):  # on CPUs several times slower in bfloat16
+        means = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=is_shared)
+    return means.transpose(1, 2).flatten(2)
 
 
 @torch_source.register

@@ -214,7 +214,7 @@ def test_weights_of_another_training_to_start_from(tiny_space, digits, trained, 
 
 
 def test_bfloat16_trains_too(tiny_space, digits, make_schedule, tmp_path, task):
-    schedule = make_schedule(float_epochs=2, quantized_epochs=1, bfloat16=True)
+    schedule = make_schedule(float_epochs=2, quantized_epochs=1, bfloat16=True, quantized_bfloat16=True)
     plan = {"seed": 0, "checkpoint": tmp_path / "c", "identity": {}}
     records = train(fresh(tiny_space, digits), task, digits, schedule, **plan)
     assert records[-1]["error_largest"] < 60
