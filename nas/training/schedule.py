@@ -33,8 +33,8 @@ class Schedule:
     """Greatest rate of the float stage."""
     quantized_learning_rate: float = 0.02
     """Greatest rate of the quantized stage."""
-    warmup_epochs: int = 2
-    """Epochs over which the rate grows at the start."""
+    warmup_epochs: float = 2
+    """Epochs, or a share of one, over which the rate grows at the start."""
     optimizer: Literal["sgd", "adam", "muon"] = "sgd"
     """`sgd` with momentum; `adam` (with decoupled weight decay), at about a hundredth of its rates; `muon`, of matrices, and
     `adam` of all else, at its rates."""
