@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from nas.data.dataset import Dataset
+from nas.events.progress import progress_bar
 from nas.pretrained.llama import Llama
+from nas.pretrained.repair import repair
 from nas.supernet.layers import SharedLayers
-from nas.supernet.ops import apply_operator
 from nas.supernet.supernet import Supernet
+from nas.supernet.walk import walk
 from nas.training.checkpoint import save_tensors
 from search_spaces.graph.graph import Graph
 from search_spaces.operators.causal_attention import CausalAttention
@@ -20,10 +22,11 @@ from search_spaces.operators.elementwise import SwiGlu
 from search_spaces.space.baselines import uniform_genome
 
 N_SORTING = 8  # windows of training text that tell what matters
+N_ROUNDING = 32  # windows that tell what matrices meet
 
 
 def save_pretrained(path: Path, supernet: Supernet, model: Llama, data: Dataset, identity: Mapping[str, Any]) -> None:
-    """Put a model's weights into a supernet, sort them, and write them.
+    """Put a model's weights into a supernet, sort them, round them to few bits, and write all of it.
 
     Args:
         path: File of the supernet.
@@ -33,8 +36,11 @@ def save_pretrained(path: Path, supernet: Supernet, model: Llama, data: Dataset,
         identity: Goes into the file.
     """
     load_weights(supernet, model.weights)
-    sort_by_importance(supernet, torch.from_numpy(data.train[data.inputs][:N_SORTING]))
-    save_tensors(path, supernet.state_dict(), {**identity, "records": []})
+    windows = torch.from_numpy(data.train[data.inputs][:N_ROUNDING])
+    sort_by_importance(supernet, windows[:N_SORTING])
+    with progress_bar("rounding") as update:
+        repair(supernet, windows, lambda done, total: update(done, total, "matrices"))
+    save_tensors(path, supernet.state_dict() | supernet.groups.tensors(), {**identity, "records": []})
 
 
 @torch.no_grad()
@@ -89,13 +95,8 @@ def _in_order(rows: Tensor, order: Tensor) -> Tensor:
 
 def mean_sizes(supernet: Supernet, graph: Graph, inputs: Tensor) -> dict[str, Tensor]:
     """Return the mean sizes of what attention and inner layers give, by name of the operator, each `(width,)`."""
-    layers, tensors, found = SharedLayers(supernet), {graph.nodes[0].name: inputs}, {}
-    last_use = {name: node.name for node in graph.nodes for name in node.inputs}
-    for node in graph.nodes[1:]:
-        tensors[node.name] = apply_operator(node, [tensors[name] for name in node.inputs], layers)
-        if isinstance(node, CausalAttention | SwiGlu):
-            found[node.name] = tensors[node.name].abs().mean(dim=(0, 1))
-        for name in set(node.inputs):
-            if last_use[name] == node.name:
-                del tensors[name]
-    return found
+    return {
+        node.name: given.abs().mean(dim=(0, 1))
+        for node, _, given in walk(graph, inputs, SharedLayers(supernet))
+        if isinstance(node, CausalAttention | SwiGlu)
+    }

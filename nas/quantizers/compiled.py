@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.quantizers.integers import ChooseScale, FakeQuantize, choose_scale, fake_quantize, scale_settings, search_scale
+from nas.quantizers.integers import ChooseScale, FakeQuantize, choose_scale, chosen_by, fake_quantize, search_scale
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +38,9 @@ def compiled_quantizer() -> tuple[FakeQuantize, ChooseScale]:
 
 
 @torch.no_grad()
-def _compiled_choose_scale(values: Tensor, qmax: int) -> Tensor:
+def _compiled_choose_scale(values: Tensor, qmax: int, *, oriented: bool = False) -> Tensor:
     """`choose_scale`; see there."""
-    if qmax >= 127:
-        return choose_scale(values, qmax)
-    magnitudes = values.abs().contiguous()  # never a view
-    scales: Tensor = _compiled(search_scale)(magnitudes, scale_settings(qmax, values.device))
-    return scales
+    return chosen_by(lambda v, settings: _compiled(search_scale)(v.contiguous(), settings), values, qmax, oriented=oriented)
 
 
 class _CompiledFakeQuantize(torch.autograd.Function):

@@ -39,21 +39,22 @@ def choose_group_scale(weight: Tensor, group: int, qmax: int, choose: ChooseScal
         choose: Chooses the scales of rows, see `choose_scale`.
 
     Returns:
-        Shape `(out, in / group)`.
+        Shape `(out, in / group)`; of less than 8 bits with the sign that puts the greatest weight on the side that
+        has one integer more.
     """
     rows = torch.split(weight.reshape(-1, group), max(1, MAX_SEARCHED // group))
-    return torch.cat([choose(part, qmax) for part in rows]).reshape(len(weight), -1)
+    return torch.cat([choose(part, qmax, oriented=True) for part in rows]).reshape(len(weight), -1)
 
 
 def fake_quantize_groups(weight: Tensor, scale: Tensor, qmax: int) -> Tensor:
-    """Return a weight rounded to integers of `-qmax..qmax` times the scale of each group, with gradients of both."""
+    """Return a weight rounded to integers of `-qmax - 1..qmax` times the scale of each group, with gradients of both."""
     groups = weight.reshape(*scale.shape, -1) / scale[..., None]
-    return (round_ste(groups.clamp(-qmax, qmax)) * scale[..., None]).reshape(weight.shape)
+    return (round_ste(groups.clamp(-qmax - 1, qmax)) * scale[..., None]).reshape(weight.shape)
 
 
 def quantize_groups(weight: Tensor, scale: Tensor, qmax: int) -> Tensor:
     """Return the integers of a weight as floats, shape `(out, in)`."""
-    return (weight.reshape(*scale.shape, -1) / scale[..., None]).round().clamp(-qmax, qmax).reshape(weight.shape)
+    return (weight.reshape(*scale.shape, -1) / scale[..., None]).round().clamp(-qmax - 1, qmax).reshape(weight.shape)
 
 
 def dequantize_groups(integers: Tensor, scale: Tensor) -> Tensor:

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable
 from functools import cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-ChooseScale = Callable[[Tensor, int], Tensor]
+SearchScale = Callable[[Tensor, Tensor], Tensor]
 FakeQuantize = Callable[[Tensor, Tensor, int, int], Tensor]
 FakeQuantizeAny = Callable[[Tensor, Tensor, int | Tensor, int | Tensor], Tensor]  # bounds may have gradients
 
@@ -15,9 +16,17 @@ N_SHRINK_FACTORS = 40
 MIN_SCALE = 1e-12
 
 
+class ChooseScale(Protocol):
+    """`choose_scale`, or one that is faster."""
+
+    def __call__(self, values: Tensor, qmax: int, *, oriented: bool = False) -> Tensor:
+        """See `choose_scale`."""
+        ...
+
+
 @torch.no_grad()
-def choose_scale(values: Tensor, qmax: int) -> Tensor:
-    """Choose, for each row, the symmetric scale with the least squared rounding error.
+def choose_scale(values: Tensor, qmax: int, *, oriented: bool = False) -> Tensor:
+    """Choose, for each row, the scale with the least squared rounding error.
 
     The scale that just holds the greatest value is shrunk by factors from 1 down to 0.25. At 127 steps or more no search is
     made: clipping never pays there.
@@ -25,34 +34,46 @@ def choose_scale(values: Tensor, qmax: int) -> Tensor:
     Args:
         values: Shape `(rows, n)`.
         qmax: Greatest integer; the range is `-qmax..qmax`.
+        oriented: The range is `-qmax - 1..qmax`, and the sign of the scale puts the greatest value on the longer side.
 
     Returns:
-        Shape `(rows,)`, positive, in units of `values`.
+        Shape `(rows,)`, in units of `values`; positive unless oriented.
+
+    Source:
+        The sign: Q4_0 of llama.cpp, https://github.com/ggml-org/llama.cpp.
     """
+    return chosen_by(search_scale, values, qmax, oriented=oriented)
+
+
+def chosen_by(search: SearchScale, values: Tensor, qmax: int, *, oriented: bool) -> Tensor:
+    """Return what `choose_scale` does, by `search_scale` or one that is faster."""
     magnitudes = values.abs()
     if qmax >= 127:
         return magnitudes.amax(dim=1).clamp(min=MIN_SCALE * qmax) / qmax
-    return search_scale(magnitudes, scale_settings(qmax, values.device))
+    if not oriented:
+        return search(magnitudes, scale_settings(0, qmax, values.device))
+    greatest = values.gather(1, magnitudes.argmax(dim=1, keepdim=True))
+    sign = torch.where(greatest > 0, -1.0, 1.0)
+    return search(values * sign, scale_settings(-qmax - 1, qmax, values.device)) * sign[:, 0]
 
 
 @cache
-def scale_settings(qmax: int, device: torch.device) -> Tensor:
-    """Return what `search_scale` tries: the scales for a greatest value of one, then the greatest integer."""
+def scale_settings(qmin: int, qmax: int, device: torch.device) -> Tensor:
+    """Return what `search_scale` tries: the scales for a greatest value of one, then the least and the greatest integer."""
     factors = torch.linspace(1.0, 0.25, N_SHRINK_FACTORS, device=device)
-    return torch.cat([factors / qmax, factors.new_tensor([float(qmax)])])
+    return torch.cat([factors / max(-qmin, qmax), factors.new_tensor([float(qmin), float(qmax)])])
 
 
-def search_scale(magnitudes: Tensor, settings: Tensor) -> Tensor:
+def search_scale(values: Tensor, settings: Tensor) -> Tensor:
     """Return the best of the scales tried, shape `(rows,)`; made of operations that compile into one loop.
 
     Args:
-        magnitudes: Shape `(rows, n)`, absolute values.
+        values: Shape `(rows, n)`.
         settings: As `scale_settings` gives them.
     """
-    qmax = settings[-1]
-    scales = settings[:-1, None] * magnitudes.amax(dim=1).clamp(min=MIN_SCALE)
-    scaled = magnitudes / scales[..., None]
-    error = (scaled.round().clamp(max=qmax) - scaled).square().sum(dim=2) * scales.square()
+    scales = settings[:-2, None] * values.abs().amax(dim=1).clamp(min=MIN_SCALE)
+    scaled = values / scales[..., None]
+    error = (scaled.round().clamp(settings[-2], settings[-1]) - scaled).square().sum(dim=2) * scales.square()
     return scales.gather(0, error.argmin(dim=0, keepdim=True))[0]
 
 

@@ -11,6 +11,7 @@ from nas.data.dataset import Dataset
 from nas.events.files import file_digest
 from nas.run.experiment import Experiment
 from nas.run.folder import RunFolder
+from nas.supernet.groups import PREFIX
 from nas.supernet.supernet import Supernet
 from nas.tasks import TASKS
 from nas.training.checkpoint import load_tensors
@@ -63,7 +64,10 @@ def trained_supernet(folder: RunFolder, space: SearchSpace, data: Dataset) -> Su
         InvalidInputError: If it is of another training.
     """
     supernet = new_supernet(folder.experiment, space, data)
-    load_supernet(supernet, _trained_tensors(folder, space, data), folder.supernet)
+    tensors = _trained_tensors(folder, space, data)
+    rounded = {name: tensors.pop(name) for name in list(tensors) if name.startswith(f"{PREFIX}:")}
+    load_supernet(supernet, tensors, folder.supernet)
+    supernet.groups.restore(rounded)
     return supernet.eval()
 
 

@@ -36,7 +36,7 @@ class SearchSettings:
     then the loss; auto: loss, unless there are so many validation samples that the standard error is below `noise`."""
     signals: tuple[str, ...] = ()
     """What the strategies predictor and effects learn from besides, each a tenth of a measurement or less: loss (of 1,024
-    samples, nothing calibrated), gradient_norm, synflow, node_saliency."""
+    samples, nothing calibrated), gradient_norm, synflow, node_saliency; and fisher, which is computed once."""
     prior: str = ""
     """Folder of another run of the same choices, whose measurements are what predictors begin with."""
     batch: int = 0

@@ -7,12 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nas.quantizers.groups import dequantize_groups
 from nas.supernet.executor import execute
 from nas.supernet.folding import BATCH_NORM_EPS
 from nas.supernet.layers import SharedLayers
 from nas.supernet.scales import activation_scale
 from nas.supernet.supernet import Supernet
 from search_spaces.graph.graph import Graph
+from search_spaces.graph.node import Node
+from search_spaces.lowering import has_integer_weights
 from search_spaces.operators.conv import Conv
 from search_spaces.operators.quantize import Quantize
 
@@ -36,6 +39,8 @@ class Calibration:
 
 class CalibratingLayers(SharedLayers):
     """Shared layers that note what they find: of statistics the last batch's, of scales the first one's.
+
+    Weights in groups are those that are deployed.
 
     Args:
         supernet: Owner of the weights; not changed.
@@ -65,6 +70,12 @@ class CalibratingLayers(SharedLayers):
         if zero_point is not None:
             zero_point = self.zero_points.setdefault(node.name, zero_point.detach().round())
         return scale, zero_point
+
+    def tensors(self, node: Node) -> tuple[Tensor, ...]:
+        """See `SharedLayers`."""
+        if not node.precision.is_grouped or not has_integer_weights(node):
+            return super().tensors(node)
+        return (dequantize_groups(*self.supernet.groups.get(node).values()),)
 
     def share_scales(self, graph: Graph) -> None:
         """Note the scales of quantizers that share another one's."""

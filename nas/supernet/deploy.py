@@ -110,7 +110,7 @@ def _fold_table(supernet: Supernet, node: Node) -> dict[str, Tensor]:
     if not has_integer_weights(node):
         return {f"{node.name}/weight": rounded(supernet, node, weight)}
     if node.precision.is_grouped:
-        return supernet.groups.get(node, weight)
+        return supernet.groups.get(node)
     scale, qmax = weight_scale(supernet, node, weight), node.precision.weights.qmax
     integers = quantize(weight, per_row(scale, weight), -qmax, qmax)
     return {f"{node.name}/weight": integers, f"{node.name}/weight_scale": scale}

@@ -36,8 +36,10 @@ class Effects:
     screen: Screen | None
 
     def promised(self) -> FactorTable:
-        """Return the line over what the signal has said, as a table."""
+        """Return the line over what the signal has said, as a table; the signal itself if it is one."""
         assert self.screen is not None
+        if isinstance(self.screen.signal.values, FactorTable):
+            return self.screen.signal.values
         genomes, values = self.screen.known
         return linear_table(self.features, RidgePredictor().fit(self.features(genomes), values[:, 0]))
 

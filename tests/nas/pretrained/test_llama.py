@@ -5,13 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kendalltau
 
+from nas.data.dataset import Dataset
+from nas.objectives.signals import SIGNALS
+from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.pretrained.gguf import in_halves
 from nas.pretrained.llama import read_llama
+from nas.pretrained.repair import repair
 from nas.pretrained.supernet import load_weights, sort_by_importance
 from nas.supernet.calibrate import Calibration
-from nas.supernet.deploy import extract
+from nas.supernet.deploy import DeployedLayers, extract, fold
+from nas.supernet.executor import execute
 from nas.supernet.supernet import Supernet
+from nas.tasks.language import Language
 from search_spaces import decoder
 from search_spaces.errors import DamagedFileError, InvalidInputError, NotReadyError
 from search_spaces.space.baselines import uniform_genome
@@ -104,6 +111,53 @@ def test_sorting_changes_nothing_and_sorts(tmp_path):
         after = supernet(TOKENS, graph)
     assert (before - after).abs().max() < 1e-5 * before.std()
     assert not torch.equal(first, supernet.shared["layer1/mlp/gate/weight"])
+
+
+def test_repaired_matrices_give_more_of_what_they_gave_and_are_kept(tmp_path):
+    supernet, _ = network(read_llama(write_folder(tmp_path / "hf")))
+    space = supernet.space
+    graph = space.subnet(uniform_genome(space, "largest", "w4a8d-g32")).graph
+    windows = torch.randint(0, SIZES["vocabulary"], (32, 40), generator=torch.Generator().manual_seed(1))
+
+    def distance():
+        with torch.no_grad():
+            found = execute(graph, TOKENS, DeployedLayers(fold(supernet, graph, Calibration())))
+            exact = supernet(TOKENS, space.subnet(uniform_genome(space, "largest", "float32")).graph)
+        return float((found - exact).square().mean())
+
+    nearest = distance()
+    repair(supernet, windows)
+    repaired = distance()
+    assert repaired < nearest  # by little: what random matrices meet is hardly correlated
+    kept = supernet.groups.tensors()
+    with torch.no_grad():
+        next(supernet.parameters()).mul_(1.0)  # weights may have changed: what was rounded is forgotten
+    assert distance() == pytest.approx(nearest)
+    supernet.groups.restore(kept)
+    assert distance() == repaired
+
+
+def test_changes_of_single_blocks_add_up_to_the_change_of_the_loss(tmp_path):
+    model = read_llama(write_folder(tmp_path / "hf"))
+    supernet, graph = network(model)
+    space, task = supernet.space, Language(context=40, vocabulary=SIZES["vocabulary"])
+    generator = torch.Generator().manual_seed(2)
+    tokens = torch.randint(0, SIZES["vocabulary"], (24, 40), generator=generator)
+    with torch.no_grad():  # next tokens as the model expects them: its loss is least there
+        following = torch.distributions.Categorical(logits=supernet(tokens, graph)).sample()
+    split = {"tokens": tokens.numpy(), "next_tokens": following.numpy(), "mean_bytes": np.full(24, 40, np.float32)}
+    data = Dataset("made", split, split, split, {"vocabulary": SIZES["vocabulary"], "context": 40})
+    evaluator = SupernetEvaluator(supernet, task, data, n_calibration=8)
+    signal = SIGNALS.get("fisher")(evaluator)
+    assert signal.is_free
+    rng = np.random.default_rng(0)
+    genomes = space.sample(60, rng)
+    genomes[:, space.gene["depth"]] = len(space.choices[space.gene["depth"]].options) - 1
+    genomes = space.canonicalize(genomes)
+    largest = uniform_genome(space, "largest", "float32")[None]
+    assert signal.values(largest) == [0]
+    measured = np.log(evaluator.measure(genomes)["bits_per_byte"] / evaluator.measure(largest)["bits_per_byte"])
+    assert kendalltau(signal.values(genomes), measured).statistic > 0.6
 
 
 def test_networks_in_groups_hold_slices_of_the_same_integers(tmp_path):

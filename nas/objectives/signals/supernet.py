@@ -116,6 +116,7 @@ class TrainingLayers(CalibratingLayers):
     """Shared layers through whose batch norms gradients pass; new activation scales are not stored."""
 
     batch_norm = SharedLayers.batch_norm
+    tensors = SharedLayers.tensors
 
 
 class AbsoluteLayers(SharedLayers):

@@ -1,0 +1,49 @@
+"""Weights of few bits of a model that was trained elsewhere, rounded so that each matrix gives what it gave."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nas.quantizers.compiled import compiled_quantizer
+from nas.quantizers.error_feedback import round_with_feedback
+from nas.supernet.layers import SharedLayers
+from nas.supernet.supernet import Supernet
+from nas.supernet.walk import walk
+from search_spaces.operators.project import Project
+from search_spaces.precision.scheme import QuantScheme
+from search_spaces.space.baselines import formats, uniform_genome
+
+FEW_BITS = 8  # below which the nearest integers are not as good
+
+
+@torch.no_grad()
+def repair(supernet: Supernet, inputs: Tensor, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+    """Round the matrices of a decoder with error feedback, in every scheme of groups below 8 bits; the supernet keeps them.
+
+    All matrices meet what they meet in float32, so that one depends on no other. The table at both ends is rounded to the
+    nearest: a look-up has no inputs whose errors could be made up for.
+
+    Args:
+        supernet: Of a model; its weights stay as they are.
+        inputs: Windows of tokens, shape `(n, tokens)`.
+        progress: Called with matrices done, and in all.
+    """
+    schemes = [scheme for scheme in map(QuantScheme.from_name, formats(supernet.space)) if scheme.is_grouped]
+    few = [scheme for scheme in schemes if scheme.weights.bits < FEW_BITS]
+    if not few:
+        return
+    graph = supernet.space.subnet(uniform_genome(supernet.space, "largest", "float32")).graph
+    choose, moments = compiled_quantizer()[1], (torch.empty(0), torch.empty(0))
+    matrices = [node.name for node in graph.nodes if isinstance(node, Project) and not node.tied_to]
+    for node, taken, _ in walk(graph, inputs, SharedLayers(supernet)):
+        if node.name not in matrices:
+            continue
+        if moments[0] is not taken[0]:  # several matrices take the same
+            rows = taken[0].flatten(0, -2)
+            moments = (taken[0], rows.T @ rows / len(rows))
+        for scheme in few:
+            weight = supernet.shared[f"{node.name}/weight"]
+            rounded = round_with_feedback(weight, moments[1], scheme.group, scheme.weights.qmax, choose)
+            supernet.groups.keep(node.name, scheme.name, *rounded)
+        progress(matrices.index(node.name) + 1, len(matrices))
