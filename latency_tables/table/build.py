@@ -9,7 +9,7 @@ import numpy as np
 
 from latency_tables.device import Device
 from latency_tables.table.estimate import estimate_parts
-from latency_tables.table.latency_model import fit, network_features, sort_parts
+from latency_tables.table.latency_model import CALL, fit, network_features, sort_parts
 from latency_tables.table.measure import Progress, measure_graphs, seconds_per_model
 from latency_tables.table.plan import Plan
 from latency_tables.table.table import LatencyTable
@@ -74,7 +74,8 @@ def assemble(plan: Plan, timings: Timings, device: str, fingerprint: Mapping[str
             f"all {len(measured) - plan.n_fit} held-out networks took {measured[-1].ms:g} ms: times all alike cannot "
             "be of this space"
         )
-    measurements = {name: timings.measurements[name] for name in plan.timed_parts}
+    call = timings.measurements[CALL].ms
+    measurements = {name: timings.measurements[name].of_one(plan.copies.get(name, 1), call) for name in plan.timed_parts}
     estimated = estimate_parts(plan.parts, {name: m.ms for name, m in measurements.items()})
     parts = sort_parts({**{name: m.ms for name, m in measurements.items()}, **estimated})
     networks, n_fit = [subnet.assembly for subnet in plan.networks.values()], plan.n_fit

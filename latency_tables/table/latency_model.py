@@ -17,7 +17,7 @@ measured.
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -238,8 +238,15 @@ def _on_lines(transitions: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
+def copied(graph: Graph, n: int) -> Graph:
+    """Return `n` copies of a block beside one another, each with inputs, weights and outputs of its own."""
+    if n == 1:
+        return graph
+    return Graph(tuple(node for i in range(n) for node in _renamed(graph.nodes, f"copy{i}/")))
+
+
 def _renamed(block: Block, prefix: str) -> Block:
-    return tuple(replace(n, name=prefix + n.name, inputs=tuple(prefix + i for i in n.inputs)) for n in block)
+    return tuple(node.renamed(prefix) for node in block)
 
 
 def _shape(node: Node) -> str:

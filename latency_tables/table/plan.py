@@ -1,18 +1,22 @@
 """Plan: what is timed for the latency table of a space."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from latency_tables.table.estimate import choose_parts
-from latency_tables.table.latency_model import iterate_parts
+from latency_tables.table.latency_model import copied, iterate_parts
 from latency_tables.timing.protocol import Protocol
+from search_spaces.costs import size_bytes
 from search_spaces.errors import InvalidInputError, check_range
 from search_spaces.graph.graph import Graph
 from search_spaces.space.baselines import baselines, uniform_genome
 from search_spaces.space.space import Genomes, SearchSpace
 from search_spaces.space.subnet import Subnet
+
+COLD_BYTES = 2**26  # more than caches hold for one core
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,7 @@ class Plan:
         networks: Whole networks, by name.
         n_fit: So many of the networks, the first ones, are fitted on; the others are for the validation.
         estimated: Parts that are not timed but estimated from the others.
+        copies: Of a part, how many are timed in one model, each with weights of its own; of those not named one.
     """
 
     space: SearchSpace
@@ -50,11 +55,13 @@ class Plan:
     networks: Mapping[str, Subnet]
     n_fit: int
     estimated: tuple[str, ...] = ()
+    copies: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def graphs(self) -> dict[str, Graph]:
         """Everything that is timed, by name."""
-        return {**self.timed_parts, **{name: subnet.graph for name, subnet in self.networks.items()}}
+        parts = {name: copied(graph, self.copies.get(name, 1)) for name, graph in self.timed_parts.items()}
+        return {**parts, **{name: subnet.graph for name, subnet in self.networks.items()}}
 
     @property
     def timed_parts(self) -> dict[str, Graph]:
@@ -84,7 +91,7 @@ def plan_table(space: SearchSpace, *, n_fit: int, n_held_out: int, rng: np.rando
 
     Args:
         space: With networks behind it.
-        n_fit: Whole networks to fit on; the baselines are among them.
+        n_fit: Whole networks to fit on; at most half of them are baselines, which are too alike to tell what mixing costs.
         n_held_out: Random whole networks for the validation.
         rng: Draws the whole networks.
 
@@ -93,9 +100,24 @@ def plan_table(space: SearchSpace, *, n_fit: int, n_held_out: int, rng: np.rando
     """
     if not space.slots:
         raise InvalidInputError(f"space '{space.name}' has choices only and no networks behind it: nothing to measure")
-    seeds = np.array(list(baselines(space).values()))[:n_fit]
+    seeds = np.array(list(baselines(space).values()))
+    if len(seeds) > n_fit // 2:
+        seeds = seeds[np.linspace(0, len(seeds) - 1, n_fit // 2).round().astype(int)]
     genomes = np.concatenate([seeds, space.sample(n_fit - len(seeds) + n_held_out, rng)])
-    return Plan(space, dict(iterate_parts(space)), name_networks(space, genomes), n_fit)
+    parts = dict(iterate_parts(space))
+    return Plan(space, parts, name_networks(space, genomes), n_fit, copies=_copies(space, parts) if space.phase else {})
+
+
+def _copies(space: SearchSpace, parts: Mapping[str, Graph]) -> dict[str, int]:
+    """Return how many copies of each part hold as many bytes as the largest network, up to what no cache holds.
+
+    A token passes each weight once, so that the weights of a network come from a farther cache, or from memory, where those
+    of a block that is timed alone stay near.
+    """
+    largest = size_bytes(space.subnet(uniform_genome(space, "largest")).graph.nodes)
+    held = {name: size_bytes(graph.nodes) for name, graph in parts.items()}
+    wanted = {name: math.ceil(min(largest, COLD_BYTES) / n_bytes) for name, n_bytes in held.items() if n_bytes}
+    return {name: min(n, len(space.slots)) for name, n in wanted.items()}
 
 
 def name_networks(space: SearchSpace, genomes: Genomes) -> dict[str, Subnet]:

@@ -1,6 +1,6 @@
 """Measurement: how long one model takes, round by round."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,12 @@ class Measurement:
 
     rounds: tuple[float, ...]
     is_clean: tuple[bool, ...]
+
+    def of_one(self, n: int, call: float) -> "Measurement":
+        """Return what one of `n` copies that were timed in one model takes, with the milliseconds of a call of its own."""
+        if n == 1:
+            return self
+        return replace(self, rounds=tuple(max(ms - call, 0.0) / n + call for ms in self.rounds))
 
     @property
     def counted(self) -> tuple[float, ...]:

@@ -50,4 +50,5 @@ def _upper(moments: Tensor) -> Tensor:
     damped = moments.double().clone()
     damped.diagonal().add_(DAMPING * float(damped.diagonal().mean()) + 1e-10)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-    return torch.linalg.cholesky(inverse, upper=True).float()
+    upper: Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return upper.float()

@@ -17,6 +17,8 @@ LANGUAGE_TABLE: dict[str, Any] = {"rounds": 5, "seconds": 0.05, "n_fit": 16, "n_
 LANGUAGE_SEARCH: dict[str, Any] = {
     "objectives": ["bits_per_byte", "decode_ms", "prefill_ms", "size_bytes"],
     "n_measurements": 60,
+    "strategy": {"name": "effects"},
+    "signals": ["fisher"],
     "n_calibration": 16,
 }
 

@@ -57,7 +57,7 @@ class KnownGroups:
     def tensors(self) -> dict[str, Tensor]:
         """Return all that is known by name, for `restore`."""
         self._forget_old()
-        found = {}
+        found: dict[str, Tensor] = {}
         for (owner, scheme), (integers, scale) in self._known.items():
             name = f"{PREFIX}:{scheme}:{owner}/weight"
             found |= {name: integers, f"{name}_scale": scale}

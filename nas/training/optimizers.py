@@ -56,7 +56,7 @@ class Muon:
     def __init__(self, matrices: list[nn.Parameter], others: list[dict[str, Any]], schedule: Schedule) -> None:
         lr, decay, momentum = schedule.learning_rate, schedule.weight_decay, schedule.momentum
         muon = torch.optim.Muon(matrices, lr, decay, momentum, adjust_lr_fn="match_rms_adamw")
-        self._parts = (muon, torch.optim.AdamW(others, lr=lr, betas=(momentum, 0.95)))
+        self._parts: tuple[torch.optim.Optimizer, ...] = (muon, torch.optim.AdamW(others, lr=lr, betas=(momentum, 0.95)))
         self._of = {p: part for part in self._parts for group in part.param_groups for p in group["params"]}
 
     @property

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +112,14 @@ class Node:
     """True if what it takes may lie in one tensor, one part behind the other along the last axis."""
     stays_float: ClassVar[bool] = False
     """True if it computes in float32 in every format, so that nothing is rounded for its sake."""
+
+    refers: ClassVar[tuple[str, ...]] = ()
+    """Its fields, besides the inputs, that hold the name of another operator."""
+
+    def renamed(self, prefix: str) -> Self:
+        """Return it with a prefix before its own name and before all names that it holds."""
+        others = {field: prefix + getattr(self, field) for field in self.refers if getattr(self, field)}
+        return replace(self, name=prefix + self.name, inputs=tuple(prefix + name for name in self.inputs), **others)
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:

@@ -29,6 +29,7 @@ class Embedding(Node):
 
     takes_raw = True
     takes_groups = True
+    refers = ("tied_to",)
 
     def weights(self) -> tuple[WeightSpec, ...]:
         """The table, `(n_rows, width)`."""

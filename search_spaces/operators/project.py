@@ -43,6 +43,7 @@ class Project(Node):
 
     gives_raw = True
     takes_groups = True
+    refers = ("tied_to",)
     has_integer_kernel = True
 
     def weights(self) -> tuple[WeightSpec, ...]:

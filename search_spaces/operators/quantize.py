@@ -28,6 +28,8 @@ class Quantize(Node):
     format: NumberFormat = field(default=INT8)
     shares: str = untimed("")
 
+    refers = ("shares",)
+
     def weights(self) -> tuple[WeightSpec, ...]:
         """Its scale, shape `()`, and if it is asymmetric its zero point; parts of the tensor, not counted."""
         roles = ("scale", "zero_point") if self.format.asymmetric else ("scale",)

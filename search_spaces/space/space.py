@@ -44,6 +44,8 @@ class SearchSpace:
     """
 
     cell: Cell | None = None
+    phase: str = ""
+    """Of a reading, see `at`."""
 
     def __init__(
         self,
@@ -84,6 +86,7 @@ class SearchSpace:
             raise InvalidInputError(f"networks of space '{self.name}' have no phase '{phase}'; phases are: {known}")
         if phase not in self._readings:
             self._readings[phase] = self._reading(phase)
+            self._readings[phase].phase = phase
         return self._readings[phase]
 
     def _reading(self, phase: str) -> "SearchSpace":

@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.search.evolution.variation import reset_genes
-from nas.search.exact import exact_front
 from nas.search.screening import Screen, draw_screened
 from nas.search.state import SearchState
-from nas.search.strategies.exact import TOLERANCE, additive
+from nas.search.strategies.exact import additive, front_of
 from nas.search.strategies.predictor import SHORTLISTED, Surrogate, initial_design, most_promising
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
 from predictors import Features, ResidualPredictor, RidgePredictor, Signal, build_predictor, linear_table
@@ -96,7 +95,7 @@ class EffectsStrategy:
         else:
             return initial_design(state, n, rng)
         tables |= cheap
-        front = exact_front(state.space, tables, tolerance=TOLERANCE if len(tables) > 2 else 0.0).genomes
+        front = front_of(state.space, tables, list(self._effects))
         if not len(state):
             spread = state.open(front)
             spread = spread[np.linspace(0, len(spread) - 1, min(len(spread), max(n, START))).round().astype(int)]

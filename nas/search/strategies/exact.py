@@ -1,7 +1,8 @@
 """Linear predictions and their exact front: no evolution stands between a prediction and what is measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -16,9 +17,12 @@ from predictors import Features, RidgePredictor, linear_table
 from predictors.features.topology import checked_traits
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInputError
-from search_spaces.space.space import Genomes
+from search_spaces.space.factor import Factor
+from search_spaces.space.space import Genomes, SearchSpace
 
 TOLERANCE = 0.02  # of each objective's range, with three objectives and more
+MANY = 60  # choices, with which a front of three objectives takes minutes
+THINNED = 300  # members of one of several fronts
 
 
 @STRATEGIES.register("exact")
@@ -50,12 +54,52 @@ class ExactStrategy:
             ridge = RidgePredictor()
             surrogates[name] = Surrogate(features, ridge, state.genomes, y)
             tables = {name: linear_table(features, ridge), **tables}
-        front = exact_front(state.space, tables, tolerance=TOLERANCE if len(tables) > 2 else 0.0)
-        near = state.space.canonicalize(reset_genes(state.space, front.genomes, rng))
-        candidates = state.open(np.concatenate([front.genomes, near]))
+        front = front_of(state.space, tables, list(state.expensive))
+        near = state.space.canonicalize(reset_genes(state.space, front, rng))
+        candidates = state.open(np.concatenate([front, near]))
         if not len(candidates):
             return random_networks(state, n, rng)
         return candidates[most_promising(state, surrogates, candidates, n)]
+
+
+def front_of(space: SearchSpace, tables: Mapping[str, FactorTable], measured: Sequence[str]) -> Genomes:
+    """Return the exact front of tables, in ascending order of the first measured objective.
+
+    Of many choices a front of three and more objectives holds too many networks: there it is a few hundred of each front of
+    a measured objective and a cheap one, or the sum of two, or of all cheap ones, each over its range.
+
+    Args:
+        space: The space.
+        tables: By objective.
+        measured: Which of the objectives are measured; all others are cheap.
+    """
+    cheap = [table for name, table in tables.items() if name not in measured]
+    if len(tables) <= 2 or len(space.choices) <= MANY:
+        found = [exact_front(space, tables, tolerance=TOLERANCE if len(tables) > 2 else 0.0).genomes]
+    else:
+        sums = [*combinations(cheap, 1), *combinations(cheap, 2), tuple(cheap)]
+        pairs = [(tables[name], _sum_of(each)) for name in measured for each in dict.fromkeys(sums)]
+        found = [_thinned(exact_front(space, {"measured": one, "cheap": other}).genomes) for one, other in pairs]
+    genomes = np.unique(np.concatenate(found), axis=0)
+    ordered: Genomes = genomes[np.argsort(tables[measured[0]](genomes), kind="stable")]
+    return ordered
+
+
+def _sum_of(tables: Sequence[FactorTable]) -> FactorTable:
+    """Return the sum of tables, each over what its factors may differ by."""
+    if len(tables) == 1:
+        return tables[0]
+    factors: list[Factor] = []
+    for table in tables:
+        span = sum(float(np.ptp(factor.values)) for factor in table.factors) or 1.0
+        factors += [Factor(factor.genes, factor.values / span) for factor in table.factors]
+    return FactorTable(tuple(factors))
+
+
+def _thinned(front: Genomes) -> Genomes:
+    """Return evenly taken members of a front."""
+    thinned: Genomes = front[np.unique(np.linspace(0, len(front) - 1, min(len(front), THINNED)).round().astype(int))]
+    return thinned
 
 
 def additive(cheap: Mapping[str, Objective], constraints: Mapping[str, Objective]) -> dict[str, FactorTable]:
