@@ -43,8 +43,8 @@ def lower(
         graph: The network, or one block.
         weights: Arrays by `NODE/ROLE`, for every deployed tensor that the operators declare by `Node.weights`. A quantized
             one in a block of integers is int8 in the narrow range, with `NODE/weight_scale` of shape `(out,)`, equal
-            throughout if the block has one scale a weight, or `(out, in / group)`; its bias is int32. All else is float32.
-            None: random ones.
+            throughout if the block has one scale a weight; its bias is int32. In groups it is int8 in the whole range, the
+            scale `(out, in / group)` and of any sign. All else is float32. None: random ones.
         batch: Size of the batch axis, or a name for it when it is to be dynamic.
         int4: Whether weights of up to 4 bits are stored two a byte. onnxruntime widens them when it opens the file, so that
             it computes the same at the same speed.

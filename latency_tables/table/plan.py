@@ -114,10 +114,18 @@ def _copies(space: SearchSpace, parts: Mapping[str, Graph]) -> dict[str, int]:
     A token passes each weight once, so that the weights of a network come from a farther cache, or from memory, where those
     of a block that is timed alone stay near.
     """
-    largest = size_bytes(space.subnet(uniform_genome(space, "largest")).graph.nodes)
-    held = {name: size_bytes(graph.nodes) for name, graph in parts.items()}
-    wanted = {name: math.ceil(min(largest, COLD_BYTES) / n_bytes) for name, n_bytes in held.items() if n_bytes}
-    return {name: min(n, len(space.slots)) for name, n in wanted.items()}
+    most = min(COLD_BYTES, size_bytes(space.subnet(uniform_genome(space, "largest")).graph.nodes))
+    held = {name: _read_bytes(graph) for name, graph in parts.items()}
+    return {name: min(math.ceil(most / n_bytes), len(space.slots)) for name, n_bytes in held.items() if n_bytes}
+
+
+def _read_bytes(graph: Graph) -> float:
+    """Return about how many bytes of weights a block holds, those included that it is tied to."""
+    return sum(
+        math.prod(spec.shape) * (node.precision.weights.bits if spec.quantized else 32) / 8
+        for node in graph.nodes
+        for spec in node.weights()
+    )
 
 
 def name_networks(space: SearchSpace, genomes: Genomes) -> dict[str, Subnet]:

@@ -12,7 +12,7 @@ from latency_tables.timing.protocol import Protocol
 from search_spaces import SPACES
 from search_spaces.graph.signature import signature
 from search_spaces.lowering import lower
-from search_spaces.space.baselines import baselines
+from search_spaces.space.baselines import baselines, uniform_genome
 
 
 def test_blocks_of_text_are_timed_as_copies_with_weights_of_their_own():
@@ -64,3 +64,16 @@ def test_a_table_of_copies_predicts_whole_networks():
     predicted = table.predict_ms(space, space.sample(20, np.random.default_rng(1)))
     assert np.isfinite(predicted).all()
     assert (predicted > 0).all()
+
+
+def test_copies_hold_no_more_bytes_than_the_largest_network_and_a_block():
+    space = SPACES.get("decoder-tiny")((32,)).at("decode")
+    plan = plan_table(space, n_fit=10, n_held_out=10, rng=np.random.default_rng(0))
+    largest = held(space.subnet(uniform_genome(space, "largest")).graph)
+    for name, graph in plan.graphs.items():
+        if name in plan.parts:
+            assert held(graph) <= largest + held(plan.parts[name]), name
+
+
+def held(graph):
+    return sum(len(tensor.raw_data) for tensor in lower(graph).graph.initializer)
