@@ -292,6 +292,8 @@ def test_the_same_experiment_opens_its_run_again(name, tmp_path, monkeypatch):
     content = {"name": "x"} if name == "bare" else yaml.safe_load(templates.template(name))
     if name in ("own_data", "fashion_mnist"):
         content["data"] = {"name": "digits"}
+    if name == "imdb_lm":  # whose reviews are a package
+        content["data"] = {"name": "pydoc", "options": {"context": 256}}
     content["table"] = {"n_fit": np.int64(12)} if name == "digits" else {}
     nas.Run.create(content, tmp_path / "run")
     assert nas.Run.create(content, tmp_path / "run").experiment.seed == 0
