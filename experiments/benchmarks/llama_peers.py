@@ -4,7 +4,8 @@
     python experiments/benchmarks/llama_peers.py speed FOLDER/Q8_0.gguf --repeats 5
     python experiments/benchmarks/llama_peers.py bits RUN FOLDER/Q8_0.gguf
 
-`convert` needs the package gguf, `speed` xllamacpp, in an environment of its own. `bits` takes the weights of a file as they are and computes in float32: llama.cpp rounds activations to 8 bits besides.
+`convert` needs the package gguf, `speed` xllamacpp, in an environment of its own. `bits` takes the weights of a file as they
+are and computes in float32: llama.cpp rounds activations to 8 bits besides.
 """
 
 import argparse
