@@ -105,16 +105,19 @@ def plan_table(space: SearchSpace, *, n_fit: int, n_held_out: int, rng: np.rando
         seeds = seeds[np.linspace(0, len(seeds) - 1, n_fit // 2).round().astype(int)]
     genomes = np.concatenate([seeds, space.sample(n_fit - len(seeds) + n_held_out, rng)])
     parts = dict(iterate_parts(space))
-    return Plan(space, parts, name_networks(space, genomes), n_fit, copies=_copies(space, parts) if space.phase else {})
+    return Plan(space, parts, name_networks(space, genomes), n_fit, copies=_copies(space, parts))
 
 
 def _copies(space: SearchSpace, parts: Mapping[str, Graph]) -> dict[str, int]:
     """Return how many copies of each part hold as many bytes as the largest network, up to what no cache holds.
 
-    A token passes each weight once, so that the weights of a network come from a farther cache, or from memory, where those
-    of a block that is timed alone stay near.
+    A single token passes each weight once, so that the weights of a network come from a farther cache, or from memory, where
+    those of a block that is timed alone stay near. Prompts and images use them many times: their parts are timed alone.
     """
-    most = min(COLD_BYTES, size_bytes(space.subnet(uniform_genome(space, "largest")).graph.nodes))
+    largest = space.subnet(uniform_genome(space, "largest")).graph
+    if not space.phase or largest.input_shape[0] > 1:
+        return {}
+    most = min(COLD_BYTES, size_bytes(largest.nodes))
     held = {name: _read_bytes(graph) for name, graph in parts.items()}
     return {name: min(math.ceil(most / n_bytes), len(space.slots)) for name, n_bytes in held.items() if n_bytes}
 
