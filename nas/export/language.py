@@ -14,6 +14,7 @@ from nas.export.verification.network import Network, serving_graph
 from nas.export.verification.token_session import TokenSession
 from nas.objectives.columns import Column
 from nas.objectives.supernet_evaluator import SupernetEvaluator, batch_size
+from nas.pretrained.llama import Chat
 from nas.supernet.deploy import extract
 from nas.tasks import METRICS
 from nas.tasks.generate import GENERATE
@@ -36,8 +37,11 @@ def export_language_model(
     facts: Mapping[str, Any] | None = None,
     found: Mapping[str, Any] | None = None,
     pretrained: Mapping[str, Any] | None = None,
+    chat: Chat | None = None,
 ) -> Exported:
     """Write the file, its tokenizer, `generate.py`, `subnet.json`, `parity.json`, a card and a sample, all or nothing.
+
+    Of a model that was trained to be spoken to the template too, `chat_template.jinja`.
 
     Args:
         evaluator: Holds the trained supernet, the task and the data, whose text proves the parity.
@@ -47,6 +51,7 @@ def export_language_model(
         facts: What is known of the subnet, such as its measured bits a byte; goes into `subnet.json`.
         found: How it was found; goes there too.
         pretrained: Of a model that was trained elsewhere: of what its space is made, see `Llama.describe`; goes there too.
+        chat: Of such a model: how it is spoken to.
 
     Raises:
         InvalidInputError: If the folder holds something or cannot be written, or the onnxruntime that is here is too old.
@@ -87,6 +92,7 @@ def export_language_model(
         "measured": dict(facts or {}),
         "found": dict(found or {}),
         **({"pretrained": dict(pretrained)} if pretrained else {}),
+        **({"turn_end": chat.turn_end} if chat else {}),
     }
     prompt = windows[0][: context // 4]
     written = TokenSession(model, context).greedy(prompt, min(32, context // 2))
@@ -94,6 +100,8 @@ def export_language_model(
         (draft / "model.onnx").write_bytes(model)
         (draft / "tokenizer.json").write_text(tokenizer.to_json())
         (draft / "generate.py").write_text(GENERATE)
+        if chat:
+            (draft / "chat_template.jinja").write_text(chat.template)
         (draft / "subnet.json").write_text(json.dumps(description, indent=1) + "\n")
         (draft / "parity.json").write_text(json.dumps(parity.to_dict(), indent=1) + "\n")
         (draft / "README.md").write_text(_card(description, graph, parity.to_dict()))
@@ -115,7 +123,8 @@ def _card(subnet: Mapping[str, Any], graph: Graph, parity: Mapping[str, Any]) ->
             "Made by hwnas.",
             "",
             '`python generate.py "PROMPT"` writes text, with onnxruntime'
-            + (" alone." if subnet["vocabulary"] == 256 else " and tokenizers alone."),
+            + (" alone." if subnet["vocabulary"] == 256 else " and tokenizers alone.")
+            + (" With `--chat`, which needs jinja2, it answers." if "turn_end" in subnet else ""),
             "",
             "| | |",
             "|---|---|",

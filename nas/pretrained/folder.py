@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nas.data.tokenizer import END
 from nas.events.files import file_digest
-from nas.pretrained.llama import Llama, weights_from
+from nas.pretrained.llama import Chat, Llama, weights_from
 from search_spaces.errors import DamagedFileError, InvalidInputError
 from search_spaces.families.decoder import Decoder
 
@@ -58,7 +58,17 @@ def read_folder(folder: Path) -> Llama:
     added = [each["content"] for each in tokenizer.get("added_tokens", [])]
     end = END if END in added else _end(folder, added)
     digest = hashlib.sha256("".join(map(file_digest, (folder / "config.json", *files))).encode()).hexdigest()[:16]
-    return Llama(folder.name, shape, weights, json.dumps(tokenizer), end, digest)
+    return Llama(folder.name, shape, weights, json.dumps(tokenizer), end, digest, _chat(folder))
+
+
+def _chat(folder: Path) -> Chat | None:
+    """Return how a model is spoken to, which lies in a file of its own or among the settings of the tokenizer."""
+    path, own = folder / "tokenizer_config.json", folder / "chat_template.jinja"
+    settings = _json(path) if path.exists() else {}
+    template = own.read_text(encoding="utf-8") if own.exists() else settings.get("chat_template")
+    if isinstance(template, list):  # several by name
+        template = next((each["template"] for each in template if each.get("name") == "default"), None)
+    return Chat(template, _end(folder, [])) if template else None
 
 
 def _json(path: Path) -> dict[str, Any]:

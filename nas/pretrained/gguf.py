@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nas.data.tokenizer import END
 from nas.events.files import file_digest
-from nas.pretrained.llama import PARTS, Llama, weights_from
+from nas.pretrained.llama import PARTS, Chat, Llama, weights_from
 from search_spaces.errors import DamagedFileError, InvalidInputError, NotReadyError
 from search_spaces.families.decoder import Decoder
 
@@ -83,7 +83,9 @@ def read_gguf(path: Path) -> Llama:
             named[f"model.layers.{layer}.{theirs}.weight"] = tensor
     weights = weights_from({name: tensor for name, tensor in named.items() if tensor is not None}, shape, str(path))
     tokenizer, end = _tokenizer(fields, path)
-    return Llama(path.stem, shape, weights, tokenizer, end, file_digest(path)[:16])
+    template = fields.get("tokenizer.chat_template")
+    chat = Chat(template, fields["tokenizer.ggml.tokens"][int(fields["tokenizer.ggml.eos_token_id"])]) if template else None
+    return Llama(path.stem, shape, weights, tokenizer, end, file_digest(path)[:16], chat)
 
 
 def in_halves(weight: NDArray[Any], head_depth: int) -> NDArray[Any]:

@@ -26,6 +26,19 @@ PARTS = {  # of a layer: our name, and that of Hugging Face's transformers
 }
 
 
+@dataclass(frozen=True)
+class Chat:
+    """How a model is spoken to.
+
+    Attributes:
+        template: Of Jinja, as transformers has it: makes text of messages.
+        turn_end: The token that ends an answer.
+    """
+
+    template: str
+    turn_end: str
+
+
 @dataclass(frozen=True, eq=False)
 class Llama:
     """A model.
@@ -37,6 +50,7 @@ class Llama:
         tokenizer: What `tokenizer.json` holds.
         end: The token that stands between two texts.
         digest: SHA-256 of its files, 16 hexadecimal digits.
+        chat: How it was trained to be spoken to; None where nothing says so.
     """
 
     name: str
@@ -45,6 +59,7 @@ class Llama:
     tokenizer: str
     end: str
     digest: str
+    chat: Chat | None = None
 
     def space(self, context: int, formats: tuple[str, ...] = ()) -> SearchSpace:
         """Return what can be chosen of it, see `llama_space`."""

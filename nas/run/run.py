@@ -378,7 +378,7 @@ class Run(BaseRun):
 
     def _export(self, evaluator: SupernetEvaluator, subnet: Subnet, folder: Path, **settings: Any) -> Exported:
         device, n_measured = self.latencies[0].table if self.latencies else None, len(self.archives.genomes())
-        settings |= {"pretrained": self.pretrained.describe()} if self.pretrained else {}
+        settings |= {"pretrained": self.pretrained.describe(), "chat": self.pretrained.chat} if self.pretrained else {}
         with torch_threads(self.experiment.threads):
             return export_subnet(self.folder, evaluator, subnet, folder, device=device, n_measured=n_measured, **settings)
 

@@ -53,6 +53,20 @@ class Model:
         return binding.get_outputs()[0].numpy().reshape(-1)
 
 
+def spoken(prompt):
+    """Return a prompt as the model was trained to be spoken to."""
+    path = folder / "chat_template.jinja"
+    if not path.exists():
+        sys.exit("this model was not trained to be spoken to: leave out --chat")
+    try:
+        import jinja2
+    except ImportError:
+        sys.exit("--chat needs jinja2: pip install jinja2")
+    template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string(path.read_text())
+    messages = [{"role": "user", "content": prompt}]
+    return template.render(messages=messages, add_generation_prompt=True, bos_token="", eos_token=subnet["turn_end"])
+
+
 def choose(answers, temperature, top_k, rng):
     """Return the next token: the likeliest, or one drawn among the likeliest."""
     if temperature <= 0:
@@ -70,6 +84,7 @@ def main():
     parser.add_argument("--temperature", type=float, default=0.8, help="0: always the likeliest (default 0.8)")
     parser.add_argument("--top-k", type=int, default=40, help="draw among so many; 0: all (default 40)")
     parser.add_argument("--stop", default="", help="text behind which to stop")
+    parser.add_argument("--chat", action="store_true", help="answer what the prompt says, if the model can be spoken to")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--check", action="store_true", help="write the sample again")
     options = parser.parse_args()
@@ -78,18 +93,18 @@ def main():
         sample = np.load(folder / "samples.npz")
         options.tokens, options.temperature, given = len(sample["written"]), 0, sample["prompt"].tolist()
     else:
-        given = [subnet["end"], *encode(options.prompt)]
+        given = encode(spoken(options.prompt)) if options.chat else [subnet["end"], *encode(options.prompt)]
     if len(given) >= subnet["context"]:
         sys.exit(f"the prompt has {len(given)} tokens; with what follows there is room for {subnet['context']}")
-    written = []
+    ends, written = {subnet["end"], *(encode(subnet["turn_end"]) if options.chat else [])}, []
     while len(written) < options.tokens and model.n + len(given) <= subnet["context"]:
         given = [choose(model.feed(given), options.temperature, options.top_k, rng)]
-        if given[0] == subnet["end"] and not options.check:
+        if given[0] in ends and not options.check:
             break
         written += given
         if options.stop and options.stop in decode(written):
             break
-    print(options.prompt + decode(written))
+    print(decode(written) if options.chat else options.prompt + decode(written))
     if options.check and np.mean(np.array(written) == sample["written"]) < 0.5:
         sys.exit("the text differs from what the exporting machine wrote")
 

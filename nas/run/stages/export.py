@@ -10,6 +10,7 @@ from nas.export.folder import Exported
 from nas.export.language import export_language_model
 from nas.export.targets.targets import DEFAULT
 from nas.objectives.supernet_evaluator import SupernetEvaluator
+from nas.pretrained.llama import Chat
 from nas.run.folder import RunFolder
 from nas.run.provenance import provenance, recorded
 from nas.run.tables import DeviceTable
@@ -28,6 +29,7 @@ def export_subnet(
     values: Mapping[str, float] | None = None,
     finetuned: int = 0,
     pretrained: Mapping[str, Any] | None = None,
+    chat: Chat | None = None,
     **options: Any,
 ) -> Exported:
     """Export a subnet, verified.
@@ -42,6 +44,7 @@ def export_subnet(
         values: Of its metrics, where they are not those that the run recorded.
         finetuned: Epochs for which it was trained on by itself.
         pretrained: See `export_language_model`.
+        chat: See there.
         options: See `export_bundle`.
 
     Raises:
@@ -58,8 +61,8 @@ def export_subnet(
                 raise InvalidInputError(
                     f"a language model is exported as one file for onnxruntime; leave out {', '.join(given)}"
                 )
-            seed, told = run.experiment.seed, {"facts": facts, "found": found, "pretrained": pretrained}
-            return export_language_model(evaluator, subnet, folder, seed=seed, **told)
+            told = {"facts": facts, "found": found, "pretrained": pretrained}
+            return export_language_model(evaluator, subnet, folder, seed=run.experiment.seed, chat=chat, **told)
         return export_bundle(
             evaluator,
             subnet,

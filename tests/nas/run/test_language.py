@@ -90,6 +90,7 @@ def test_the_exported_folder_writes_text_without_torch(exported):
         return subprocess.run([sys.executable, "-c", blocked, program, *words], capture_output=True, text=True, timeout=120)
 
     assert generate("--check").returncode == 0
+    assert "was not trained to be spoken to" in generate("hello", "--chat").stderr
     first, again = (generate("the quick", "--seed", "3", "--tokens", "12").stdout for _ in range(2))
     assert first == again
     assert first.startswith("the quick")
@@ -159,6 +160,9 @@ def test_a_prompt_is_as_its_tokens_one_by_one_and_as_trained(finished, scheme):
 
 def test_a_model_of_others_is_searched_without_training(tmp_path, text, capsys):
     model = write_folder(tmp_path / "hf", "BF16")
+    spoken = "{% for each in messages %}{{ each.content }}: {% endfor %}"
+    settings = {"eos_token": "<|endoftext|>", "chat_template": [{"name": "default", "template": spoken}]}
+    (model / "tokenizer_config.json").write_text(json.dumps(settings))
     quick = [
         *TABLE,
         "threads=1",
@@ -176,6 +180,12 @@ def test_a_model_of_others_is_searched_without_training(tmp_path, text, capsys):
     (exported,) = (out / "export").iterdir()
     assert main(["verify", str(exported), "--data", str(text)]) == 0
     assert main(["adopt", str(out)]) == 0
+    assert (exported / "chat_template.jinja").read_text() == spoken
+    words = [sys.executable, str(exported / "generate.py"), "the quick", "--seed", "0", "--tokens", "6"]
+    plain, answer = (subprocess.run([*words, *more], capture_output=True, text=True) for more in ([], ["--chat"]))
+    assert plain.stdout.startswith("the quick")
+    assert answer.returncode == 0, answer.stderr
+    assert not answer.stdout.startswith("the quick")
 
 
 def test_bad_adoptions(tmp_path, text, failing):
