@@ -16,6 +16,7 @@ from nas.data.dataset import Dataset
 from nas.events import distributed
 from nas.quantizers.compiled import compiled_quantizer
 from nas.quantizers.noise import quantization_noise
+from nas.supernet.sorting import orders_of_importance
 from nas.supernet.supernet import Supernet
 from nas.supernet.weights import cut, take_inventory
 from nas.tasks.task import Task, has_collapsed
@@ -34,6 +35,7 @@ Record = dict[str, float]
 Sample = Callable[[float, np.random.Generator], list[Graph]]
 
 MAX_ROLLBACKS = 3
+N_SORTING = 8  # windows that tell what matters
 SLOWER = 0.5  # what the learning rate is multiplied by after a roll-back
 
 
@@ -161,12 +163,15 @@ def _epoch(job: _Job, optimizer: Optimizer, epoch: int, rollbacks: int) -> Recor
         noise = quantization_noise(torch.Generator(supernet.device).manual_seed(int(rng.integers(2**63))))
         supernet.fake_quantize = supernet.fake_quantize_rows = noise
     steps: list[tuple[float, float, float]] = []
-    seen, start = 0, time.perf_counter()
+    seen, start, before = 0, time.perf_counter(), max(epoch - 1e-9, 0.0)  # the moment of the step before
     for position, drawn in _batches(task, samples, n_samples, schedule, rng):
         fractional_epoch = epoch + position
         for group in optimizer.param_groups:
             group["lr"] = schedule.learning_rate_at(fractional_epoch) * SLOWER**rollbacks
         batch = {name: tensor.to(supernet.device) for name, tensor in drawn.items()}
+        if supernet.space.phases and schedule.shrinks(fractional_epoch) and not schedule.shrinks(before):
+            _sort(supernet, optimizer, batch[job.data.inputs][:N_SORTING])
+        before = fractional_epoch
         graphs = job.sample(fractional_epoch, rng)
         loss, found = training_step(
             supernet, optimizer, task, batch, graphs, schedule, teacher=job.teacher, in_bfloat16=in_bfloat16
@@ -196,6 +201,16 @@ def _epoch(job: _Job, optimizer: Optimizer, epoch: int, rollbacks: int) -> Recor
         "samples_per_second": round(seen / (time.perf_counter() - start), 1),
         "rollbacks": rollbacks,
     }
+
+
+def _sort(supernet: Supernet, optimizer: Optimizer, inputs: Tensor) -> None:
+    """Sort a decoder's weights and what the optimizer keeps of them: training goes on as if nothing had been."""
+    states = optimizer.state
+    for permutation in orders_of_importance(supernet, inputs):
+        parameter = supernet.shared[permutation.weight]
+        for tensor in (parameter.detach(), *states[parameter].values()):
+            if tensor.shape == parameter.shape:
+                permutation.sort(tensor)
 
 
 def _in_words(record: Record, schedule: Schedule, task: Task) -> str:

@@ -13,10 +13,11 @@ from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.pretrained.gguf import in_halves
 from nas.pretrained.llama import read_llama
 from nas.pretrained.repair import repair
-from nas.pretrained.supernet import load_weights, sort_by_importance
+from nas.pretrained.supernet import load_weights
 from nas.supernet.calibrate import Calibration
 from nas.supernet.deploy import DeployedLayers, extract, fold
 from nas.supernet.executor import execute
+from nas.supernet.sorting import sort_by_importance
 from nas.supernet.supernet import Supernet
 from nas.tasks.language import Language
 from search_spaces import decoder
