@@ -55,7 +55,7 @@ class Schedule:
     distillation: float = 0.0
     """Share of the other networks' loss that the answers of the largest give instead of the targets, 0 to 1."""
     shrink_start: float = 0.0
-    """Share of the float stage in which the largest network is trained alone; then heads and units of decoders are sorted."""
+    """Share of the float stage in which the largest network is trained alone; decoders are sorted by importance then."""
     progressive_bits: bool = True
     """Formats join one by one over the first half of the quantized stage; without, all at its start."""
     uniform_share: float = 0.0
