@@ -21,8 +21,8 @@ FEW_BITS = 8  # below which the nearest integers are not as good
 def repair(supernet: Supernet, inputs: Tensor, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
     """Round the matrices of a decoder with error feedback, in every scheme of groups below 8 bits; the supernet keeps them.
 
-    All matrices meet what they meet in float32, so that one depends on no other. The table at both ends is rounded to the
-    nearest: a look-up has no inputs whose errors could be made up for.
+    All matrices meet what they meet in the largest network of the first format, float32 if it is offered: one depends on no
+    other. A table that serves both ends is rounded to the nearest: a look-up has no inputs whose errors could be made up for.
 
     Args:
         supernet: Of a model; its weights stay as they are.
@@ -33,7 +33,7 @@ def repair(supernet: Supernet, inputs: Tensor, progress: Callable[[int, int], No
     few = [scheme for scheme in schemes if scheme.weights.bits < FEW_BITS]
     if not few:
         return
-    graph = supernet.space.subnet(uniform_genome(supernet.space, "largest", "float32")).graph
+    graph = supernet.space.subnet(uniform_genome(supernet.space, "largest")).graph
     choose, moments = compiled_quantizer()[1], (torch.empty(0), torch.empty(0))
     matrices = [node.name for node in graph.nodes if isinstance(node, Project) and not node.tied_to]
     for node, taken, _ in walk(graph, inputs, SharedLayers(supernet)):
@@ -47,3 +47,5 @@ def repair(supernet: Supernet, inputs: Tensor, progress: Callable[[int, int], No
             rounded = round_with_feedback(weight, moments[1], scheme.group, scheme.weights.qmax, choose)
             supernet.groups.keep(node.name, scheme.name, *rounded)
         progress(matrices.index(node.name) + 1, len(matrices))
+        if node.name == matrices[-1]:  # the answers of a table that serves both ends are not needed
+            break

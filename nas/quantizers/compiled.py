@@ -25,11 +25,12 @@ def compiled_quantizer() -> tuple[FakeQuantize, ChooseScale]:
     Values and their gradients are those of the eager ones; the gradient of the scale differs by rounding.
     """
     try:
-        for n in (16, 8192):  # torch makes two versions, for few elements and for many
-            values = torch.linspace(-1, 1, n).requires_grad_()
-            _CompiledFakeQuantize.apply(values, torch.tensor(0.1), -8, 7).sum().backward()  # type: ignore[no-untyped-call]
-        for rows in (1, 8):
-            _compiled_choose_scale(torch.linspace(-1, 1, 16 * rows).reshape(rows, 16), 7)
+        with torch.enable_grad():
+            for n in (16, 8192):  # torch makes two versions, for few elements and for many
+                values = torch.linspace(-1, 1, n).requires_grad_()
+                _CompiledFakeQuantize.apply(values, torch.tensor(0.1), -8, 7).sum().backward()  # type: ignore[no-untyped-call]
+            for rows in (1, 8):
+                _compiled_choose_scale(torch.linspace(-1, 1, 16 * rows).reshape(rows, 16), 7)
     except (RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         logger.warning("the quantizer cannot be compiled, training is slower without: %s", reason)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from nas.quantizers.groups import choose_group_scale
 from nas.quantizers.integers import ChooseScale
 
 DAMPING = 0.01  # of the mean of the diagonal
@@ -30,11 +31,12 @@ def round_with_feedback(
         GPTQ: Frantar et al. 2022, arXiv:2210.17323.
     """
     upper = _upper(moments)
-    left, integers, scales = weight.T.contiguous(), torch.empty_like(weight.T), []
+    left = weight.T.clone(memory_format=torch.contiguous_format)
+    integers, scales = torch.empty_like(left), []
     for start in range(0, len(left), group):
         end = start + group
         rows, within = left[start:end], upper[start:end, start:end]
-        scale = choose(rows.T.contiguous(), qmax, oriented=True)
+        scale = choose_group_scale(rows.T.contiguous(), group, qmax, choose)[:, 0]
         errors = torch.empty_like(rows)
         for j in range(group):
             integers[start + j] = (rows[j] / scale).round().clamp(-qmax - 1, qmax)

@@ -34,7 +34,8 @@ def choose_scale(values: Tensor, qmax: int, *, oriented: bool = False) -> Tensor
     Args:
         values: Shape `(rows, n)`.
         qmax: Greatest integer; the range is `-qmax..qmax`.
-        oriented: The range is `-qmax - 1..qmax`, and the sign of the scale puts the greatest value on the longer side.
+        oriented: The range is `-qmax - 1..qmax`, the sign of the scale puts the greatest value on the longer side, and the
+            search begins where neither side clips. At 127 steps or more it makes no difference.
 
     Returns:
         Shape `(rows,)`, in units of `values`; positive unless oriented.
@@ -60,8 +61,10 @@ def chosen_by(search: SearchScale, values: Tensor, qmax: int, *, oriented: bool)
 @cache
 def scale_settings(qmin: int, qmax: int, device: torch.device) -> Tensor:
     """Return what `search_scale` tries: the scales for a greatest value of one, then the least and the greatest integer."""
-    factors = torch.linspace(1.0, 0.25, N_SHRINK_FACTORS, device=device)
-    return torch.cat([factors / max(-qmin, qmax), factors.new_tensor([float(qmin), float(qmax)])])
+    scales = torch.linspace(1.0, 0.25, N_SHRINK_FACTORS, device=device) / max(-qmin, qmax)
+    if -qmin > qmax:  # one with which the shorter side does not clip either
+        scales = torch.cat([scales.new_tensor([1 / qmax]), scales])
+    return torch.cat([scales, scales.new_tensor([float(qmin), float(qmax)])])
 
 
 def search_scale(values: Tensor, settings: Tensor) -> Tensor:

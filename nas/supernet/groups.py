@@ -21,6 +21,8 @@ PREFIX = "groups"
 class KnownGroups:
     """Integers and scales of whole matrices by operator and scheme, for as long as no weight of the supernet changes.
 
+    A copy of the supernet knows nothing: it is made to be trained on, and rounds to the nearest.
+
     Args:
         supernet: Owner of the weights.
     """
@@ -52,7 +54,7 @@ class KnownGroups:
     def keep(self, owner: str, scheme: str, integers: Tensor, scale: Tensor) -> None:
         """Let a matrix be rounded so from now on; shapes `(out, in)` and `(out, in / group)`."""
         self._forget_old()
-        self._known[owner, scheme] = (integers, scale)
+        self._known[owner, scheme] = (integers.to(self._supernet.device), scale.to(self._supernet.device))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all that is known by name, for `restore`."""
