@@ -206,7 +206,7 @@ def _read_csv(path: Path, names: list[str]) -> Timings:
 def digest(plan: Plan, target: Device) -> str:
     """Return a short text that differs when another plan or another device was measured."""
     networks = [describe(subnet.graph.nodes) for subnet in plan.networks.values()]
-    parts = [sorted(plan.parts), plan.n_fit, sorted(plan.estimated)]
+    parts = [sorted(plan.parts), plan.n_fit, sorted(plan.estimated), *([sorted(plan.copies.items())] if plan.copies else [])]
     settings = {key: value for key, value in dataclasses.asdict(target).items() if key != "remote"}
     content = json.dumps([plan.space.name, networks, *parts, settings])
     return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -92,7 +92,7 @@ def export_language_model(
         "measured": dict(facts or {}),
         "found": dict(found or {}),
         **({"pretrained": dict(pretrained)} if pretrained else {}),
-        **({"turn_end": chat.turn_end} if chat else {}),
+        **({"chat": {"bos_token": chat.begin, "eos_token": chat.turn_end}} if chat else {}),
     }
     prompt = windows[0][: context // 4]
     written = TokenSession(model, context).greedy(prompt, min(32, context // 2))
@@ -101,7 +101,7 @@ def export_language_model(
         (draft / "tokenizer.json").write_text(tokenizer.to_json())
         (draft / "generate.py").write_text(GENERATE)
         if chat:
-            (draft / "chat_template.jinja").write_text(chat.template)
+            (draft / "chat_template.jinja").write_text(chat.template, encoding="utf-8")
         (draft / "subnet.json").write_text(json.dumps(description, indent=1) + "\n")
         (draft / "parity.json").write_text(json.dumps(parity.to_dict(), indent=1) + "\n")
         (draft / "README.md").write_text(_card(description, graph, parity.to_dict()))
@@ -124,7 +124,7 @@ def _card(subnet: Mapping[str, Any], graph: Graph, parity: Mapping[str, Any]) ->
             "",
             '`python generate.py "PROMPT"` writes text, with onnxruntime'
             + (" alone." if subnet["vocabulary"] == 256 else " and tokenizers alone.")
-            + (" With `--chat`, which needs jinja2, it answers." if "turn_end" in subnet else ""),
+            + (" With `--chat`, which needs jinja2, it answers." if "chat" in subnet else ""),
             "",
             "| | |",
             "|---|---|",

@@ -62,13 +62,14 @@ def read_folder(folder: Path) -> Llama:
 
 
 def _chat(folder: Path) -> Chat | None:
-    """Return how a model is spoken to, which lies in a file of its own or among the settings of the tokenizer."""
+    """Return how a model is spoken to, by a file of its own or the settings of the tokenizer; None where neither says it."""
     path, own = folder / "tokenizer_config.json", folder / "chat_template.jinja"
     settings = _json(path) if path.exists() else {}
     template = own.read_text(encoding="utf-8") if own.exists() else settings.get("chat_template")
     if isinstance(template, list):  # several by name
         template = next((each["template"] for each in template if each.get("name") == "default"), None)
-    return Chat(template, _end(folder, [])) if template else None
+    begin, end = (_token(folder, f"{name}_token") for name in ("bos", "eos"))
+    return Chat(template, begin, end) if template and end else None
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -81,12 +82,16 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _end(folder: Path, added: list[str]) -> str:
     """Return the token at the end of a text."""
-    path = folder / "tokenizer_config.json"
-    named = _json(path).get("eos_token") if path.exists() else None
-    end = named.get("content") if isinstance(named, dict) else named
-    if end or added:
-        return str(end or added[0])
+    if end := _token(folder, "eos_token") or next(iter(added), ""):
+        return end
     raise InvalidInputError(f"'{folder}': tokenizer_config.json names no eos_token")
+
+
+def _token(folder: Path, name: str) -> str:
+    """Return a token that the settings of the tokenizer name; empty where they do not."""
+    path = folder / "tokenizer_config.json"
+    named = _json(path).get(name) if path.exists() else None
+    return str((named.get("content") if isinstance(named, dict) else named) or "")
 
 
 def _shards(folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """GGUF files of LLaMA-like models, as llama.cpp has them."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,16 @@ def read_gguf(path: Path) -> Llama:
             named[f"model.layers.{layer}.{theirs}.weight"] = tensor
     weights = weights_from({name: tensor for name, tensor in named.items() if tensor is not None}, shape, str(path))
     tokenizer, end = _tokenizer(fields, path)
-    template = fields.get("tokenizer.chat_template")
-    chat = Chat(template, fields["tokenizer.ggml.tokens"][int(fields["tokenizer.ggml.eos_token_id"])]) if template else None
-    return Llama(path.stem, shape, weights, tokenizer, end, file_digest(path)[:16], chat)
+    return Llama(path.stem, shape, weights, tokenizer, end, file_digest(path)[:16], _chat(fields))
+
+
+def _chat(fields: Mapping[str, Any]) -> Chat | None:
+    """Return how a model is spoken to; None where a template or the token that ends an answer is not named."""
+    template, tokens = fields.get("tokenizer.chat_template"), fields["tokenizer.ggml.tokens"]
+    begin, end = (fields.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos"))
+    if not template or end is None:
+        return None
+    return Chat(template, "" if begin is None else tokens[int(begin)], tokens[int(end)])
 
 
 def in_halves(weight: NDArray[Any], head_depth: int) -> NDArray[Any]:

@@ -32,10 +32,12 @@ class Chat:
 
     Attributes:
         template: Of Jinja, as transformers has it: makes text of messages.
+        begin: The token that stands before everything; empty: none.
         turn_end: The token that ends an answer.
     """
 
     template: str
+    begin: str
     turn_end: str
 
 

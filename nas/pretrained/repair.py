@@ -22,7 +22,7 @@ def repair(supernet: Supernet, inputs: Tensor, progress: Callable[[int, int], No
     """Round the matrices of a decoder with error feedback, in every scheme of groups below 8 bits; the supernet keeps them.
 
     All matrices meet what they meet in the largest network of the first format, float32 if it is offered: one depends on no
-    other. A table that serves both ends is rounded to the nearest: a look-up has no inputs whose errors could be made up for.
+    other. A table that serves both ends is rounded to the nearest: errors of a look-up cannot be made up for.
 
     Args:
         supernet: Of a model; its weights stay as they are.

@@ -17,8 +17,11 @@ from nas.tasks import TASKS
 from nas.training.checkpoint import load_tensors
 from nas.training.trainer import check_identity, load_supernet
 from search_spaces.errors import NotReadyError
+from search_spaces.precision.scheme import QuantScheme
 from search_spaces.space.baselines import formats
 from search_spaces.space.space import SearchSpace
+
+GROUPS = "-qmax - 1..qmax"  # integers of weights in groups, which were symmetric before
 
 
 @contextmanager
@@ -80,7 +83,11 @@ def weights_identity(folder: RunFolder, space: SearchSpace, data: Dataset) -> di
     """
     _trained_tensors(folder, space, data)
     n_calibration = folder.experiment.search.n_calibration
-    return {"supernet": file_digest(folder.supernet), "n_calibration": str(n_calibration)}
+    identity = {"supernet": file_digest(folder.supernet), "n_calibration": str(n_calibration)}
+    schemes = map(QuantScheme.from_name, formats(space))
+    if any(scheme.is_grouped and scheme.weights.bits < 8 for scheme in schemes):
+        identity["groups"] = GROUPS
+    return identity
 
 
 def _trained_tensors(folder: RunFolder, space: SearchSpace, data: Dataset) -> dict[str, torch.Tensor]:

@@ -11,6 +11,7 @@ from nas.supernet.walk import walk
 from search_spaces.operators.causal_attention import CausalAttention
 from search_spaces.operators.elementwise import SwiGlu
 from search_spaces.space.baselines import uniform_genome
+from search_spaces.space.space import SearchSpace
 
 
 class Permutation(NamedTuple):
@@ -23,6 +24,11 @@ class Permutation(NamedTuple):
     def sort(self, tensor: Tensor) -> None:
         """Put the slices of a tensor of the weight's shape in order."""
         tensor.copy_(tensor.index_select(self.axis, self.places))
+
+
+def is_decoder(space: SearchSpace) -> bool:
+    """Return True if networks of a space have heads and units that can be sorted."""
+    return any(isinstance(node, CausalAttention) for block in space.distinct_blocks() for node in block)
 
 
 @torch.no_grad()

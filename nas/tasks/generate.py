@@ -6,6 +6,7 @@ GENERATE = '''\
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -59,12 +60,14 @@ def spoken(prompt):
     if not path.exists():
         sys.exit("this model was not trained to be spoken to: leave out --chat")
     try:
-        import jinja2
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
     except ImportError:
         sys.exit("--chat needs jinja2: pip install jinja2")
-    template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string(path.read_text())
+    jinja = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    jinja.globals |= {"raise_exception": sys.exit, "strftime_now": time.strftime}
+    template = jinja.from_string(path.read_text(encoding="utf-8"))
     messages = [{"role": "user", "content": prompt}]
-    return template.render(messages=messages, add_generation_prompt=True, bos_token="", eos_token=subnet["turn_end"])
+    return template.render(messages=messages, add_generation_prompt=True, **subnet["chat"])
 
 
 def choose(answers, temperature, top_k, rng):
@@ -96,7 +99,8 @@ def main():
         given = encode(spoken(options.prompt)) if options.chat else [subnet["end"], *encode(options.prompt)]
     if len(given) >= subnet["context"]:
         sys.exit(f"the prompt has {len(given)} tokens; with what follows there is room for {subnet['context']}")
-    ends, written = {subnet["end"], *(encode(subnet["turn_end"]) if options.chat else [])}, []
+    turn_end = encode(subnet["chat"]["eos_token"]) if options.chat else []
+    ends, written = {subnet["end"], *(turn_end if len(turn_end) == 1 else [])}, []
     while len(written) < options.tokens and model.n + len(given) <= subnet["context"]:
         given = [choose(model.feed(given), options.temperature, options.top_k, rng)]
         if given[0] in ends and not options.check:

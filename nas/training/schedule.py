@@ -39,7 +39,7 @@ class Schedule:
     """`sgd` with momentum; `adam` (with decoupled weight decay), at about a hundredth of its rates; `muon`, of matrices, and
     `adam` of all else, at its rates."""
     momentum: float = 0.9
-    """Of SGD, in Nesterov's form; of Adam the first of its two."""
+    """Of SGD and of Muon, in Nesterov's form; of Adam the first of its two."""
     weight_decay: float = 1e-4
     """On weights only."""
     n_random: int = 2

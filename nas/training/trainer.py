@@ -16,7 +16,7 @@ from nas.data.dataset import Dataset
 from nas.events import distributed
 from nas.quantizers.compiled import compiled_quantizer
 from nas.quantizers.noise import quantization_noise
-from nas.supernet.sorting import orders_of_importance
+from nas.supernet.sorting import is_decoder, orders_of_importance
 from nas.supernet.supernet import Supernet
 from nas.supernet.weights import cut, take_inventory
 from nas.tasks.task import Task, has_collapsed
@@ -163,13 +163,14 @@ def _epoch(job: _Job, optimizer: Optimizer, epoch: int, rollbacks: int) -> Recor
         noise = quantization_noise(torch.Generator(supernet.device).manual_seed(int(rng.integers(2**63))))
         supernet.fake_quantize = supernet.fake_quantize_rows = noise
     steps: list[tuple[float, float, float]] = []
-    seen, start, before = 0, time.perf_counter(), max(epoch - 1e-9, 0.0)  # the moment of the step before
+    seen, start = 0, time.perf_counter()
+    before = max(0.0, epoch - schedule.batch_size / n_samples)  # the moment of the step before, or earlier
     for position, drawn in _batches(task, samples, n_samples, schedule, rng):
         fractional_epoch = epoch + position
         for group in optimizer.param_groups:
             group["lr"] = schedule.learning_rate_at(fractional_epoch) * SLOWER**rollbacks
         batch = {name: tensor.to(supernet.device) for name, tensor in drawn.items()}
-        if supernet.space.phases and schedule.shrinks(fractional_epoch) and not schedule.shrinks(before):
+        if schedule.shrinks(fractional_epoch) and not schedule.shrinks(before) and is_decoder(supernet.space):
             _sort(supernet, optimizer, batch[job.data.inputs][:N_SORTING])
         before = fractional_epoch
         graphs = job.sample(fractional_epoch, rng)

@@ -62,7 +62,7 @@ class NumberFormat:
 
     @property
     def qmax(self) -> int:
-        """Greatest integer of a symmetric activation, and of a weight (whose range is narrow: `-qmax..qmax`)."""
+        """Greatest integer of a symmetric activation, and of a weight: `-qmax..qmax`, in groups `-qmax - 1..qmax`."""
         return (1 << (self.bits - 1)) - 1 if self.signed else self.n_levels - 1
 
     @property

@@ -10,6 +10,7 @@ from nas.objectives.signals.supernet import SIGNALS, TrainingLayers
 from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.supernet.calibrate import CalibratingLayers
 from nas.supernet.ops import ParameterSource, apply_operator
+from nas.tasks.metric import metric_of
 from predictors import Signal
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInputError
@@ -22,6 +23,7 @@ from search_spaces.space.factor import Factor
 
 N_POSITIONS = 4096  # samples, or tokens of samples, of the training split
 N_AT_ONCE = 1024  # whose gradients are held
+CROSS_ENTROPIES = ("cross_entropy", "bits_per_byte")
 
 
 @SIGNALS.register("fisher")
@@ -31,6 +33,8 @@ def fisher(evaluator: SupernetEvaluator) -> Signal:
     With the change D that a block makes of what it gives, and the gradient g of the loss of a position, a sample or a token,
     it is half the mean square of g D: the second-order term of the loss, its curvature taken to be Fisher's information.
 
+    It estimates the loss where that is a cross-entropy; elsewhere predictors learn what it says.
+
     Raises:
         InvalidInputError: If networks are no chains, or a block gives tensors of several shapes.
 
@@ -38,7 +42,9 @@ def fisher(evaluator: SupernetEvaluator) -> Signal:
         Fisher's information as curvature: Theis et al. 2018, arXiv:1801.05787; for the choice of formats: Dong et al. 2020,
         HAWQ-V2, arXiv:1911.03852, which takes the trace of the Hessian instead.
     """
-    return Signal("Fisher information of blocks", _table(evaluator), slope=1.0)
+    task = evaluator.task
+    is_estimate = metric_of(task.metric.loss or task.metric.name).name in CROSS_ENTROPIES
+    return Signal("Fisher information of blocks", _table(evaluator), slope=float(is_estimate))
 
 
 def _table(evaluator: SupernetEvaluator) -> FactorTable:
@@ -46,11 +52,7 @@ def _table(evaluator: SupernetEvaluator) -> FactorTable:
     if not space.is_chain:
         raise InvalidInputError(f"the signal fisher needs networks that are chains; those of space '{space.name}' are none")
     changed: list[dict[Block | None, float]] = [{} for _ in space.blocks]
-    n_positions, loss = 0, 0.0
-    for batch in _batches(evaluator):
-        n, loss_of_batch = _add_changes(evaluator, batch, changed)
-        n_positions += n
-        loss += loss_of_batch
+    loss = sum(_add_changes(evaluator, batch, changed) for batch in _batches(evaluator))
     factors = []
     for factor, change in zip(space.blocks, changed, strict=True):
         values = np.frompyfunc(lambda block, change=change: change[block] / (2 * loss), 1, 1)(factor.values)
@@ -73,8 +75,8 @@ def _positions(evaluator: SupernetEvaluator) -> int:
 
 def _add_changes(
     evaluator: SupernetEvaluator, batch: Mapping[str, Tensor], changed: list[dict[Block | None, float]]
-) -> tuple[int, float]:
-    """Add the squares of a batch to those of every block; return its positions and the sum of their losses."""
+) -> float:
+    """Add the squares of a batch to those of every block; return the sum of the losses of its positions."""
     supernet, space = evaluator.supernet, evaluator.supernet.space
     genome = uniform_genome(space, "largest")
     largest = [factor(genome[None])[0] for factor in space.blocks]
@@ -85,6 +87,7 @@ def _add_changes(
         mean_loss = evaluator.task.loss(given[-1], dict(batch))
         gradients = torch.autograd.grad(mean_loss, given[1:])
     n = len(given[0]) * _positions(evaluator)
+    first = 2 if _positions(evaluator) > 1 else 1  # of the axes that are summed over; tokens that are answered are positions
     given = [tensor.detach() for tensor in given]
     for slot, factor, mine, taken, kept, gradient, found in zip(
         space.slots, space.blocks, largest, given[:-1], given[1:], gradients, changed, strict=True
@@ -98,11 +101,10 @@ def _add_changes(
                     raise InvalidInputError(
                         f"the signal fisher needs blocks that give tensors of one shape; those of '{slot.name}' do not"
                     )
-                first = other.ndim - 1 if other.ndim == 3 else 1  # tokens are positions, places of a picture are not
                 products = (gradient * (other - kept)).flatten(first).sum(dim=-1) * n
                 square = float(products.double().square().sum())
             found[block] = found.get(block, 0.0) + square
-    return n, float(mean_loss.detach()) * n
+    return float(mean_loss.detach()) * n
 
 
 def _run(block: Block | None, taken: Tensor, source: ParameterSource) -> Tensor:

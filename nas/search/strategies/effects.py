@@ -95,10 +95,9 @@ class EffectsStrategy:
         else:
             return initial_design(state, n, rng)
         tables |= cheap
-        front = front_of(state.space, tables, list(self._effects))
+        front = front_of(state, tables)
         if not len(state):
-            spread = state.open(front)
-            spread = spread[np.linspace(0, len(spread) - 1, min(len(spread), max(n, START))).round().astype(int)]
+            spread = front[np.linspace(0, len(front) - 1, min(len(front), max(n, START))).round().astype(int)]
             return state.unmeasured(np.concatenate([seeds(state), spread]))
         candidates = state.open(np.concatenate([front, state.space.canonicalize(reset_genes(state.space, front, rng))]))
         if not len(candidates):

@@ -18,7 +18,7 @@ from predictors.features.topology import checked_traits
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInputError
 from search_spaces.space.factor import Factor
-from search_spaces.space.space import Genomes, SearchSpace
+from search_spaces.space.space import Genomes
 
 TOLERANCE = 0.02  # of each objective's range, with three objectives and more
 MANY = 60  # choices, with which a front of three objectives takes minutes
@@ -54,7 +54,7 @@ class ExactStrategy:
             ridge = RidgePredictor()
             surrogates[name] = Surrogate(features, ridge, state.genomes, y)
             tables = {name: linear_table(features, ridge), **tables}
-        front = front_of(state.space, tables, list(state.expensive))
+        front = front_of(state, tables)
         near = state.space.canonicalize(reset_genes(state.space, front, rng))
         candidates = state.open(np.concatenate([front, near]))
         if not len(candidates):
@@ -62,26 +62,28 @@ class ExactStrategy:
         return candidates[most_promising(state, surrogates, candidates, n)]
 
 
-def front_of(space: SearchSpace, tables: Mapping[str, FactorTable], measured: Sequence[str]) -> Genomes:
-    """Return the exact front of tables, in ascending order of the first measured objective.
+def front_of(state: SearchState, tables: Mapping[str, FactorTable]) -> Genomes:
+    """Return what may still be measured of the exact front of tables, in ascending order of the first measured objective.
 
-    Of many choices a front of three and more objectives holds too many networks: there it is a few hundred of each front of
-    a measured objective and a cheap one, or the sum of two, or of all cheap ones, each over its range.
+    Of many choices a front of three and more objectives holds too many networks: there it is a few hundred of the front of
+    each measured objective with every other one, and with the sum of two and of all cheap ones, each over its range.
 
     Args:
-        space: The space.
-        tables: By objective.
-        measured: Which of the objectives are measured; all others are cheap.
+        state: The search.
+        tables: By objective, those of limits besides.
     """
-    cheap = [table for name, table in tables.items() if name not in measured]
-    if len(tables) <= 2 or len(space.choices) <= MANY:
-        found = [exact_front(space, tables, tolerance=TOLERANCE if len(tables) > 2 else 0.0).genomes]
+    measured = [tables[name] for name in tables if name in state.expensive_names]
+    cheap = [table for name, table in tables.items() if name not in state.expensive_names]
+    if len(tables) <= 2 or len(state.space.choices) <= MANY:
+        tolerance = TOLERANCE if len(tables) > 2 else 0.0
+        found = [state.open(exact_front(state.space, tables, tolerance=tolerance).genomes)]
     else:
-        sums = [*combinations(cheap, 1), *combinations(cheap, 2), tuple(cheap)]
-        pairs = [(tables[name], _sum_of(each)) for name in measured for each in dict.fromkeys(sums)]
-        found = [_thinned(exact_front(space, {"measured": one, "cheap": other}).genomes) for one, other in pairs]
+        sums = dict.fromkeys([*combinations(cheap, 1), *combinations(cheap, 2), tuple(cheap)]) if cheap else ()
+        pairs = [*combinations(measured, 2), *((one, _sum_of(each)) for one in measured for each in sums)]
+        fronts = (exact_front(state.space, {"one": one, "other": other}).genomes for one, other in pairs)
+        found = [_thinned(state.open(front)) for front in fronts]
     genomes = np.unique(np.concatenate(found), axis=0)
-    ordered: Genomes = genomes[np.argsort(tables[measured[0]](genomes), kind="stable")]
+    ordered: Genomes = genomes[np.argsort(measured[0](genomes), kind="stable")]
     return ordered
 
 

@@ -1,9 +1,12 @@
 """What is timed for a table: copies of blocks whose weights pass once, and networks that are not all uniform."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 
 from latency_tables.device import Device
+from latency_tables.remote.bundle import digest
 from latency_tables.table.build import build_table
 from latency_tables.table.latency_model import copied
 from latency_tables.table.plan import plan_table
@@ -77,3 +80,9 @@ def test_copies_hold_no_more_bytes_than_the_largest_network_and_a_block():
 
 def held(graph):
     return sum(len(tensor.raw_data) for tensor in lower(graph).graph.initializer)
+
+
+def test_a_bundle_of_single_blocks_is_not_one_of_copies():
+    space = SPACES.get("decoder-tiny")((32,)).at("decode")
+    plan = plan_table(space, n_fit=10, n_held_out=10, rng=np.random.default_rng(0))
+    assert digest(plan, Device()) != digest(replace(plan, copies={}), Device())

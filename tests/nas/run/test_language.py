@@ -186,6 +186,10 @@ def test_a_model_of_others_is_searched_without_training(tmp_path, text, capsys):
     assert plain.stdout.startswith("the quick")
     assert answer.returncode == 0, answer.stderr
     assert not answer.stdout.startswith("the quick")
+    hostile = "{{ cycler.__init__.__globals__.os.system('echo broken > broken.txt') }}"
+    (exported / "chat_template.jinja").write_text(hostile)
+    assert "SecurityError" in subprocess.run([*words, "--chat"], capture_output=True, text=True, cwd=tmp_path).stderr
+    assert not (tmp_path / "broken.txt").exists()
 
 
 def test_bad_adoptions(tmp_path, text, failing):

@@ -43,6 +43,25 @@ def test_training_goes_on_as_if_nothing_had_been_sorted(text, optimizer, tmp_pat
     assert torch.allclose(first.square().sum(dim=1).sort()[0], second.square().sum(dim=1).sort()[0], rtol=0.05)
 
 
+@pytest.mark.parametrize("share", [0.45, 0.5, 0.99])
+def test_it_is_sorted_once_wherever_the_others_join(text, share, tmp_path, monkeypatch):
+    space = SPACES.get("decoder-tiny")((16,), TensorSpec("logits", (16, 32)), ["float32"])
+    schedule = Schedule(
+        float_epochs=2,
+        quantized_epochs=0,
+        shrink_start=share,
+        n_random=0,
+        compile=False,
+        batch_size=20,
+        optimizer="adam",
+        learning_rate=0.001,
+    )
+    sorted_at = []
+    monkeypatch.setattr("nas.training.trainer._sort", lambda *arguments: sorted_at.append(1))
+    train(Supernet(space), Language.of(text), text, schedule, seed=0, checkpoint=tmp_path / "c", identity={})
+    assert len(sorted_at) == (share < 0.9)
+
+
 def test_the_order_is_the_identity_once_it_is_sorted(text):
     space = SPACES.get("decoder-tiny")((16,), TensorSpec("logits", (16, 32)), ["float32"])
     supernet, windows = Supernet(space), torch.from_numpy(text.train["tokens"][:8])
