@@ -112,7 +112,7 @@ def _copies(space: SearchSpace, parts: Mapping[str, Graph]) -> dict[str, int]:
     """Return how many copies of each part hold as many bytes as the largest network, up to what no cache holds.
 
     A single token passes each weight once, so that the weights of a network come from a farther cache, or from memory, where
-    those of a block that is timed alone stay near. Prompts and images use them many times: their parts are timed alone.
+    those of a block that is timed alone stay near. Prompts and pictures use them many times: their parts are timed alone.
     The largest network is that of the first format, float32 if it is offered; no part gets more copies than there are slots.
     """
     largest = space.subnet(uniform_genome(space, "largest")).graph

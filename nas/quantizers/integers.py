@@ -53,7 +53,7 @@ def chosen_by(search: SearchScale, values: Tensor, qmax: int, *, oriented: bool)
         return magnitudes.amax(dim=1).clamp(min=MIN_SCALE * qmax) / qmax
     if not oriented:
         return search(magnitudes, scale_settings(0, qmax, values.device))
-    greatest = values.gather(1, magnitudes.argmax(dim=1, keepdim=True))
+    greatest = values.gather(1, magnitudes.topk(1, dim=1).indices)
     sign = torch.where(greatest > 0, -1.0, 1.0)
     return search(values * sign, scale_settings(-qmax - 1, qmax, values.device)) * sign[:, 0]
 
