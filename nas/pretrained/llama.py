@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.errors import DamagedFileError, InvalidInputError
-from search_spaces.families.decoder import TEXT_FORMATS, Decoder, decoder
+from search_spaces.families.decoder import Decoder, decoder
 from search_spaces.space.space import SearchSpace
 
 Arrays = Mapping[str, NDArray[Any]]
+UNTRAINED = ("float32", "w8a8d-g32", "w4a8d-g32", "w4a8d-g64")
+"""Schemes that do without training: 2 bits do not, nor does one scale for all activations, which outliers rule."""
+
 PARTS = {  # of a layer: our name, and that of Hugging Face's transformers
     "attention/norm": "input_layernorm",
     "attention/queries": "self_attn.q_proj",
@@ -80,7 +83,7 @@ def llama_space(name: str, shape: Decoder, digest: str, context: int, formats: t
         shape: Its sizes.
         digest: Of its files; a part of the space's name.
         context: Tokens that networks take.
-        formats: Schemes to choose from; none: what text is offered, but for 2 bits, which want training.
+        formats: Schemes to choose from; none: those of `UNTRAINED`.
 
     Raises:
         InvalidInputError: If it was trained on a shorter context, or a format does not fit.
@@ -94,7 +97,7 @@ def llama_space(name: str, shape: Decoder, digest: str, context: int, formats: t
         depths=tuple(sorted({max(2, shape.depth - n) for n in range(3)})),
         kv_heads=(shape.kv_heads,),
         mlp_widths=widths if widths[0] % 64 == 0 else widths[1:],
-        formats=formats or tuple(name for name in TEXT_FORMATS if not name.startswith("w2")),
+        formats=formats or UNTRAINED,
     )
 
 
