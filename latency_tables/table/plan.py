@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -57,7 +58,7 @@ class Plan:
     estimated: tuple[str, ...] = ()
     copies: Mapping[str, int] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def graphs(self) -> dict[str, Graph]:
         """Everything that is timed, by name."""
         parts = {name: copied(graph, self.copies.get(name, 1)) for name, graph in self.timed_parts.items()}
@@ -115,8 +116,10 @@ def _copies(space: SearchSpace, parts: Mapping[str, Graph]) -> dict[str, int]:
     those of a block that is timed alone stay near. Prompts and pictures use them many times: their parts are timed alone.
     The largest network is that of the first format, float32 if it is offered; no part gets more copies than there are slots.
     """
+    if not space.phase:
+        return {}
     largest = space.subnet(uniform_genome(space, "largest")).graph
-    if not space.phase or largest.input_shape[0] > 1:
+    if largest.input_shape[0] > 1:
         return {}
     most = min(COLD_BYTES, size_bytes(largest.nodes))
     held = {name: _read_bytes(graph) for name, graph in parts.items()}

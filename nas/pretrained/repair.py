@@ -14,8 +14,6 @@ from search_spaces.operators.project import Project
 from search_spaces.precision.scheme import QuantScheme
 from search_spaces.space.baselines import formats, uniform_genome
 
-FEW_BITS = 8  # below which the nearest integers are not as good
-
 
 @torch.no_grad()
 def repair(supernet: Supernet, inputs: Tensor, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
@@ -29,8 +27,8 @@ def repair(supernet: Supernet, inputs: Tensor, progress: Callable[[int, int], No
         inputs: Windows of tokens, shape `(n, tokens)`.
         progress: Called with matrices done, and in all.
     """
-    schemes = [scheme for scheme in map(QuantScheme.from_name, formats(supernet.space)) if scheme.is_grouped]
-    few = [scheme for scheme in schemes if scheme.weights.bits < FEW_BITS]
+    schemes = map(QuantScheme.from_name, formats(supernet.space))
+    few = [scheme for scheme in schemes if scheme.is_grouped and scheme.is_sub8bit]
     if not few:
         return
     graph = supernet.space.subnet(uniform_genome(supernet.space, "largest")).graph

@@ -85,7 +85,7 @@ def weights_identity(folder: RunFolder, space: SearchSpace, data: Dataset) -> di
     n_calibration = folder.experiment.search.n_calibration
     identity = {"supernet": file_digest(folder.supernet), "n_calibration": str(n_calibration)}
     schemes = map(QuantScheme.from_name, formats(space))
-    if any(scheme.is_grouped and scheme.weights.bits < 8 for scheme in schemes):
+    if any(scheme.is_grouped and scheme.is_sub8bit for scheme in schemes):
         identity["groups"] = GROUPS
     return identity
 

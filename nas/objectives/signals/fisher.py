@@ -9,12 +9,13 @@ from torch import Tensor
 from nas.objectives.signals.supernet import SIGNALS, TrainingLayers
 from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.supernet.calibrate import CalibratingLayers
-from nas.supernet.ops import ParameterSource, apply_operator
+from nas.supernet.executor import execute
+from nas.supernet.ops import ParameterSource
 from nas.tasks.metric import metric_of
 from predictors import Signal
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInputError
-from search_spaces.operators.quantize import Quantize
+from search_spaces.graph.graph import Graph
 from search_spaces.precision.formats import FLOAT32
 from search_spaces.precision.placement import place_quantizers
 from search_spaces.space.assembly import Block
@@ -111,13 +112,4 @@ def _run(block: Block | None, taken: Tensor, source: ParameterSource) -> Tensor:
     """Compute a block on its own, behind a tensor in float32; none gives what it takes."""
     if block is None:
         return taken
-    tensors: dict[str, Tensor] = {}
-    for node in place_quantizers(block, [FLOAT32]):
-        inputs = [tensors[name] for name in node.inputs]
-        if not inputs:
-            tensors[node.name] = taken
-        elif isinstance(node, Quantize) and node.shares:
-            tensors[node.name] = inputs[0]
-        else:
-            tensors[node.name] = apply_operator(node, inputs, source)
-    return tensors[block[-1].name]
+    return execute(Graph(place_quantizers(block, [FLOAT32])), taken, source)

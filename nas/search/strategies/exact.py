@@ -81,7 +81,7 @@ def front_of(state: SearchState, tables: Mapping[str, FactorTable]) -> Genomes:
         sums = dict.fromkeys([*combinations(cheap, 1), *combinations(cheap, 2), tuple(cheap)]) if cheap else ()
         pairs = [*combinations(measured, 2), *((one, _sum_of(each)) for one in measured for each in sums)]
         fronts = (exact_front(state.space, {"one": one, "other": other}).genomes for one, other in pairs)
-        found = [_thinned(state.open(front)) for front in fronts]
+        found = [thinned(state.open(front), THINNED) for front in fronts]
     genomes = np.unique(np.concatenate(found), axis=0)
     ordered: Genomes = genomes[np.argsort(measured[0](genomes), kind="stable")]
     return ordered
@@ -98,10 +98,10 @@ def _sum_of(tables: Sequence[FactorTable]) -> FactorTable:
     return FactorTable(tuple(factors))
 
 
-def _thinned(front: Genomes) -> Genomes:
-    """Return evenly taken members of a front."""
-    thinned: Genomes = front[np.unique(np.linspace(0, len(front) - 1, min(len(front), THINNED)).round().astype(int))]
-    return thinned
+def thinned(front: Genomes, n: int) -> Genomes:
+    """Return up to n evenly taken members of a front."""
+    taken: Genomes = front[np.unique(np.linspace(0, len(front) - 1, min(len(front), n)).round().astype(int))]
+    return taken
 
 
 def additive(cheap: Mapping[str, Objective], constraints: Mapping[str, Objective]) -> dict[str, FactorTable]:
