@@ -209,8 +209,8 @@ def cost_table(space: SearchSpace, name: str) -> FactorTable:
 
 
 def cache_bytes(nodes: Sequence[Node]) -> float:
-    """Return the bytes of what operators keep between two calls, in float32."""
-    return sum(4 * math.prod(state.shape) for node in nodes for state in node.states)
+    """Return the bytes of what operators keep between two calls."""
+    return sum(np.dtype(state.dtype).itemsize * math.prod(state.shape) for node in nodes for state in node.states)
 
 
 def additive_table(space: SearchSpace, cost: Callable[[Sequence[Node]], float]) -> FactorTable:

@@ -12,6 +12,7 @@ from latency_tables.runtimes.runtime import RUNTIMES, Runner, feed, timed
 from search_spaces.errors import InvalidInputError
 
 PRESENT = "/present"  # ends the name of what takes the place of an input in the next call
+ELEMENTS = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(int8)": np.int8}
 OPTION_PREFIXES = ("session.", "optimization.", "memory.", "mlas.", "ep.")
 
 
@@ -35,7 +36,7 @@ class OnnxRuntime:
         binding = session.io_binding()
         bound = {}
         for taken in session.get_inputs():
-            inputs = feed(taken.shape, is_float=taken.type == "tensor(float)")
+            inputs = feed(taken.shape, ELEMENTS[taken.type])
             bound[taken.name] = onnxruntime.OrtValue.ortvalue_from_numpy(inputs)
             binding.bind_ortvalue_input(taken.name, bound[taken.name])
         for given in session.get_outputs():

@@ -26,7 +26,7 @@ class OpenVino:
         request = _compile(model, threads, tuple(sorted(options.items()))).create_infer_request()
         for index in range(len(request.model_inputs)):
             taken = request.get_input_tensor(index)
-            taken.data[:] = feed(taken.shape, is_float=taken.data.dtype == np.float32)
+            taken.data[:] = feed(taken.shape, taken.data.dtype)
         return timed(request.infer)
 
     def outputs(self, model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

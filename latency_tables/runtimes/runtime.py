@@ -5,7 +5,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from search_spaces.errors import NotReadyError
 from search_spaces.registry import Registry
@@ -78,11 +78,11 @@ def timed(call: Callable[..., object], *arguments: object) -> Runner:
     return run
 
 
-def feed(shape: Sequence[int], *, is_float: bool) -> NDArray[Any]:
+def feed(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
     """Return a random input, or zeros where it holds whole numbers, which may be indices."""
-    if not is_float:
-        return np.zeros(shape, np.int64)
-    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    if np.issubdtype(dtype, np.integer):
+        return np.zeros(shape, dtype)
+    return np.random.default_rng(0).standard_normal(shape).astype(dtype)
 
 
 def missing(runtime: str, way_out: str) -> NotReadyError:

@@ -34,7 +34,7 @@ class Tvm:
         compiled, inputs = _compile(model, options.get("mcpu", ""))
         _set_threads(threads)
         machine = tvm.relax.VirtualMachine(compiled, tvm.cpu())
-        given = [tvm.runtime.tensor(feed(shape, is_float=is_float), tvm.cpu()) for shape, is_float in inputs]
+        given = [tvm.runtime.tensor(feed(shape, dtype), tvm.cpu()) for shape, dtype in inputs]
 
         def run(n: int) -> NDArray[np.float64]:
             return np.array(machine.time_evaluator("main", tvm.cpu(), number=1, repeat=n)(*given).results)
@@ -65,8 +65,8 @@ def _set_threads(threads: int) -> None:
 
 
 @lru_cache(maxsize=2048)
-def _compile(model: bytes, mcpu: str) -> tuple[Any, list[tuple[tuple[int, ...], bool]]]:
-    """Return a compiled model, and of each input its shape and whether it is float32.
+def _compile(model: bytes, mcpu: str) -> tuple[Any, list[tuple[tuple[int, ...], np.dtype[Any]]]]:
+    """Return a compiled model, and of each input its shape and type.
 
     Compiling takes seconds, so a model that is timed in many rounds is compiled once.
     """
@@ -75,7 +75,8 @@ def _compile(model: bytes, mcpu: str) -> tuple[Any, list[tuple[tuple[int, ...], 
     tvm = _tvm()
     proto = onnx.load_from_string(model)
     types = [tensor.type.tensor_type for tensor in proto.graph.input]
-    inputs = [(tuple(axis.dim_value for axis in t.shape.dim), t.elem_type == onnx.TensorProto.FLOAT) for t in types]
+    dtype = onnx.helper.tensor_dtype_to_np_dtype
+    inputs = [(tuple(axis.dim_value for axis in t.shape.dim), dtype(t.elem_type)) for t in types]
     target = tvm.target.Target({"kind": "llvm", "mcpu": mcpu or tvm.target.codegen.llvm_get_system_cpu()})
     module = tvm.relax.frontend.onnx.from_onnx(proto, keep_params_in_input=False)
     with target:

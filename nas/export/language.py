@@ -20,9 +20,9 @@ from nas.tasks import METRICS
 from nas.tasks.generate import GENERATE
 from search_spaces.costs import cache_bytes, graph_costs
 from search_spaces.errors import VerificationError
+from search_spaces.families.decoder import offered_formats
 from search_spaces.graph.graph import Graph
 from search_spaces.lowering import lower
-from search_spaces.space.baselines import formats
 from search_spaces.space.subnet import Subnet
 
 AXES = ("tokens", "kept")
@@ -75,7 +75,7 @@ def export_language_model(
         "id": subnet.id,
         "architecture": json.loads(subnet.to_json()),
         "space_digest": subnet.space.origin.digest,
-        "formats": formats(supernet.space),
+        "formats": offered_formats(supernet.space),
         "task": task.name,
         "data": {
             "name": data.name,

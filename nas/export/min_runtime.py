@@ -9,14 +9,17 @@ from search_spaces.lowering import CONTRIB, OPSET
 PLAIN = "1.20"  # the least that hwnas itself takes
 PACKED = "1.23"  # before, a Cast from INT4 has no kernel
 TOKENS = "1.24"  # before, static integers have no kernel in this opset
+INTEGER_CACHE = "1.27"  # before, attention keeps float32 alone
 TWO_BITS = "1.28"  # before, weights of 2 bits in groups have none
 
 
 def min_onnxruntime(model: onnx.ModelProto) -> str:
     """Return the least version of onnxruntime that runs a model of `search_spaces.lower`, such as `1.20`."""
-    bits = {a.i for node in model.graph.node if node.domain == CONTRIB for a in node.attribute if a.name == "bits"}
-    if 2 in bits:
+    own = {(a.name, a.i) for node in model.graph.node if node.domain == CONTRIB for a in node.attribute}
+    if ("bits", 2) in own:
         return TWO_BITS
+    if ("kv_cache_bit_width", 8) in own:
+        return INTEGER_CACHE
     if max(each.version for each in model.opset_import) > OPSET:
         return TOKENS
     packed = any(tensor.data_type == onnx.TensorProto.INT4 for tensor in model.graph.initializer)

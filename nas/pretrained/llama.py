@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.errors import DamagedFileError, InvalidInputError
-from search_spaces.families.decoder import Decoder, decoder
+from search_spaces.families.decoder import CACHE_FORMAT, Decoder, decoder
 from search_spaces.space.space import SearchSpace
 
 Arrays = Mapping[str, NDArray[Any]]
-UNTRAINED = ("float32", "w8a8d-g32", "w4a8d-g32", "w4a8d-g64")
+UNTRAINED = ("float32", "w8a8d-g32", "w4a8d-g32", "w4a8d-g64", CACHE_FORMAT)
 """Schemes that do without training: 2 bits do not, nor does one scale for all activations, which outliers rule."""
 
 PARTS = {  # of a layer: our name, and that of Hugging Face's transformers

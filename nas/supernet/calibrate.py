@@ -17,7 +17,7 @@ from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node
 from search_spaces.lowering import has_integer_weights
 from search_spaces.operators.conv import Conv
-from search_spaces.operators.quantize import Quantize
+from search_spaces.operators.quantize import Quantize, quantizers
 
 BATCH = 512
 
@@ -100,10 +100,10 @@ def calibrate(supernet: Supernet, graph: Graph, inputs: Tensor) -> Calibration:
     Source:
         Cumulative recalibration of slimmable networks: Yu & Huang 2019, arXiv:1903.05134, section 3.3.
     """
-    if not any(isinstance(node, Quantize) or (isinstance(node, Conv) and node.batch_norm) for node in graph.nodes):
+    has_statistics = any(isinstance(node, Conv) and node.batch_norm for node in graph.nodes)
+    if not (has_statistics or any(quantizers(graph.nodes))):
         return Calibration()
     layers = CalibratingLayers(supernet)
-    has_statistics = any(isinstance(node, Conv) and node.batch_norm for node in graph.nodes)
     if not has_statistics:  # scales are of the first batch
         inputs = inputs[:BATCH]
     mean: dict[str, Tensor] = {}

@@ -21,7 +21,7 @@ from search_spaces.graph.node import Node
 from search_spaces.lowering import has_integer_weights
 from search_spaces.operators.conv import Conv
 from search_spaces.operators.norm import Normalize
-from search_spaces.operators.quantize import Quantize
+from search_spaces.operators.quantize import Quantize, quantizers
 
 
 class DeployedLayers:
@@ -89,16 +89,16 @@ def extract(supernet: Supernet, graph: Graph, calibration: Calibration) -> dict[
 def fold(supernet: Supernet, graph: Graph, calibration: Calibration) -> dict[str, Tensor]:
     """Return the network's weights under the names of `search_spaces.lower`, integers held as floats."""
     folded: dict[str, Tensor] = {}
-    quantizers = _quantizers_behind_layers(graph)
+    behind = _quantizers_behind_layers(graph)
+    for each in quantizers(graph.nodes):
+        folded[f"{each.name}/scale"] = calibration.scales[each.name]
+        if each.format.asymmetric:
+            folded[f"{each.name}/zero_point"] = calibration.zero_points[each.name]
     for node in graph.nodes:
-        if isinstance(node, Quantize):
-            folded[f"{node.name}/scale"] = calibration.scales[node.name]
-            if node.format.asymmetric:
-                folded[f"{node.name}/zero_point"] = calibration.zero_points[node.name]
-        elif isinstance(node, Normalize):
+        if isinstance(node, Normalize):
             folded[f"{node.name}/mean"], folded[f"{node.name}/std"] = supernet.pixel_mean, supernet.pixel_std
-        elif roles := {spec.role for spec in node.weights() if not spec.shared_with}:
-            quantizer = quantizers.get(node.name)
+        elif roles := {spec.role for spec in node.weights() if not spec.shared_with and spec.init != "given"}:
+            quantizer = behind.get(node.name)
             has_bias = "bias" in roles
             folded |= _fold_layer(supernet, node, calibration, quantizer) if has_bias else _fold_table(supernet, node)
     return folded

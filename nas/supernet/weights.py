@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.graph.node import Node, WeightSpec
-from search_spaces.operators.quantize import Quantize
+from search_spaces.operators.quantize import quantizers
 from search_spaces.precision.formats import FLOAT32, INT8, NumberFormat
 from search_spaces.precision.granularity import Granularity
 from search_spaces.precision.placement import place_quantizers
@@ -32,10 +32,7 @@ def take_inventory(space: SearchSpace) -> Inventory:
     for block in space.distinct_blocks():
         n_inputs = len(block_inputs(block))
         for node in (node for source in (FLOAT32, INT8) for node in place_quantizers(block, [source] * n_inputs)):
-            if isinstance(node, Quantize):
-                if not node.shares:
-                    scales[node.name, node.format] = None
-                continue
+            scales |= {(each.name, each.format): None for each in quantizers([node]) if not each.shares}
             if any(spec.quantized for spec in node.weights()) and not node.precision.is_float32:
                 multipliers[weight_owner(node), node.precision.weights, node.precision.granularity] = None
             for spec in (spec for spec in node.weights() if spec.init != "given" and not spec.shared_with):

@@ -35,7 +35,8 @@ class Model:
         self.cache = {}
         for x in self.session.get_inputs():
             if x.name in kept:
-                zeros = np.zeros([1, x.shape[1], subnet["context"], x.shape[3]], np.float32)
+                kind = np.int8 if x.type == "tensor(int8)" else np.float32
+                zeros = np.zeros([1, x.shape[1], subnet["context"], x.shape[3]], kind)
                 self.cache[x.name] = onnxruntime.OrtValue.ortvalue_from_numpy(zeros)
         self.n = 0
 

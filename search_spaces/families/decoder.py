@@ -1,8 +1,8 @@
 """Decoders in LLaMA's manner: RMSNorm, rotary positions, groups of heads that share keys and values, SwiGLU, tied ends.
 
 Elastic: depth, by an order in which layers are left out; of each layer the number of groups of heads and the width of its
-inner layer; and a scheme for each attention, each inner layer and the table at both ends. The stream between them stays
-float32. Source: Touvron et al. 2023, arXiv:2302.13971; Ainslie et al. 2023, arXiv:2305.13245.
+inner layer; a scheme for each attention, each inner layer and the table at both ends; and the bits of the cache. The stream
+between them stays float32. Source: Touvron et al. 2023, arXiv:2302.13971; Ainslie et al. 2023, arXiv:2305.13245.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,9 @@ from search_spaces.operators.ends import Input, Output
 from search_spaces.operators.movement import LastToken
 from search_spaces.operators.norm import RmsNorm
 from search_spaces.operators.project import Project
+from search_spaces.precision.formats import FLOAT32
 from search_spaces.precision.scheme import QuantScheme, check_formats
+from search_spaces.space.baselines import formats as formats_of
 from search_spaces.space.choice import ActiveWhen, Choice, Option
 from search_spaces.space.phase import Phase
 from search_spaces.space.slots import Slot
@@ -28,7 +30,10 @@ from search_spaces.space.space import SPACES, SearchSpace
 
 TABLE = "embedding/table"
 TABLE_FORMAT = "embedding/format"
-TEXT_FORMATS = ("float32", "w8a8", "w8a8d-g32", "w4a8d-g32", "w4a8d-g64", "w2a8d-g64")
+CACHE = "cache_bits"
+CACHE_FORMAT = "kv8"
+"""Offered among the formats: keys and values may be kept between tokens in 8 bits."""
+TEXT_FORMATS = ("float32", "w8a8", "w8a8d-g32", "w4a8d-g32", "w4a8d-g64", "w2a8d-g64", CACHE_FORMAT)
 """For the phase of many tokens static integers, for that of one token groups."""
 
 
@@ -89,13 +94,14 @@ def decoder(
         depths: Numbers of layers to choose from.
         kv_heads: Numbers of heads of keys and values to choose from, for each layer.
         mlp_widths: Widths of inner layers to choose from, for each layer.
-        formats: Schemes to choose from, see `QuantScheme.from_name`.
+        formats: Schemes to choose from, see `QuantScheme.from_name`; with `kv8` among them also the bits of the cache.
         order: Layers, from 1, in the order in which they are left out; none: from the last but one to the second.
 
     Raises:
         InvalidInputError: If a format is unknown, a group of it does not divide a width, or sizes do not fit.
     """
-    offered = check_formats(formats)
+    offered = check_formats([each for each in formats if each != CACHE_FORMAT])
+    cache = [Choice(CACHE, (8, FLOAT32.bits))] if CACHE_FORMAT in formats else []
     order = tuple(order) or tuple(range(shape.depth - 1, 1, -1))
     for what, options, most in (
         ("depths", depths, shape.depth),
@@ -114,7 +120,7 @@ def decoder(
     for scheme in map(QuantScheme.from_name, offered):
         if scheme.is_grouped and (odd := sorted(row for row in rows if row % scheme.group)):
             raise InvalidInputError(f"space '{name}': groups of '{scheme.name}' do not divide the widths {odd}")
-    choices = [Choice("depth", tuple(sorted(depths))), Choice(TABLE_FORMAT, offered)]
+    choices = [Choice("depth", tuple(sorted(depths))), *cache, Choice(TABLE_FORMAT, offered)]
     conditions: dict[str, ActiveWhen] = {}
     for layer in range(1, shape.depth + 1):
         own = [
@@ -127,10 +133,15 @@ def decoder(
         active = _active(layer, shape.depth, depths, order)
         if active != tuple(sorted(depths)):
             conditions |= {choice.name: ActiveWhen("depth", active) for choice in own}
-    slots = partial(_slots, shape, order)
+    slots = partial(_slots, shape, order, [CACHE] if cache else [])
     whole = Phase(shape.context)
     phases = {phase: partial(slots, each) for phase, each in shape.phases.items()}
     return SearchSpace(name, choices, slots(whole), conditions, phases)
+
+
+def offered_formats(space: SearchSpace) -> list[str]:
+    """Return the formats of which such a space was made."""
+    return formats_of(space) + [CACHE_FORMAT for choice in space.choices if choice.name == CACHE]
 
 
 def _active(layer: int, depth: int, depths: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
@@ -138,13 +149,13 @@ def _active(layer: int, depth: int, depths: Sequence[int], order: Sequence[int])
     return tuple(sorted(each for each in depths if layer not in order[: depth - each]))
 
 
-def _slots(shape: Decoder, order: Sequence[int], phase: Phase) -> list[Slot]:
+def _slots(shape: Decoder, order: Sequence[int], cache: Sequence[str], phase: Phase) -> list[Slot]:
     slots = [Slot("embedding", (TABLE_FORMAT,), partial(_embedding, shape, phase))]
     for layer in range(1, shape.depth + 1):
-        for half, size, build in (("attention", "kv_heads", _attention), ("mlp", "width", _mlp)):
+        for half, build, size, shared in (("attention", _attention, "kv_heads", cache), ("mlp", _mlp, "width", ())):
             prefix = f"layer{layer}/{half}"
-            reads = ("depth", f"{prefix}/{size}", f"{prefix}/format")
-            slots.append(Slot(prefix, reads, partial(_half, shape, phase, order, layer, prefix, size, build)))
+            reads = ("depth", f"{prefix}/{size}", f"{prefix}/format", *shared)
+            slots.append(Slot(prefix, reads, partial(_half, shape, phase, order, layer, prefix, build)))
     return [*slots, Slot("head", (TABLE_FORMAT,), partial(_head, shape, phase))]
 
 
@@ -167,8 +178,7 @@ def _half(
     order: Sequence[int],
     layer: int,
     prefix: str,
-    size: str,
-    build: Callable[[Decoder, Phase, BlockBuilder, Node, int], Node],
+    build: Callable[[Decoder, Phase, BlockBuilder, Node, Mapping[str, Option]], Node],
     values: Mapping[str, Option],
 ) -> Sequence[Node]:
     """Return half of a layer: norm, what it is made of, and the shortcut."""
@@ -176,34 +186,35 @@ def _half(
         return ()
     block = BlockBuilder(prefix, QuantScheme.from_name(str(values[f"{prefix}/format"])), (phase.tokens, shape.width))
     x = block.apply(RmsNorm, "norm", block.input, epsilon=shape.epsilon)
-    block.apply(Residual, "add", block.input, build(shape, phase, block, x, int(values[f"{prefix}/{size}"])))
+    block.apply(Residual, "add", block.input, build(shape, phase, block, x, values))
     return block.nodes
 
 
-def _attention(shape: Decoder, phase: Phase, block: BlockBuilder, x: Node, kv_heads: int) -> Node:
+def _attention(shape: Decoder, phase: Phase, block: BlockBuilder, x: Node, values: Mapping[str, Option]) -> Node:
+    kv_heads = int(values[f"{block.prefix}/kv_heads"])
     heads = kv_heads * shape.group
-    queries, keys, values = (
+    inputs = [
         _project(block, part, x, n * shape.head_depth)
         for part, n in (("queries", heads), ("keys", kv_heads), ("values", kv_heads))
-    )
+    ]
     means = block.apply(
         CausalAttention,
         "means",
-        queries,
-        keys,
-        values,
+        *inputs,
         heads=heads,
         kv_heads=kv_heads,
         depth=shape.head_depth,
         context=shape.context,
         past=phase.past,
         is_cached=phase.is_cached,
+        cache_bits=int(values.get(CACHE, FLOAT32.bits)),
         base=shape.base,
     )
     return _project(block, "project", means, shape.width)
 
 
-def _mlp(shape: Decoder, phase: Phase, block: BlockBuilder, x: Node, width: int) -> Node:  # noqa: ARG001 - as attention
+def _mlp(shape: Decoder, phase: Phase, block: BlockBuilder, x: Node, values: Mapping[str, Option]) -> Node:  # noqa: ARG001
+    width = int(values[f"{block.prefix}/width"])
     gate, up = (_project(block, part, x, width) for part in ("gate", "up"))
     return _project(block, "down", block.apply(SwiGlu, "swiglu", gate, up), shape.width)
 
@@ -225,7 +236,8 @@ def _head(shape: Decoder, phase: Phase, values: Mapping[str, Option]) -> Sequenc
 
 def _elastic(name: str, shape: Decoder, formats: Sequence[str]) -> SearchSpace:
     """Return the space of about half to all of a decoder; heads that a group of a format does not divide are left out."""
-    group = max((QuantScheme.from_name(name).group or 1 for name in formats), default=1)
+    schemes = [QuantScheme.from_name(name) for name in formats if name != CACHE_FORMAT]
+    group = max((scheme.group or 1 for scheme in schemes), default=1)
     heads = [n for n in range(1, shape.kv_heads + 1) if n * shape.group * shape.head_depth % group == 0]
     return decoder(
         name,

@@ -131,6 +131,11 @@ class Node:
         """The tensors that it keeps between two calls: a model takes each, and gives it as `NAME/present`."""
         return ()
 
+    @property
+    def inner(self) -> "tuple[Node, ...]":
+        """Quantizers of tensors within it; it declares their scales among its own tensors, as `PART/scale`."""
+        return ()
+
     def weights(self) -> tuple[WeightSpec, ...]:
         """Return its tensors, deployed ones first."""
         return ()

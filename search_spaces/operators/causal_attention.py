@@ -2,17 +2,22 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from onnx import TensorProto, helper
 
-from search_spaces.graph.node import Doubles, Floats, Node, Weights, labelled, operator, untimed
+from search_spaces.graph.node import Doubles, Floats, Node, Weights, WeightSpec, labelled, operator, untimed
 from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.ends import Input
+from search_spaces.operators.quantize import Quantize
+from search_spaces.precision.formats import FLOAT32, INT8
 
 if TYPE_CHECKING:
     from search_spaces.lowering import Writer
+
+PARTS = ("keys", "values")
 
 
 @operator("causalattention")
@@ -30,6 +35,8 @@ class CausalAttention(Node):
         context: Positions that its rotary tables reach.
         past: Tokens that the cache holds.
         is_cached: True if keys and values of earlier tokens are kept between calls.
+        cache_bits: 8: keys (turned by their positions) and values are kept as integers with a scale each, and tokens see
+            them so, their own included, so that calls may be cut anywhere; 32: they are kept as they are.
         base: Of the rotary frequencies.
 
     Source:
@@ -42,6 +49,7 @@ class CausalAttention(Node):
     context: int = untimed(0)
     past: int = 0
     is_cached: bool = False
+    cache_bits: int = FLOAT32.bits
     base: float = untimed(10000.0)
 
     stays_float = True
@@ -63,7 +71,20 @@ class CausalAttention(Node):
         """See `Node`: keys and values."""
         if not self.is_cached:
             return ()
-        return tuple(TensorSpec(f"{self.name}/{part}", self.cache_shape) for part in ("keys", "values"))
+        dtype = "int8" if self.inner else "float32"
+        return tuple(TensorSpec(f"{self.name}/{part}", self.cache_shape, dtype) for part in PARTS)
+
+    @property
+    def inner(self) -> tuple[Quantize, ...]:
+        """See `Node`: of keys and values, each shape `(kv_heads, tokens, depth)`."""
+        if self.cache_bits != INT8.bits:
+            return ()
+        shape = (self.kv_heads, self.shape[0], self.depth)
+        return tuple(Quantize(name=f"{self.name}/{part}", inputs=(), shape=shape) for part in PARTS)
+
+    def weights(self) -> tuple[WeightSpec, ...]:
+        """See `Node`: scales of what is kept in integers."""
+        return tuple(WeightSpec(f"{part}/scale", (), (), init="given") for part, _ in zip(PARTS, self.inner, strict=False))
 
     def emit(self, writer: "Writer") -> None:
         """GroupQueryAttention, which takes queries, keys and values in one tensor if they come so."""
@@ -74,23 +95,53 @@ class CausalAttention(Node):
             for part, table in zip(("cos", "sin"), rotary_tables(self.context, self.depth, self.base), strict=True)
         ]
         kept = [state.name for state in self.states]
+        given = [f"{name}/present" for name in kept] or [f"{self.name}/{part}" for part in PARTS]
+        rounds: dict[str, Any] = {}
+        scales: list[str] = []
+        if self.inner:
+            rounds = {"k_quant_type": "PER_TENSOR", "v_quant_type": "PER_TENSOR", "kv_cache_bit_width": self.cache_bits}
+            named = {f"{each.name}/scale": writer.weights[f"{each.name}/scale"] for each in self.inner}
+            scales = ["", "", "", *(writer.constant(name, np.float32(scale).reshape(1)) for name, scale in named.items())]
         lengths = writer.lengths(taken[0], self.past + self.shape[0])
         writer.contrib(
             "GroupQueryAttention",
-            [*taken, *(kept or ["", ""]), *lengths, *tables],
+            [*taken, *(kept or self._nothing_kept(writer, taken[0])), *lengths, *tables, *scales],
             self.name,
-            more=[f"{name}/present" for name in kept] or [f"{self.name}/keys", f"{self.name}/values"],
+            more=given,
             num_heads=self.heads,
             kv_num_heads=self.kv_heads,
             do_rotary=1,
             rotary_interleaved=0,
+            **rounds,
         )
+
+    def _nothing_kept(self, writer: "Writer", source: str) -> list[str]:
+        """Return the names of keys and values of no tokens; the type of those that the operator gives is theirs."""
+        if not self.inner:
+            return ["", ""]
+        name = f"{self.name}/nothing"
+        sizes = writer.constant(f"{name}/sizes", np.array([self.kv_heads, 0, self.depth]))
+        shape = [writer.operator("Shape", [source], f"{name}/samples", start=0, end=1), sizes]
+        zero = helper.make_tensor("", TensorProto.INT8, [1], [0])
+        shaped = writer.operator("Concat", shape, f"{name}/shape", axis=0)
+        return 2 * [writer.operator("ConstantOfShape", [shaped], name, value=zero)]
 
     def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
         """See `Node`; nothing is in the cache."""
+        queries, *kept = self.rotated(inputs)
+        for i, each in enumerate(self.inner):
+            scale = np.float64(weights[f"{each.name}/scale"])
+            kept[i] = each.saturate(kept[i] / scale, weights).astype(np.float64) * scale
+        return self.attend(queries, *kept)
+
+    def rotated(self, inputs: Sequence[Doubles]) -> list[Doubles]:
+        """Return queries and keys turned by their positions, and values, each `(n, tokens, heads, depth)`."""
         queries, keys, values = (x.astype(np.float64).reshape(*x.shape[:2], -1, self.depth) for x in inputs)
         tables = rotary_tables(queries.shape[1], self.depth, self.base)
-        queries, keys = (_rotated(x, *tables) for x in (queries, keys))
+        return [_rotated(queries, *tables), _rotated(keys, *tables), values]
+
+    def attend(self, queries: Doubles, keys: Doubles, values: Doubles) -> Doubles:
+        """Return the means of values, from what `rotated` gives, perhaps rounded."""
         shared = self.heads // self.kv_heads
         keys, values = (np.repeat(x, shared, axis=2) for x in (keys, values))
         scores = np.einsum("nihd,njhd->nhij", queries, keys) / math.sqrt(self.depth)
@@ -106,7 +157,8 @@ class CausalAttention(Node):
         sizes = {"queries": 64, "keys": 32, "values": 32}
         inputs = tuple(Input(name=name, shape=(5, size)) for name, size in sizes.items())
         fields = {"heads": 4, "kv_heads": 2, "depth": 16, "context": 5}
-        return ((*inputs, cls(name="y", inputs=tuple(sizes), shape=(5, 64), **fields)),)  # type: ignore[arg-type]
+        plain = cls(name="y", inputs=tuple(sizes), shape=(5, 64), **fields)  # type: ignore[arg-type]
+        return (*inputs, plain), (*inputs, replace(plain, cache_bits=8))
 
 
 def rotary_tables(n: int, depth: int, base: float) -> tuple[Floats, Floats]:

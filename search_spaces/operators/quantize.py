@@ -1,6 +1,6 @@
 """Rounding of a tensor to a number format."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -75,3 +75,9 @@ class Quantize(Node):
             high = writer.constant(f"{self.name}/high", np.uint8(zero + qmax))
             writer.operator("Clip", [wide, low, high], integers)
         writer.operator("DequantizeLinear", [integers, scale, zero_point], self.name)
+
+
+def quantizers(nodes: Iterable[Node]) -> Iterator[Quantize]:
+    """Yield all quantizers of a network, those within its operators too."""
+    for node in nodes:
+        yield from (each for each in (node, *node.inner) if isinstance(each, Quantize))

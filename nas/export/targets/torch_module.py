@@ -71,8 +71,11 @@ def round_groups(x, group):
 
 ''',
     CausalAttention: '''\
-def attention(queries, keys, values, depth, base):
-    """Return causal attention with rotary positions; heads of queries share those of keys and values."""
+def attention(queries, keys, values, depth, base, *scales):
+    """Return causal attention with rotary positions; heads of queries share those of keys and values.
+
+    With two scales keys and values are rounded to 8 bits, as they are kept between tokens.
+    """
     queries, keys, values = (x.unflatten(-1, (-1, depth)).transpose(1, 2) for x in (queries, keys, values))
     angles = torch.arange(queries.shape[2])[:, None] * base ** (-torch.arange(0, depth, 2) / depth)
 
@@ -82,7 +85,10 @@ def attention(queries, keys, values, depth, base):
             [first * angles.cos() - second * angles.sin(), second * angles.cos() + first * angles.sin()], dim=-1
         )
 
-    means = functional.scaled_dot_product_attention(rotated(queries), rotated(keys), values, is_causal=True, enable_gqa=True)
+    kept = [rotated(keys), values]
+    if scales:
+        kept = [quantize(x, scale, -128, 127) for x, scale in zip(kept, scales)]
+    means = functional.scaled_dot_product_attention(rotated(queries), *kept, is_causal=True, enable_gqa=True)
     return means.transpose(1, 2).flatten(2)
 
 

@@ -6,7 +6,7 @@ bits flips roundings, which move later ones by more: two correct executions diff
 trained network than that is from itself with what its layers take moved by a millionth (measured, decision 0018).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from latency_tables.runtimes.onnxruntime import open_session
 from nas.export.verification.token_session import TokenSession, likeliest
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Quantized, Weights
+from search_spaces.operators.causal_attention import CausalAttention
 from search_spaces.operators.ends import Output
 from search_spaces.operators.project import packs
 from search_spaces.operators.quantize import Quantize
@@ -42,7 +43,7 @@ class LanguageParity:
         operator_error: Greatest difference of one over the root mean square of what it gives.
         integer_mismatches: Integers of static layers that differ from the reference.
         windows: Of text that were compared whole, token by token.
-        is_exact: True if activations stay float32, so that the file must name the same tokens.
+        is_exact: True if activations and the cache stay float32, so that the file must name the same tokens.
         equal: Percentage of places where file and trained network name the same token.
         unclear: Places where the two best answers lie too near for both to name the same.
         equal_to_itself: The same percentage of the trained network against itself, its norms moved by a millionth.
@@ -93,7 +94,7 @@ def check_language(
     session = TokenSession(model, context)
     found = np.stack([session.answers(window) for window in windows])
     expected, shifted = trained(windows), moved(windows)
-    is_exact = not any(node.precision.is_dynamic or node.precision.is_static for node in graph.nodes)
+    is_exact = not any(node.precision.is_dynamic or node.precision.is_static or node.inner for node in graph.nodes)
     same, own = (likeliest(x) == likeliest(expected) for x in (found, shifted))
     best = np.sort(expected, axis=-1)[..., -2:]
     unclear = int((~same & (best[..., 1] - best[..., 0] < CLEAR * np.abs(best[..., 1]).clip(min=1))).sum())
@@ -153,6 +154,9 @@ def check_operators(model: bytes, graph: Graph, weights: Weights, tokens: NDArra
                 for x, name in zip(taken, node.inputs, strict=True)
             ]
             expected = node.compute_integers(given, None, weights).astype(np.float64)
+        elif isinstance(node, CausalAttention) and node.inner:
+            expected, n_off = _attention(node, taken, [found[each.name] for each in node.inner], weights)
+            wrong += n_off
         else:
             floats = [
                 x.astype(np.float64) * (float(weights[f"{name}/scale"]) if isinstance(graph[name], Quantize) else 1.0)
@@ -165,8 +169,33 @@ def check_operators(model: bytes, graph: Graph, weights: Weights, tokens: NDArra
     return n, worst, wrong
 
 
+def _attention(
+    node: CausalAttention, taken: Sequence[NDArray[Any]], kept: Sequence[NDArray[Any]], weights: Weights
+) -> tuple[NDArray[np.float64], int]:
+    """Return what attention gives, computed from the keys and values that a file kept, and how many of those are wrong.
+
+    One that lies within a thousandth of halfway between two integers may have become either.
+
+    Args:
+        node: The operator, whose cache holds integers.
+        taken: Queries, keys and values.
+        kept: Integers of keys and values, `(n, heads, tokens, depth)`.
+        weights: Of the network.
+    """
+    queries, *reals = node.rotated([x.astype(np.float64) for x in taken])
+    n_off, rounded = 0, []
+    for quantizer, real, held in zip(node.inner, reals, kept, strict=True):
+        scale, integers = np.float64(weights[f"{quantizer.name}/scale"]), held.swapaxes(1, 2).astype(np.float64)
+        n_off += int((np.abs((real / scale).clip(*quantizer.bounds(weights)) - integers) > 0.5 + CLEAR).sum())
+        rounded.append(integers * scale)
+    return node.attend(queries, *rounded), n_off
+
+
 def _all_tensors(model: bytes, graph: Graph, tokens: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """Return what onnxruntime computes for one window by name of the node; of quantizers integers around zero."""
+    """Return what onnxruntime computes for one window by name of the node; of quantizers integers around zero.
+
+    Those within an operator hold what it keeps, `(1, heads, tokens, depth)`.
+    """
     exposed = onnx.load_model_from_string(model)
     written = {name for operator in exposed.graph.node for name in operator.output}
     by_member, tensors = packs(graph), {}
@@ -183,10 +212,12 @@ def _all_tensors(model: bytes, graph: Graph, tokens: NDArray[np.int64]) -> dict[
         "total_sequence_length": np.array([n], np.int32),
     }
     for state in (state for node in graph.nodes for state in node.states):
-        feeds[state.name] = np.zeros((1, state.shape[0], 0, state.shape[2]), np.float32)
+        feeds[state.name] = np.zeros((1, state.shape[0], 0, state.shape[2]), state.dtype)
+    outputs += [f"{each.name}/present" for node in graph.nodes for each in node.inner]
     session = open_session(exposed.SerializeToString())
     found = dict(zip(outputs, session.run(outputs, feeds), strict=True))
     result: dict[str, NDArray[Any]] = {"tokens": tokens[None]}
+    result |= {each.name: found[f"{each.name}/present"] for node in graph.nodes for each in node.inner}
     for node in (node for node in graph.nodes if tensors.get(node.name) in found):
         tensor = found[tensors[node.name]]
         if isinstance(node, Quantize):

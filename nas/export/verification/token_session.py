@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from latency_tables.runtimes.onnxruntime import PRESENT, open_session
+from latency_tables.runtimes.onnxruntime import ELEMENTS, PRESENT, open_session
 
 
 class TokenSession:
@@ -22,8 +22,8 @@ class TokenSession:
         self._cache = {}
         for taken in self._session.get_inputs():
             if taken.name in kept:
-                shape = [1, taken.shape[1], context, taken.shape[3]]
-                self._cache[taken.name] = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, np.float32))
+                nothing = np.zeros([1, taken.shape[1], context, taken.shape[3]], ELEMENTS[taken.type])
+                self._cache[taken.name] = onnxruntime.OrtValue.ortvalue_from_numpy(nothing)
         self.n_tokens = 0
 
     def reset(self) -> None:

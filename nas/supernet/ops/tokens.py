@@ -43,6 +43,8 @@ def _(node: CausalAttention, inputs: list[Tensor], source: ParameterSource) -> T
     n = queries.shape[2]
     cosines, sines = (torch.from_numpy(table).to(queries) for table in rotary_tables(n, node.depth, node.base))
     queries, keys = (_rotated(x, cosines, sines) for x in (queries, keys))
+    if node.inner:
+        keys, values = (source.quantize(each, x) for each, x in zip(node.inner, (keys, values), strict=True))
     is_shared = node.heads != node.kv_heads
     with torch.autocast(queries.device.type, enabled=False):  # on CPUs several times slower in bfloat16
         means = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=is_shared)
@@ -51,7 +53,8 @@ def _(node: CausalAttention, inputs: list[Tensor], source: ParameterSource) -> T
 
 @torch_source.register
 def _(node: CausalAttention) -> str:
-    return f"attention({', '.join(input_sources(node))}, {node.depth}, {node.base!r})"
+    scales = [own_source(node, spec.role) for spec in node.weights()]
+    return f"attention({', '.join([*input_sources(node), str(node.depth), repr(node.base), *scales])})"
 
 
 def _rotated(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:

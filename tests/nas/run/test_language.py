@@ -10,8 +10,11 @@ import torch
 
 import nas
 from nas.cli.command import main
-from nas.export.verification.network import Network
+from nas.export.min_runtime import min_onnxruntime
+from nas.export.verification.language import check_operators
+from nas.export.verification.network import Network, serving_graph
 from nas.export.verification.token_session import TokenSession
+from nas.export.verification.weights import weights_of
 from nas.run.run import Run
 from nas.supernet.deploy import extract, fold
 from search_spaces.lowering import lower
@@ -22,7 +25,7 @@ QUICK = {
     "threads": 1,
     "task": "language",
     "space": "decoder-tiny",
-    "formats": ["float32", "w8a8", "w4a32-g32", "w4a8d-g32"],
+    "formats": ["float32", "w8a8", "w4a32-g32", "w4a8d-g32", "kv8"],
     "training": {
         "optimizer": "adam",
         "learning_rate": 0.003,
@@ -156,6 +159,40 @@ def test_a_prompt_is_as_its_tokens_one_by_one_and_as_trained(finished, scheme):
     session.reset()
     assert np.abs(session.feed(window[:20]) - one_by_one[19]).max() < 1e-4 * expected.std()
     assert np.abs(session.feed(window[20:24]) - one_by_one[23]).max() < 1e-4 * expected.std()
+
+
+@pytest.mark.parametrize("scheme", ["float32", "w8a8", "w4a8d-g32"])
+def test_a_cache_of_integers_is_proved(finished, scheme):
+    run = Run.open(finished)
+    genome = uniform_genome(run.space, "largest", scheme)
+    genome[[choice.name for choice in run.space.choices].index("cache_bits")] = 0
+    evaluator, subnet = run.evaluator(), run.space.subnet(genome)
+    serving, calibration = serving_graph(subnet), evaluator.calibrate(subnet.graph)
+    weights = extract(evaluator.supernet, subnet.graph, calibration)
+    model = lower(serving, weights, sequence=("tokens", "kept"))
+    assert min_onnxruntime(model) == "1.27"
+    assert {key: np.asarray(value).tolist() for key, value in weights_of(model, serving).items()} == {
+        key: value.tolist() for key, value in weights.items()
+    }
+    window, network = run.data.test["tokens"][0], Network.of(subnet.graph, weights, 8)
+    _, error, wrong = check_operators(model.SerializeToString(), serving, weights, window)
+    assert error < 1e-5
+    assert wrong == 0
+    session = TokenSession(model.SerializeToString(), 32)
+    one_by_one, expected = session.answers(window), network.answers(window[None])[0]
+    assert (one_by_one - expected).std() < 0.05 * expected.std()
+    exact = Network.of(replace_cache(subnet).graph, weights, 8).answers(window[None])[0]
+    assert 0 < (exact - expected).std() < 0.1 * expected.std()
+    other = {name: array * 1.01 if name.endswith("keys/scale") else array for name, array in weights.items()}
+    _, _, wrong = check_operators(model.SerializeToString(), serving, other, window)
+    assert wrong > 0
+
+
+def replace_cache(subnet):
+    """Return the same network with a cache of float32."""
+    genome = subnet.genome.copy()
+    genome[[choice.name for choice in subnet.space.choices].index("cache_bits")] = 1
+    return subnet.space.subnet(genome)
 
 
 def test_a_model_of_others_is_searched_without_training(tmp_path, text, capsys):

@@ -6,6 +6,7 @@ import pytest
 from nas.objectives.objective import OBJECTIVES
 from search_spaces import SPACES, Decoder, InvalidInputError, SearchSpace, cost_table, decoder, graph_costs
 from search_spaces.costs import cache_bytes
+from search_spaces.families.decoder import offered_formats
 from search_spaces.space.baselines import baselines
 from search_spaces.space.narrowing import NarrowedSpace
 
@@ -66,6 +67,20 @@ def test_tables_of_costs_are_those_of_graphs():
     read = OBJECTIVES.get("decode_bytes")(space)(genomes)
     assert read.tolist() == (cost_table(space, "size_bytes")(genomes) + kept).tolist()
     assert OBJECTIVES.get("kv_cache_bytes")(SPACES.get("vit-digits")())(np.zeros((2, 11), int)).tolist() == [0, 0]
+
+
+def test_a_cache_of_integers_takes_a_quarter():
+    space = small(formats=("float32", "w8a8", "w4a8d-g32", "kv8"))
+    assert offered_formats(space) == ["float32", "w8a8", "w4a8d-g32", "kv8"]
+    assert [choice.name for choice in space.choices][:2] == ["depth", "cache_bits"]
+    genomes = np.repeat(space.sample(1, np.random.default_rng(0)), 2, axis=0)
+    genomes[:, 1] = 0, 1
+    integers, floats = OBJECTIVES.get("kv_cache_bytes")(space)(genomes)
+    assert floats == 4 * integers > 0
+    whole = space.at("decode").build(genomes[0]).nodes
+    assert {state.dtype for node in whole for state in node.states} == {"int8"}
+    sizes = cost_table(space, "size_bytes")(genomes)
+    assert sizes[0] == sizes[1]
 
 
 def test_tied_tables_count_once():
