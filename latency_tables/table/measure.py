@@ -21,6 +21,7 @@ from search_spaces.graph.graph import Graph
 from search_spaces.lowering import lower
 
 Progress = Callable[[int, int], None]
+KEPT_BYTES = 2**31
 
 
 def measure_graphs(
@@ -53,7 +54,8 @@ def measure_graphs(
         kept.add(found)
         progress(done, total)
 
-    builders = {name: _builder(graph, device) for name, graph in graphs.items()}
+    kept_bytes = _KeptBytes()
+    builders = {name: _builder(graph, device, kept_bytes) for name, graph in graphs.items()}
     process = RUNTIMES.get(device.backend).process
     with monitoring(_reference(reference, device), threads=device.threads, process=process) as monitor:
         return time_models(builders, monitor, protocol, reference_ms=reference_ms, known=known, on_timed=keep)
@@ -131,8 +133,27 @@ def _reference(graph: Graph, device: Device) -> Runner:
     return _builder(graph, replace(device, threads=1))()
 
 
-def _builder(graph: Graph, device: Device) -> Callable[[], Runner]:
-    return lambda: _build(lower(graph, batch=device.batch).SerializeToString(), device)
+class _KeptBytes:
+    """Serialized models, kept for the next round as long as all of them fit: writing a large one takes seconds."""
+
+    def __init__(self) -> None:
+        self._models: dict[Graph, bytes] = {}
+        self._room = KEPT_BYTES
+
+    def get(self, graph: Graph, batch: int) -> bytes:
+        """Return a graph as a model."""
+        if graph in self._models:
+            return self._models[graph]
+        model = bytes(lower(graph, batch=batch).SerializeToString())
+        if len(model) <= self._room:
+            self._models[graph] = model
+            self._room -= len(model)
+        return model
+
+
+def _builder(graph: Graph, device: Device, kept: _KeptBytes | None = None) -> Callable[[], Runner]:
+    kept = kept or _KeptBytes()
+    return lambda: _build(kept.get(graph, device.batch), device)
 
 
 def _build(model: bytes, device: Device) -> Runner:

@@ -87,7 +87,7 @@ class Experiment:
     def _resolved_search(self) -> SearchSettings:
         """Return the search with what depends on task and devices, after a check of the names in it."""
         search, metric = self.search, self.metric
-        latencies = [column.name for i in range(len(self.devices)) for column in self.latencies_of(i)]
+        latencies = [column.name for i in range(len(self.devices)) for column in self._columns(i, self._offered_phases)]
         objectives = search.objectives or (metric.name, *(name for name in latencies if "@" not in name), "size_bytes")
         estimated = [name for name, quantity in METRICS.items() if quantity.is_estimated]
         costs = [*latencies, *OBJECTIVES.names, *estimated]
@@ -149,13 +149,26 @@ class Experiment:
 
     @property
     def phases(self) -> tuple[str, ...]:
-        """The phases in which networks are timed; one without a name where they are run in one way."""
+        """The phases in which networks are timed: those that objectives and limits name, or all if they name none.
+
+        None where networks are run in one way.
+        """
+        offered, search = self._offered_phases, self.search
+        named = {*search.objectives, *search.max, *search.min}
+        timed = {p for p in offered for i in range(len(self.devices)) if self._columns(i, (p,))[0].name in named}
+        return tuple(phase for phase in offered if phase in timed) or offered
+
+    @property
+    def _offered_phases(self) -> tuple[str, ...]:
         return () if self.adopt.is_set else phases_of(TASKS.get(self.task))
 
     def latencies_of(self, i: int) -> tuple[Column, ...]:
         """Return the columns of the latencies on the i-th device, one for each phase; the first one's have no suffix."""
+        return self._columns(i, self.phases)
+
+    def _columns(self, i: int, phases: Sequence[str]) -> tuple[Column, ...]:
         device = list(self.devices)[i] if i else ""
-        return tuple(latency_column(phase, device) for phase in self.phases or ("",))
+        return tuple(latency_column(phase, device) for phase in phases or ("",))
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, as YAML and JSON hold them."""

@@ -53,7 +53,8 @@ def training_identity(folder: RunFolder, space: SearchSpace, data: Dataset) -> d
 
 def new_supernet(experiment: Experiment, space: SearchSpace, data: Dataset) -> Supernet:
     """Return the supernet as it is before training, with random weights."""
-    supernet = Supernet(space, torch.Generator().manual_seed(experiment.seed))
+    seeded = torch.Generator().manual_seed(experiment.seed)
+    supernet = Supernet(space, seeded, experts=experiment.training.experts)
     supernet.set_input_statistics(*data.input_statistics())
     return supernet
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nas.quantizers.integers import ChooseScale, FakeQuantize, FakeQuantizeAny, choose_scale, fake_quantize
 from nas.supernet.executor import execute
+from nas.supernet.experts import Experts, check_experts
 from nas.supernet.groups import KnownGroups
 from nas.supernet.layers import SharedLayers
 from nas.supernet.weights import initial_tensor, slice_of, take_inventory
@@ -26,6 +27,7 @@ class Supernet(nn.Module):
     Args:
         space: Its blocks say which weights there are, and how large at most.
         generator: Source of the initial weights; None takes a new one with seed 0.
+        experts: Tensors from which each weight is mixed beside the shared one; 0: none, see `Experts`.
 
     Attributes:
         fake_quantize: Rounds activations; `nas.quantizers.compiled` has a faster one, `nas.quantizers.noise` another one.
@@ -38,7 +40,7 @@ class Supernet(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, space: SearchSpace, generator: torch.Generator | None = None) -> None:
+    def __init__(self, space: SearchSpace, generator: torch.Generator | None = None, *, experts: int = 0) -> None:
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
         self.space = space
@@ -50,6 +52,9 @@ class Supernet(nn.Module):
         self.shared = nn.ParameterDict()
         for name, spec in specs.items():
             self.shared[name] = nn.Parameter(initial_tensor(spec, generator))
+        if experts:
+            check_experts(space)
+        self.experts = Experts(specs, experts, generator) if experts else None
         self.scale_index = {key: i for i, key in enumerate(scales)}
         self.multiplier_index = {key: i for i, key in enumerate(multipliers)}
         self.log_scales = nn.Parameter(torch.zeros(len(scales)))
@@ -84,8 +89,9 @@ class Supernet(nn.Module):
     # ------------------------------------------------------------------ the active slice
 
     def weight(self, node: Node) -> Tensor:
-        """Return the weight of a node, see `slice_of`."""
-        return slice_of(self.shared, node, "weight")
+        """Return the weight of a node, see `slice_of`, with what its experts add."""
+        weight = slice_of(self.shared, node, "weight")
+        return weight + self.experts(node) if self.experts is not None and node.spec_of["weight"].quantized else weight
 
     def bias(self, node: Node) -> Tensor:
         """Return the bias (of a `Conv`: that of its batch norm), shape `(out,)`."""

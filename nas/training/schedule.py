@@ -64,6 +64,8 @@ class Schedule:
     """In the quantized stage noise of the size of a rounding error stands for rounding."""
     kurtosis: float = 0.0
     """Weight of a regularizer that spreads weights evenly for few bits; EQ-Net has 0.015."""
+    experts: int = 0
+    """Tensors beside each shared one, of which a weight is mixed by sizes and bits of its operator; 0: none."""
     init_from: str = ""
     """File of trained weights, as another run's supernet.safetensors, to begin with."""
     compile: bool = True
@@ -79,6 +81,7 @@ class Schedule:
         if self.optimizer not in ("sgd", "adam", "muon"):
             raise InvalidInputError(f"training.optimizer must be sgd, adam or muon, got '{self.optimizer}'")
         check_range("distillation", self.distillation, 0, 1)
+        check_range("experts", self.experts, 0, 16)
         check_range("n_random", self.n_random, 0, 64)
         check_range("random_translate", self.random_translate, 0, 64)
         check_range("batch_size", self.batch_size, 2, 65_536)

@@ -16,6 +16,7 @@ from nas.data.dataset import Dataset
 from nas.events import distributed
 from nas.quantizers.compiled import compiled_quantizer
 from nas.quantizers.noise import quantization_noise
+from nas.supernet.experts import stacked
 from nas.supernet.sorting import is_decoder, orders_of_importance
 from nas.supernet.supernet import Supernet
 from nas.supernet.weights import cut, take_inventory
@@ -279,7 +280,7 @@ def check_identity(facts: dict[str, Any], identity: dict[str, Any], path: Path) 
 
 
 def init_from(supernet: Supernet, path: Path) -> None:
-    """Begin with the weights of another training: convolutions, linear layers and batch norms.
+    """Begin with the weights of another training: of layers, batch norms, and experts where both have some.
 
     Args:
         supernet: Changed in place.
@@ -291,12 +292,13 @@ def init_from(supernet: Supernet, path: Path) -> None:
     if not path.is_file():
         raise InvalidInputError(f"training.init_from: there is no file '{path}'")
     tensors, _ = load_tensors(path)
+    mine, n_experts = supernet.state_dict(), supernet.experts.n if supernet.experts is not None else 0
     shared = {name: tensor for name, tensor in tensors.items() if name.startswith("shared.")}
+    shared |= {name: tensor for name, tensor in tensors.items() if name.startswith("experts.") and name in mine}
     for name, spec in take_inventory(supernet.space).specs.items():
-        theirs = shared.get(f"shared.{name}")
-        if theirs is not None and theirs.ndim == len(spec.shape):
-            shared[f"shared.{name}"] = cut(theirs, spec)
-    mine = supernet.state_dict()
+        for key, whole in ((f"shared.{name}", spec), (f"experts.changes.{name}", stacked(spec, n_experts))):
+            if key in shared and shared[key].ndim == len(whole.shape):
+                shared[key] = cut(shared[key], whole)
     if isinstance(supernet.space, NarrowedSpace):  # blocks that are left out have weights in the whole space alone
         shared = {name: tensor for name, tensor in shared.items() if name in mine}
     load_supernet(supernet, {**mine, **shared}, path)
