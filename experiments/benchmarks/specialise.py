@@ -54,8 +54,11 @@ WAYS: dict[str, tuple[str, dict[str, float], str]] = {
     "narrowed, no corners": ("sandwich", {"corners": 0.0}, "narrowed"),
     "random part": ("sandwich", {}, "random"),
     "narrowed+front": ("front", {"neighbours": 0.5}, "narrowed"),
+    "whole, experts": ("sandwich", {}, "whole"),
+    "front+neighbours, experts": ("front", {"neighbours": 0.5}, "whole"),
 }
 """By name: sampler, its options, and the space: the whole one, the part of the best score, a random part of that size."""
+EXPERTS = {"whole, experts": 2, "front+neighbours, experts": 2}
 
 
 def first_front(
@@ -111,7 +114,7 @@ def nearest(part: NarrowedSpace, genomes: Genomes) -> Genomes:
 
 def seconds_a_step(space: SearchSpace, data: Dataset, schedule: Schedule, around: Around) -> tuple[float, float]:
     """Return the seconds of a step of the float and of the quantized stage, means of twelve after two."""
-    supernet, task = Supernet(space), Classification.of(data)
+    supernet, task = Supernet(space, experts=schedule.experts), Classification.of(data)
     supernet.set_input_statistics(*data.input_statistics())
     supernet.fake_quantize, supernet.choose_scale = compiled_quantizer()
     optimizer = torch.optim.SGD(supernet.parameters(), lr=1e-3)
@@ -193,12 +196,12 @@ def main() -> None:
             continue
         sampler, settings, where = WAYS[way]
         of = spaces[where]
-        mine = replace(base, sampler=SamplerSettings(name=sampler, options=settings))
+        mine = replace(base, sampler=SamplerSettings(name=sampler, options=settings), experts=EXPERTS.get(way, 0))
         whole = seconds_a_step(space, data, base, around_in(space))
         own = seconds_a_step(of, data, mine, around_in(of)) if way != "whole" else whole
         float_epochs, quantized_epochs = (max(1, round(n * a / b)) for n, a, b in zip((4, 2), whole, own, strict=True))
         mine = replace(mine, float_epochs=float_epochs, quantized_epochs=quantized_epochs)
-        net = Supernet(of)
+        net = Supernet(of, experts=mine.experts)
         net.set_input_statistics(*data.input_statistics())
         init_from(net, wide)
         start = time.perf_counter()
