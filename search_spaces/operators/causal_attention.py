@@ -84,7 +84,7 @@ class CausalAttention(Node):
 
     def weights(self) -> tuple[WeightSpec, ...]:
         """See `Node`: scales of what is kept in integers."""
-        return tuple(WeightSpec(f"{part}/scale", (), (), init="given") for part, _ in zip(PARTS, self.inner, strict=False))
+        return tuple(WeightSpec(f"{part}/scale", (), (), init="given") for part in (PARTS if self.inner else ()))
 
     def emit(self, writer: "Writer") -> None:
         """GroupQueryAttention, which takes queries, keys and values in one tensor if they come so."""

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from latency_tables.device import Device
+from latency_tables.table import measure
 from latency_tables.table.build import build_table
 from latency_tables.table.estimate import choose_parts, estimate_parts
-from latency_tables.table.latency_model import iterate_parts
+from latency_tables.table.latency_model import empty_graph, iterate_parts
 from latency_tables.table.plan import plan_table
 from latency_tables.table.table import LatencyTable
 from latency_tables.timing.protocol import Protocol
-from search_spaces import Choice, InvalidInputError, TabularSpace, graph_costs
+from search_spaces import Choice, InvalidInputError, TabularSpace, graph_costs, lower
 
 QUICK = Protocol(rounds=2, seconds=0.002, retry_budget=0.0)
 
@@ -50,6 +51,17 @@ def test_a_real_table_goes_on_from_its_journal(tiny_space, tmp_path):
     assert (table.report.n_fit, table.report.n_held_out) == (12, 10)
     assert np.isfinite(table.predict_ms(tiny_space, tiny_space.sample(50, np.random.default_rng(1)))).all()
     assert table.fingerprint["threads"] == 1
+
+
+@pytest.mark.parametrize(("room", "times_written"), [(2**31, 1), (0, 2)])
+def test_a_model_is_written_once_while_there_is_room(tiny_space, monkeypatch, room, times_written):
+    written = []
+    monkeypatch.setattr(measure, "KEPT_BYTES", room)
+    monkeypatch.setattr(measure, "lower", lambda graph, batch: written.append(graph) or lower(graph, batch=batch))
+    genomes = tiny_space.sample(2, np.random.default_rng(0))
+    graphs = {str(i): tiny_space.subnet(genome).graph for i, genome in enumerate(genomes)}
+    measure.measure_graphs(graphs, empty_graph(), Device(), QUICK, {})
+    assert [written.count(graph) for graph in graphs.values()] == [times_written] * 2
 
 
 def test_journal_of_something_else_is_not_used(tiny_space, tmp_path):

@@ -32,6 +32,24 @@ def test_overrides(tmp_path):
             Experiment.from_yaml(path, [override])
 
 
+def test_phases_that_nothing_names_are_not_timed(tmp_path):
+    path = tmp_path / "e.yaml"
+    devices = "devices: {a: {backend: onnxruntime}, b: {backend: onnxruntime}}"
+    path.write_text(f"name: e\ntask: language\nspace: decoder-tiny\n{devices}\n")
+    for override, phases in [
+        ("seed=0", ("decode", "prefill")),
+        ("search.objectives=[bits_per_byte,decode_ms]", ("decode",)),
+        ("search.objectives=[bits_per_byte,prefill_ms@b]", ("prefill",)),
+        ("search.objectives=[bits_per_byte,size_bytes]", ("decode", "prefill")),
+    ]:
+        assert Experiment.from_yaml(path, [override]).phases == phases
+    objectives = ["search.objectives=[bits_per_byte,decode_ms]", "search.max.prefill_ms=3"]
+    experiment = Experiment.from_yaml(path, objectives)
+    assert experiment.phases == ("decode", "prefill")
+    assert [column.name for column in experiment.latencies_of(1)] == ["decode_ms@b", "prefill_ms@b"]
+    assert Experiment.from_yaml(path).search.objectives == ("bits_per_byte", "decode_ms", "prefill_ms", "size_bytes")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
