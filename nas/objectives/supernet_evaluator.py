@@ -53,14 +53,15 @@ class SupernetEvaluator:
 
     def evaluate(self, subnets: Sequence[Subnet], split: Split = "val") -> dict[str, NDArray[np.float64]]:
         """See `Evaluator`."""
-        found = [self._values(subnet, split) for subnet in subnets]
+        found = [values_of(self.task, [self.scores(subnet, split)]) for subnet in subnets]
         return {metric.name: np.array([row[metric.name] for row in found]) for metric in self.metrics}
 
     def measure(self, genomes: Genomes) -> dict[str, NDArray[np.float64]]:
         """Return the validation values of genomes of shape `(n, n_genes)` as a search asks for them."""
         return self.evaluate(self.supernet.space.subnets(genomes))
 
-    def _values(self, subnet: Subnet, split: Split) -> dict[str, float]:
+    def scores(self, subnet: Subnet, split: Split) -> dict[str, NDArray[np.float64]]:
+        """Return the score of each sample of a split by metric, shape `(n,)`, see `Task.scores`."""
         graph, key = subnet.graph, (subnet.id, sum(tensor._version for tensor in self.supernet.parameters()))
         if key not in self._calibrated:  # by the weights as they are now: whatever changes them counts up their versions
             if len(self._calibrated) >= MAX_CALIBRATED:
@@ -72,7 +73,7 @@ class SupernetEvaluator:
             for batch in self.data.batches(split, batch_size(self.task)):
                 inputs = torch.from_numpy(batch[self.data.inputs]).to(self.supernet.device)
                 scores.append(self.task.scores(execute(graph, inputs, layers).cpu().numpy(), batch))
-        return values_of(self.task, scores)
+        return {metric.name: np.concatenate([batch[metric.name] for batch in scores]) for metric in self.metrics}
 
 
 def batch_size(task: Task) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.errors import DamagedFileError, InvalidInputError
-from search_spaces.families.decoder import CACHE_FORMAT, Decoder, decoder
+from search_spaces.families.decoder import CACHE_FORMAT, Decoder, decoder, kv_heads_from
 from search_spaces.space.space import SearchSpace
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -76,7 +76,7 @@ class Llama:
 
 
 def llama_space(name: str, shape: Decoder, digest: str, context: int, formats: tuple[str, ...] = ()) -> SearchSpace:
-    """Return what can be chosen of a model without training: depth, inner widths a little, schemes freely.
+    """Return what can be chosen of a model without training: depth, heads, inner widths a little, schemes freely.
 
     Args:
         name: Of the model, for messages.
@@ -90,14 +90,15 @@ def llama_space(name: str, shape: Decoder, digest: str, context: int, formats: t
     """
     if context > shape.context:
         raise InvalidInputError(f"'{name}' was trained on {shape.context} tokens; a context of {context} is longer")
-    widths = (shape.mlp_width * 3 // 4, shape.mlp_width)
+    widths, offered = (shape.mlp_width * 3 // 4, shape.mlp_width), formats or UNTRAINED
+    heads = kv_heads_from(shape.kv_heads * 3 // 4, shape, offered)
     return decoder(
         f"llama-{digest[:8]}",
         replace(shape, context=context),
         depths=tuple(sorted({max(2, shape.depth - n) for n in range(3)})),
-        kv_heads=(shape.kv_heads,),
+        kv_heads=sorted({heads[0], heads[-1]}),
         mlp_widths=widths if widths[0] % 64 == 0 else widths[1:],
-        formats=formats or UNTRAINED,
+        formats=offered,
     )
 
 

@@ -322,6 +322,7 @@ class Adoption(BaseRun):
                 self.measurements(),
                 self.latencies,
                 metric=self.metric.name,
+                noise=self.experiment.search.noise,
                 heading={"bank": self._identity["original"]},
                 measure_test=lambda genomes: self.archives.measure_test(genomes, self.evaluator),
             )

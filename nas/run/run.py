@@ -22,6 +22,7 @@ from nas.run.archives import Archives
 from nas.run.base import BaseRun
 from nas.run.experiment import Experiment
 from nas.run.folder import RunFolder
+from nas.run.noise import noise_of
 from nas.run.resolve import create_folder, resolve_experiment
 from nas.run.stages.export import export_subnet
 from nas.run.stages.finetune import FineTuned, finetune, largest_as_teacher, with_fine_tuned
@@ -233,12 +234,14 @@ class Run(BaseRun):
                 threads = max(1, self.experiment.threads // workers)
                 path, number = str(self.folder.path.resolve()), self.folder.number
                 measure = RunMeasure(path, number, threads, str(self.archives.weights))
-            result = search_run(self, evaluator, measure or evaluator.measure, workers=workers)
+            noise = noise_of(self.folder, evaluator, self.archives.weights["supernet"])
+            result = search_run(self, evaluator, measure or evaluator.measure, noise=noise, workers=workers)
             write_front(
                 self.folder,
                 self.measurements(),
                 self.latencies,
                 metric=self.task.metric.name,
+                noise=noise,
                 heading={"supernet": self.archives.weights["supernet"]},
                 measure_test=lambda genomes: self.archives.measure_test(genomes, evaluator),
             )

@@ -43,7 +43,7 @@ class SearchSettings:
     """Networks to measure before the strategy is asked again; 0: a share of what is left."""
     noise: float = -1
     """Difference of the metric that means nothing: nearer networks are tied, and a search that gains no more ends; 0: never;
-    -1: the metric's own, of the error 0.1 points."""
+    -1: the metric's own, of the error 0.1 points, of text what a paired bootstrap over windows finds."""
     n_calibration: int = 2000
     """Training samples on which each measured network is recalibrated."""
     max: dict[str, float] = field(default_factory=dict)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 WORST = 100.0  # bits of one token, at most: an answer that is no number loses as much
 
 BITS_PER_BYTE = declare(
-    Metric(name="bits_per_byte", title="bits per byte", digits=4, of_data=True, noise=0.002, tolerance=0.02)
+    Metric(name="bits_per_byte", title="bits per byte", digits=4, of_data=True, noise=0.002, is_paired=True, tolerance=0.02)
 )
 """Bits that telling the next tokens takes over the bytes of their text: it compares across vocabularies."""
 

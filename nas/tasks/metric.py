@@ -24,6 +24,7 @@ class Metric:
         of_mean: From the mean of the samples' scores, see `Task.scores`, to the value.
         interval: From a value and the number of samples to the ends of its 95 % interval; None: nothing is known of it.
         noise: A difference that means nothing, in its unit: nearer networks are tied.
+        is_paired: True if that is found for each supernet by a bootstrap over samples that two networks were scored on.
         tolerance: By how much it may differ where it is measured again, by another runtime.
         loss: Name of the loss of the same answers, which ranks networks where the metric is coarse; empty: it needs none.
     """
@@ -40,6 +41,7 @@ class Metric:
     of_mean: Callable[[float], float] = float
     interval: Callable[[float, int], tuple[float, float]] | None = None
     noise: float = 0.0
+    is_paired: bool = False
     tolerance: float = 0.0
     loss: str = ""
 

@@ -234,16 +234,21 @@ def _head(shape: Decoder, phase: Phase, values: Mapping[str, Option]) -> Sequenc
     return [*block.nodes, output]
 
 
-def _elastic(name: str, shape: Decoder, formats: Sequence[str]) -> SearchSpace:
-    """Return the space of about half to all of a decoder; heads that a group of a format does not divide are left out."""
+def kv_heads_from(least: int, shape: Decoder, formats: Sequence[str]) -> list[int]:
+    """Return numbers of heads of keys and values, from some up to all, whose widths the groups of all formats divide."""
     schemes = [QuantScheme.from_name(name) for name in formats if name != CACHE_FORMAT]
     group = max((scheme.group or 1 for scheme in schemes), default=1)
-    heads = [n for n in range(1, shape.kv_heads + 1) if n * shape.group * shape.head_depth % group == 0]
+    heads = [n for n in range(max(1, least), shape.kv_heads) if n * shape.group * shape.head_depth % group == 0]
+    return [*heads, shape.kv_heads]
+
+
+def _elastic(name: str, shape: Decoder, formats: Sequence[str]) -> SearchSpace:
+    """Return the space of about half to all of a decoder."""
     return decoder(
         name,
         shape,
         depths=tuple(range((shape.depth + 1) // 2, shape.depth + 1)),
-        kv_heads=heads or [shape.kv_heads],
+        kv_heads=kv_heads_from(1, shape, formats),
         mlp_widths=tuple(shape.mlp_width * k // 3 for k in (1, 2, 3)),
         formats=formats,
     )

@@ -22,6 +22,7 @@ def write_front(
     devices: Sequence[Latencies],
     *,
     metric: str,
+    noise: float,
     heading: dict[str, Any],
     measure_test: Callable[[Genomes], dict[Column, np.ndarray]],
 ) -> None:
@@ -32,6 +33,7 @@ def write_front(
         known: The networks that were measured on the validation split.
         devices: The latencies of the run's devices, the first one's first.
         metric: What steered the search.
+        noise: A difference of it that means nothing.
         heading: What an interrupted timing must agree with to be gone on from.
         measure_test: From genomes `(n, g)` to columns of the test split, shape `(n,)`.
     """
@@ -48,7 +50,7 @@ def write_front(
         [Column.of_objective(name) for name in config.objectives],
         {Column.from_name(name): bound for name, bound in config.max.items()},
         {Column.from_name(name): bound for name, bound in config.min.items()},
-        tolerance={Column.of_objective(metric): config.noise},
+        tolerance={Column.of_objective(metric): noise},
         measure_latency=measure_latency,
         measure_test=measure_test,
     )

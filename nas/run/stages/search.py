@@ -26,13 +26,16 @@ if TYPE_CHECKING:
     from nas.run.run import Run
 
 
-def search_run(run: "Run", evaluator: SupernetEvaluator, measure: Measure, *, workers: int) -> SearchResult | None:
+def search_run(
+    run: "Run", evaluator: SupernetEvaluator, measure: Measure, *, noise: float, workers: int
+) -> SearchResult | None:
     """Search the space of a run; what its archive holds is not measured again.
 
     Args:
         run: Its settings say what is minimised, limited and learned from.
         evaluator: Measures networks, and gives signals.
         measure: What measures them for the search, picklable if there are several workers.
+        noise: A difference of the metric that means nothing; 0: none.
         workers: Networks to measure at once, by joblib's backend in force.
 
     Returns:
@@ -68,7 +71,7 @@ def search_run(run: "Run", evaluator: SupernetEvaluator, measure: Measure, *, wo
             strategy=config.strategy.name,
             options=config.strategy.options,
             batch=config.batch or None,
-            noise=_noise(run.task.metric, config.noise),
+            noise=_noise(run.task.metric, noise),
             workers=workers,
             rng=rng,
             archive=archive,

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from nas.export.verification.language import check_operators
 from nas.export.verification.network import Network, serving_graph
 from nas.export.verification.token_session import TokenSession
 from nas.export.verification.weights import weights_of
+from nas.objectives.noise import paired_noise
+from nas.run.noise import noise_of
 from nas.run.run import Run
 from nas.supernet.deploy import extract, fold
 from search_spaces.lowering import lower
@@ -79,6 +83,21 @@ def test_a_run_has_two_latencies(finished):
     assert run.front(max={"decode_ms": float(front["decode_ms"].min())}).shape[0] == 1
     assert "decode_ms" in run.report().read_text()
     assert len(run.plot().figure.axes) == 3
+
+
+def test_noise_is_found_by_pairs_of_windows(finished):
+    found = json.loads((finished / "noise.json").read_text())
+    run = Run.open(finished)
+    assert 0 < found["noise"] < 0.1
+    evaluator = run.evaluator()
+    first, *others = (run.space.subnet(uniform_genome(run.space, "largest", name)) for name in QUICK["formats"][:-1])
+    assert paired_noise(evaluator, first, [first], seed=0) == 0
+    assert paired_noise(evaluator, first, others, seed=0) == found["noise"]
+    differences = evaluator.scores(others[0], "val")["bits_per_byte"] - evaluator.scores(first, "val")["bits_per_byte"]
+    expected = 2 * differences.std() / np.sqrt(len(differences))
+    assert paired_noise(evaluator, first, others[:1], seed=0) == pytest.approx(expected, rel=0.1)
+    fixed = replace(run.experiment, search=replace(run.experiment.search, noise=0.01))
+    assert noise_of(SimpleNamespace(experiment=fixed), evaluator, "") == 0.01
 
 
 def test_a_further_device_by_its_table_is_refused(finished, failing):
