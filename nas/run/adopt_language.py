@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nas.run.run import Run  # needs torch
 
 CONTEXT = 256
-LANGUAGE_TABLE: dict[str, Any] = {"rounds": 3, "seconds": 0.05, "n_fit": 16, "n_held_out": 10}
+LANGUAGE_TABLE: dict[str, Any] = {"rounds": 4, "seconds": 0.05, "retry_budget": 0.3, "n_fit": 16, "n_held_out": 10}
 LANGUAGE_SEARCH: dict[str, Any] = {
     "objectives": ["bits_per_byte", "decode_ms", "prefill_ms", "size_bytes"],
     "n_measurements": 60,
