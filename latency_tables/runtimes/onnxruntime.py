@@ -12,7 +12,15 @@ from latency_tables.runtimes.runtime import RUNTIMES, Runner, feed, timed
 from search_spaces.errors import InvalidInputError
 
 PRESENT = "/present"  # ends the name of what takes the place of an input in the next call
-ELEMENTS = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(int8)": np.int8}
+ELEMENTS: dict[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(bool)": np.bool_,
+    **{f"tensor({kind.__name__})": kind for kind in (np.int8, np.int16, np.int32, np.int64)},
+    **{f"tensor({kind.__name__})": kind for kind in (np.uint8, np.uint16, np.uint32, np.uint64)},
+}
+"""By onnxruntime's words for what a tensor holds."""
 OPTION_PREFIXES = ("session.", "optimization.", "memory.", "mlas.", "ep.")
 
 

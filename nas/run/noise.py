@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 def noise_of(folder: RunFolder, evaluator: SupernetEvaluator, weights: str) -> float:
     """Return `search.noise`; left at the metric's own, of a metric that is told in pairs, what a paired bootstrap finds.
 
-    The pairs are the largest network in the first format and in each other one. Kept in `noise.json`.
+    The pairs are the largest network in the first format and in each other one. Kept in `noise.json` of the round.
 
     Args:
         folder: Of the run.
@@ -26,7 +26,7 @@ def noise_of(folder: RunFolder, evaluator: SupernetEvaluator, weights: str) -> f
     noise, metric, space = folder.experiment.search.noise, evaluator.task.metric, evaluator.supernet.space
     if not metric.is_paired or noise != metric.noise or len(offered := formats(space)) < 2:
         return noise
-    file = folder.path / "noise.json"
+    file = folder.state / "noise.json"
     with suppress(OSError, ValueError, KeyError):
         content = json.loads(file.read_text())
         if content["supernet"] == weights:
