@@ -36,6 +36,7 @@ def lower(
     batch: int | str = 1,
     int4: bool = False,
     sequence: Sequence[str] = (),
+    portable: bool = False,
 ) -> onnx.ModelProto:
     """Return the network as an ONNX model in QDQ form.
 
@@ -50,6 +51,9 @@ def lower(
             it computes the same at the same speed.
         sequence: Names of the axes of new tokens and of kept ones, where the model is to take any number of both; it takes
             `seqlens_k` and `total_sequence_length` then, as GroupQueryAttention does. None: as many as the graph says.
+        portable: Whether operators of ONNX alone are written, none of onnxruntime's own: weights in groups get a
+            DequantizeLinear, activations that kernels round at run time stay float32, and what is kept comes back longer by
+            the new tokens, in the place of a buffer and its two lengths. It wants names of axes.
 
     Returns:
         A checked model that takes `(batch, *shape)` for each of `graph.inputs`, and what operators keep between calls.
@@ -64,14 +68,15 @@ def lower(
             f"onnxruntime has no kernels for {names}: such networks can be trained, not measured or exported"
         )
     weights = random_weights(graph, np.random.default_rng(0)) if weights is None else weights
-    writer = Writer(graph, weights, int4=int4, takes_lengths=bool(sequence))
+    writer = Writer(graph, weights, int4=int4, takes_lengths=bool(sequence), portable=portable)
     for node in graph.nodes:
         node.emit(writer)
     states = [state for node in graph.nodes for state in node.states]
     axes = dict(zip(("tokens", "kept"), sequence, strict=True)) if sequence else {}
     given = [_named(_tensor_info(t, batch), 1, axes.get("tokens")) for node in graph.inputs for t in node.outputs]
     kept = [_named(_tensor_info(state, batch), 2, axes.get("kept")) for state in states]
-    present = [_named(_tensor_info(replace(s, name=f"{s.name}/present"), batch), 2, axes.get("kept")) for s in states]
+    axis = f"{axes['kept']}_and_{axes['tokens']}" if portable and axes else axes.get("kept")
+    present = [_named(_tensor_info(replace(s, name=f"{s.name}/present"), batch), 2, axis) for s in states]
     model = helper.make_model(
         helper.make_graph(
             writer.operators,
@@ -156,12 +161,16 @@ class Writer:
         weights: Its arrays.
         int4: See `lower`.
         takes_lengths: Whether how many tokens there are is an input.
+        portable: See `lower`.
     """
 
-    def __init__(self, graph: Graph, weights: Weights, *, int4: bool, takes_lengths: bool = False) -> None:
+    def __init__(
+        self, graph: Graph, weights: Weights, *, int4: bool, takes_lengths: bool = False, portable: bool = False
+    ) -> None:
         self.graph = graph
         self.weights = weights
         self.int4 = int4
+        self.portable = portable
         self.operators: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.consumers_of = consumers(graph.nodes)
@@ -179,8 +188,7 @@ class Writer:
 
     def constant_once(self, name: str, value: ArrayLike) -> str:
         """Write a constant that several operators share, the first time it is asked for, and return its name."""
-        if name not in self._written:
-            self._written.add(name)
+        if self.is_first(name):
             self.constant(name, value)
         return name
 
@@ -203,13 +211,36 @@ class Writer:
             bits: Of a code.
         """
         packed, scale = f"{name}/packed", f"{name}/scale"
-        if name not in self._written:
-            self._written.add(name)
+        if self.is_first(name):
             codes = np.concatenate([self.weights[owner] for owner in owners])
             scales = np.concatenate([self.weights[f"{owner}_scale"] for owner in owners])
             self.constant(packed, pack_codes(codes, bits, codes.shape[1] // scales.shape[1]))
             self.constant(scale, scales.astype(np.float32))
         return packed, scale
+
+    def grouped_rows(self, owner: str) -> tuple[str, str]:
+        """Write weights in groups as int8, once; return the names of integers `(out, in)` and scales `(out, in / group)`."""
+        return (
+            self.constant_once(f"{owner}/integers", self.weights[owner]),
+            self.constant_once(f"{owner}/scale", self.weights[f"{owner}_scale"].astype(np.float32)),
+        )
+
+    def grouped_matrix(self, name: str, owners: Sequence[str], bits: int) -> str:
+        """Return the name of weights in groups, whose rows lie behind one another, as floats `(in, out)`.
+
+        Those of up to 4 bits are stored two a byte.
+        """
+        codes = np.concatenate([self.weights[owner] for owner in owners]).T
+        scales = np.concatenate([self.weights[f"{owner}_scale"] for owner in owners]).T
+        if bits > 4:
+            self.constant(f"{name}/integers", np.ascontiguousarray(codes))
+        else:
+            nibbles = codes.reshape(-1, 2).astype(np.uint8) & 0xF
+            packed = (nibbles[:, 0] | nibbles[:, 1] << 4).astype(np.uint8).tobytes()
+            self.initializers.append(helper.make_tensor(f"{name}/integers", TensorProto.INT4, codes.shape, packed, raw=True))
+        self.constant(f"{name}/scale", np.ascontiguousarray(scales, np.float32))
+        taken = [f"{name}/integers", f"{name}/scale"]
+        return self.operator("DequantizeLinear", taken, name, axis=0, block_size=len(codes) // len(scales))
 
     def lengths(self, source: str, total: int) -> tuple[str, str]:
         """Return the names of how many tokens there are, less one, for each sample, and of how many there are.
@@ -226,8 +257,7 @@ class Writer:
                 self.inputs += [helper.make_tensor_value_info(name, TensorProto.INT32, [1]) for name in names]
             return names
         last = f"{names[0]}/{total}"
-        if last not in self._written:
-            self._written.add(last)
+        if self.is_first(last):
             n_samples = self.operator("Shape", [source], f"{last}/samples", start=0, end=1)
             self.operator(
                 "ConstantOfShape", [n_samples], last, value=helper.make_tensor("", TensorProto.INT32, [1], [total - 1])
@@ -249,6 +279,16 @@ class Writer:
         """Write an ONNX operator and return the name of its result."""
         self.operators.append(helper.make_node(kind, inputs, [output], name=f"{output}:{kind}", **attributes))
         return output
+
+    def several(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        """Write an ONNX operator that gives more than one tensor."""
+        self.operators.append(helper.make_node(kind, inputs, outputs, name=f"{outputs[0]}:{kind}", **attributes))
+
+    def is_first(self, name: str) -> bool:
+        """Return whether what operators share is asked for the first time."""
+        is_first = name not in self._written
+        self._written.add(name)
+        return is_first
 
     def int4_constant(self, name: str, integers: NDArray[Any]) -> str:
         """Return the name of integers of -8 to 7 that are stored two a byte: a Cast, which onnxruntime computes once.
@@ -300,9 +340,8 @@ class Writer:
             owner: Name of the operator whose tensor it is, where they are tied; it is written once.
         """
         name = f"{owner or node.name}/weight"
-        if name in self._written:
+        if not self.is_first(name):
             return name
-        self._written.add(name)
         if not has_integer_weights(node):
             return self.constant(name, self.weights[name])
         return self.dequantize_constant(name, self.weights[name], self._scale(node, name), int4=self.int4 and is_int4(node))

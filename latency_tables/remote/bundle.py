@@ -7,6 +7,7 @@ import io
 import json
 import math
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,11 @@ class Result:
         return bool(self.fingerprint["version"] == FOREIGN)
 
 
-def write_bundle(plan: Plan, target: Device, protocol: Protocol, path: Path) -> None:
-    """Write a benchmark bundle; `python BUNDLE` on the device measures the plan and writes `result.json`.
+def write_bundle(plans: Sequence[Plan], target: Device, protocol: Protocol, path: Path) -> None:
+    """Write a benchmark bundle; `python BUNDLE` on the device measures the plans and writes `result.json`.
 
     Args:
-        plan: What is to be timed.
+        plans: What is to be timed: one plan, or one for each phase.
         target: Settings of the runtime there.
         protocol: How.
         path: Zip file to write.
@@ -58,10 +59,12 @@ def write_bundle(plan: Plan, target: Device, protocol: Protocol, path: Path) -> 
         InvalidInputError: If the file cannot be written.
     """
     spec = {
-        "plan": digest(plan, target),
         "device": dataclasses.asdict(target),
         "protocol": {field.name: getattr(protocol, field.name) for field in dataclasses.fields(Protocol)},
-        "names": list(plan.graphs),
+        "plans": [
+            {"plan": digest(plan, target), "phase": plan.space.phase, "names": list(plan.graphs), "models": _models(plan)}
+            for plan in plans
+        ],
     }
     try:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -70,12 +73,21 @@ def write_bundle(plan: Plan, target: Device, protocol: Protocol, path: Path) -> 
             archive.writestr("search_spaces/__init__.py", "")
             archive.write(ROOT / "latency_tables" / "remote" / "main.py", "__main__.py")
             archive.writestr("spec.json", json.dumps(spec))
-            rows = [[name, f"models/{i}.onnx", ""] for i, name in enumerate(plan.graphs) for _ in range(MIN_ROUNDS)]
-            archive.writestr("parts.csv", _to_csv([["part", "file", "latency_ms"], *rows]))
-            for name, graph in [("reference", plan.reference), *enumerate(plan.graphs.values())]:
-                archive.writestr(f"models/{name}.onnx", lower(graph, batch=target.batch).SerializeToString())
+            for plan in plans:
+                models = _models(plan)
+                rows = [[name, f"{models}/{i}.onnx", ""] for i, name in enumerate(plan.graphs) for _ in range(MIN_ROUNDS)]
+                archive.writestr(
+                    f"{models.replace('models', 'parts')}.csv", _to_csv([["part", "file", "latency_ms"], *rows])
+                )
+                for name, graph in [("reference", plan.reference), *enumerate(plan.graphs.values())]:
+                    archive.writestr(f"{models}/{name}.onnx", lower(graph, batch=target.batch).SerializeToString())
     except OSError as error:
         raise InvalidInputError(f"cannot write the bundle '{path}': {error.strerror}") from error
+
+
+def _models(plan: Plan) -> str:
+    """Return the name of the folder in a bundle that holds a plan's models: `models`, or `models-PHASE`."""
+    return f"models-{plan.space.phase}" if plan.space.phase else "models"
 
 
 def read_results(path: Path, plan: Plan, target: Device) -> Result:
@@ -92,26 +104,15 @@ def read_results(path: Path, plan: Plan, target: Device) -> Result:
     if _is_csv(path):
         fingerprint = {**dataclasses.asdict(target), "version": FOREIGN}
         return Result(_read_csv(path, list(plan.graphs)), fingerprint, 0.0)
-    text = _read_text(path)
-    way_out = "give the JSON file that it wrote, or a CSV file"
     try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise InvalidInputError(f"'{path}' is no result of a benchmark bundle ({error}); {way_out}") from error
-    try:
-        if not isinstance(content, dict) or content.get("format") != RESULT_FORMAT:
-            raise InvalidInputError(f"'{path}' is no result of a benchmark bundle; {way_out}")
-        if content["version"] != RESULT_VERSION:
-            raise InvalidInputError(
-                f"'{path}' is the result of a benchmark bundle of version {content['version']}, not {RESULT_VERSION}"
-            )
-        if content["unit"] != "ms":
-            raise InvalidInputError(f"'{path}' must be in ms, got {content['unit']!r}")
-        if content["plan"] != digest(plan, target):
+        content = next((each for each in _results(path) if each["plan"] == digest(plan, target)), None)
+        if content is None:
             raise InvalidInputError(
                 f"'{path}' was measured with a benchmark bundle of another space, device or number of networks, or by an "
                 "older hwnas; give what the bundle was made with, or make a new bundle"
             )
+        if content["unit"] != "ms":
+            raise InvalidInputError(f"'{path}' must be in ms, got {content['unit']!r}")
         measurements = {
             name: Measurement(tuple(map(float, rounds)), tuple(map(bool, is_clean)))
             for name, (rounds, is_clean) in content["measurements"].items()
@@ -128,6 +129,17 @@ def read_results(path: Path, plan: Plan, target: Device) -> Result:
         raise DamagedFileError(f"'{path}' is damaged ({error!r}); measure anew") from error
 
 
+def holds(path: Path, plan: Plan, target: Device) -> bool:
+    """Return whether a result, JSON or CSV, is of a plan, or holds all its parts.
+
+    Raises:
+        InvalidInputError: If it is no result.
+    """
+    if _is_csv(path):
+        return measured_names(path) >= set(plan.graphs)
+    return any(each.get("plan") == digest(plan, target) for each in _results(path))
+
+
 def measured_names(path: Path) -> set[str]:
     """Return the names of what a result holds, JSON or CSV.
 
@@ -136,22 +148,35 @@ def measured_names(path: Path) -> set[str]:
     """
     if _is_csv(path):
         return {part for part, _ in _rows(path)}
-    try:
-        return set(json.loads(_read_text(path))["measurements"])
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, HwnasError):
-            raise
-        raise InvalidInputError(
-            f"'{path}' is no result of a benchmark bundle; give the JSON file that it wrote, or a CSV file"
-        ) from error
+    return {name for each in _results(path) for name in each.get("measurements", ())}
 
 
 def measured_device(path: Path) -> str | None:
     """Return the name of the device that a result says it is of; None where it says none, as a CSV file."""
+    return None if _is_csv(path) else _results(path)[0].get("device")
+
+
+def _results(path: Path) -> list[dict[str, Any]]:
+    """Return what a bundle has measured: of each of its plans.
+
+    Raises:
+        InvalidInputError: If it is no result of a bundle, or of another version.
+    """
+    text, way_out = _read_text(path), "give the JSON file that it wrote, or a CSV file"
     try:
-        return None if _is_csv(path) else str(json.loads(_read_text(path))["device"])
-    except (ValueError, KeyError, TypeError):
-        return None
+        content = json.loads(text)
+    except ValueError as error:
+        raise InvalidInputError(f"'{path}' is no result of a benchmark bundle ({error}); {way_out}") from error
+    if not isinstance(content, dict) or content.get("format") != RESULT_FORMAT:
+        raise InvalidInputError(f"'{path}' is no result of a benchmark bundle; {way_out}")
+    if content.get("version") != RESULT_VERSION:
+        raise InvalidInputError(
+            f"'{path}' is the result of a benchmark bundle of version {content.get('version')}, not {RESULT_VERSION}"
+        )
+    found = content.get("results", [content])
+    if not (isinstance(found, list) and found and all(isinstance(each, dict) for each in found)):
+        raise DamagedFileError(f"'{path}' is damaged; measure anew")
+    return found
 
 
 def _is_csv(path: Path) -> bool:

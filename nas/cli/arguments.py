@@ -158,7 +158,8 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("id", help="id of the subnet, as `hwnas front` prints it")
     export.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/export/ID)")
     text = "write it for this tool too, and check it there (default: onnxruntime, which is always written)"
-    export.add_argument("--target", choices=("onnxruntime", "openvino", "qonnx", "torch"), default="onnxruntime", help=text)
+    choices = ("onnxruntime", "openvino", "portable", "qonnx", "torch")
+    export.add_argument("--target", choices=choices, default="onnxruntime", help=text)
     export.add_argument("--dynamic-batch", action="store_true", help="model.onnx takes any number of samples at once")
     export.add_argument("--int4", action="store_true", help="model.onnx stores weights of up to 4 bits two a byte")
     export.set_defaults(verb="export")

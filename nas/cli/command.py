@@ -118,29 +118,34 @@ def _measure(options: argparse.Namespace) -> int:
     if options.space is None:
         run = _create(options)
         devices = [each.table for each in run.latencies]
-        take: Callable[..., LatencyTable] = run.import_results
+        take: Callable[..., list[LatencyTable]] = run.import_results
         measure: Callable[[], list[LatencyTable]] = partial(run.measure, again=options.again)
     else:
         settings = TableSettings(time_budget_minutes=options.minutes, rounds=options.rounds)
         devices = [table_of_space(options.space, options.device, settings, options.tables)]
-        take, measure = devices[0].take, lambda: [devices[0].measure(again=options.again)]
+        table = devices[0]
+        take, measure = (lambda *words, **more: [table.take(*words, **more)]), lambda: [table.measure(again=options.again)]
     if not devices:
         raise InvalidInputError(f"'{options.source}' has no device: its `devices` are empty, and no latency is measured")
     if options.pack:
         if options.minutes:
             raise InvalidInputError("--minutes and --pack cannot be combined: a benchmark bundle times every block")
         remote = [table for table in devices if table.device.remote] or devices
-        print(_packed(next((table for table in remote if not table.is_readable), remote[0]), options.pack))
+        print(_packed(remote, options.pack))
         return 0
-    tables = [take(Path(options.result), again=options.again)] if options.result else measure()
+    tables = take(Path(options.result), again=options.again) if options.result else measure()
     _print_validations(tables)
     for device in devices:
         print(f"table: {device.path}")
     return 0 if all(table.report.is_valid for table in tables) or not options.require_valid_table else 1
 
 
-def _packed(table: "DeviceTable", file: str) -> str:
-    table.pack(Path(file))
+def _packed(tables: "list[DeviceTable]", file: str) -> str:
+    from nas.run.tables import pack
+
+    missing = [table for table in tables if not table.is_readable] or tables
+    table = missing[0]
+    pack([each for each in missing if each.device == table.device], Path(file))
     return (
         f"{file}: run `python {Path(file).name}` on the device; it needs NumPy and {table.device.backend}, tells how long "
         f"it takes, and writes result.json; bring that back with `hwnas measure {table.owner} --from result.json`"

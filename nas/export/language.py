@@ -9,7 +9,9 @@ import numpy as np
 
 from nas.export.folder import Exported, check_folder, drafted
 from nas.export.min_runtime import check_runtime, min_onnxruntime
-from nas.export.verification.language import N_WINDOWS, check_language, summary
+from nas.export.targets.language import LANGUAGE_TARGETS, N_COMPARED, PortableStream, computed_in_float
+from nas.export.targets.targets import DEFAULT
+from nas.export.verification.language import N_WINDOWS, TextParity, check_language, check_texts, summary
 from nas.export.verification.network import Network, serving_graph
 from nas.export.verification.token_session import TokenSession
 from nas.objectives.columns import Column
@@ -38,6 +40,7 @@ def export_language_model(
     found: Mapping[str, Any] | None = None,
     pretrained: Mapping[str, Any] | None = None,
     chat: Chat | None = None,
+    target: str = DEFAULT,
 ) -> Exported:
     """Write the file, its tokenizer, `generate.py`, `subnet.json`, `parity.json`, a card and a sample, all or nothing.
 
@@ -52,12 +55,15 @@ def export_language_model(
         found: How it was found; goes there too.
         pretrained: Of a model that was trained elsewhere: of what its space is made, see `Llama.describe`; goes there too.
         chat: Of such a model: how it is spoken to.
+        target: Of `nas.export.targets.language`: what else is written, for which tool.
 
     Raises:
-        InvalidInputError: If the folder holds something or cannot be written, or the onnxruntime that is here is too old.
+        InvalidInputError: If the folder holds something or cannot be written, or the onnxruntime that is here is too old, or
+            the target is unknown or its tool missing.
         VerificationError: If parity fails; the message says why.
     """
     check_folder(folder)
+    write = None if target == DEFAULT else LANGUAGE_TARGETS.get(target)
     supernet, task, data = evaluator.supernet, evaluator.task, evaluator.data
     context = task.inputs[0].shape[0]
     graph, serving = subnet.graph, serving_graph(subnet)
@@ -68,8 +74,7 @@ def export_language_model(
     windows = data.test["tokens"][:N_WINDOWS]
     network = Network.of(graph, weights, batch_size(task))
     parity = check_language(model, serving, weights, windows, context, network.answers, network.moved.answers)
-    if parity.reasons:
-        raise VerificationError(f"subnet {subnet.id} is not exported: {'; '.join(parity.reasons)}")
+    _check(subnet, parity)
     tokenizer = data.facts["tokenizer"]
     description = {
         "id": subnet.id,
@@ -96,17 +101,32 @@ def export_language_model(
     }
     prompt = windows[0][: context // 4]
     written = TokenSession(model, context).greedy(prompt, min(32, context // 2))
+    proof = parity.to_dict()
     with drafted(folder) as draft:
+        if write:
+            portable = lower(serving, weights, sequence=AXES, portable=True)
+            stream = PortableStream(portable, write(portable, draft))
+            in_float = Network.of(computed_in_float(graph), weights, network.batch)
+            answers = (in_float.answers, in_float.moved.answers)
+            texts = check_texts(stream, computed_in_float(serving), windows[:N_COMPARED], *answers)
+            _check(subnet, texts, f" for {target}")
+            proof |= {"targets": {target: texts.to_dict()}}
         (draft / "model.onnx").write_bytes(model)
         (draft / "tokenizer.json").write_text(tokenizer.to_json())
         (draft / "generate.py").write_text(GENERATE)
         if chat:
             (draft / "chat_template.jinja").write_text(chat.template, encoding="utf-8")
         (draft / "subnet.json").write_text(json.dumps(description, indent=1) + "\n")
-        (draft / "parity.json").write_text(json.dumps(parity.to_dict(), indent=1) + "\n")
-        (draft / "README.md").write_text(_card(description, graph, parity.to_dict()))
+        (draft / "parity.json").write_text(json.dumps(proof, indent=1) + "\n")
+        (draft / "README.md").write_text(_card(description, graph, proof))
         np.savez(draft / "samples.npz", prompt=prompt, written=written)
-    return Exported(folder, parity.to_dict())
+    return Exported(folder, proof)
+
+
+def _check(subnet: Subnet, parity: TextParity, whereto: str = "") -> None:
+    """Raise `VerificationError` if something failed."""
+    if parity.reasons:
+        raise VerificationError(f"subnet {subnet.id} is not exported{whereto}: {'; '.join(parity.reasons)}")
 
 
 def _card(subnet: Mapping[str, Any], graph: Graph, parity: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from nas.export.bench import Benchmark
 from nas.export.folder import Exported
-from nas.export.verification.language import summary
+from nas.export.verification.language import comparison, summary
 from nas.export.verification.verify import Verification
 from nas.search.rounds import Round
 from nas.tasks.metric import Metric
@@ -16,7 +16,8 @@ def exported_lines(exported: Exported, trained: str = "supernet") -> list[str]:
     """Return what was exported and how it was verified; `trained` is what its answers were compared with."""
     found = exported.verification
     if "equal_to_itself" in found:
-        return [f"{exported.folder}: {summary(found)}"]
+        others = [f"{target}: {comparison(each)}" for target, each in found.get("targets", {}).items()]
+        return [*others, f"{exported.folder}: {summary(found)}"]
     if "agreement" not in found:  # of a model that was trained elsewhere: it diverges from that as it was measured to
         samples = f"{found['reference_samples']} samples"
         return [f"{exported.folder}: {found['elements']} integers on {samples} equal the reference"]

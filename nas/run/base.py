@@ -107,7 +107,7 @@ class BaseRun(ABC):
         """Return the latency tables of this run, the first device's first; one that is missing is refused."""
         return [latencies.table.read() for latencies in self.latencies]
 
-    def import_results(self, file: Path, *, again: bool = False) -> LatencyTable:
+    def import_results(self, file: Path, *, again: bool = False) -> list[LatencyTable]:
         """Take what a benchmark bundle has measured, see `nas.run.latencies.import_results`."""
         with self.folder.locked():
             return import_results(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from latency_tables.table.table import LatencyTable
 from latency_tables.timing.measurement import Measurement
 from nas.archive.archive import Archive
 from nas.objectives.columns import Column
-from nas.run.tables import DeviceTable
+from nas.run.tables import DeviceTable, request_remote
 from search_spaces.costs import FactorTable
 from search_spaces.errors import InvalidInputError
 from search_spaces.space.space import Genomes
@@ -56,21 +57,15 @@ class Latencies:
         return self.table.read().factor_table(self.table.space)
 
     def time(self, genomes: Genomes, heading: Mapping[str, Any]) -> dict[Column, np.ndarray]:
-        """Return measured latency and spread of networks by column; what was not timed yet is timed and kept.
+        """Return measured latency and spread of networks by column; what was not timed yet is timed here and kept.
 
         Args:
             genomes: Shape `(n, n_genes)`.
             heading: What an interrupted timing must agree with to be gone on from.
-
-        Raises:
-            NotReadyError: If the device is remote and networks must be timed there; says how.
         """
-        due = self._due(genomes)
-        if due:
-            networks = self._subnets(due)
-            if self.table.device.remote:
-                self.table.request_remote(networks)
-            self._keep(due, list(self.table.time_here(networks, self.table.read(), dict(heading)).values()))
+        if due := self._due(genomes):
+            found = self.table.time_here(self._subnets(due), self.table.read(), dict(heading))
+            self._keep(due, list(found.values()))
         return self.known(genomes)
 
     def known(self, genomes: Genomes) -> dict[Column, np.ndarray]:
@@ -79,10 +74,18 @@ class Latencies:
         columns = (self.column, self.column.spread)
         return {column: np.array([row[name] for row in found]) for name, column in zip(STORED, columns, strict=True)}
 
+    def due(self, genomes: Genomes) -> dict[str, Subnet]:
+        """Return those of the networks that were not timed yet, by id."""
+        return self._subnets(self._due(genomes))
+
     def due_in(self, genomes: Genomes, file: Path) -> list[Genomes]:
-        """Return those of the networks that were not timed yet and that a result holds, in order."""
+        """Return those of the networks that were not timed yet and that a result names, in order."""
         names, space = measured_names(file), self.table.space
         return [genome for genome in self._due(genomes) if space.subnet(genome).id in names]
+
+    def are_in(self, genomes: Genomes, file: Path) -> bool:
+        """Return whether a result is of just those of the networks that it names and that were not timed yet."""
+        return self.table.are_in(self._subnets(self.due_in(genomes, file)), file)
 
     def take_networks(self, genomes: Genomes, file: Path) -> LatencyTable:
         """Take the times of networks that a benchmark bundle has measured, and return the table.
@@ -121,6 +124,22 @@ class Latencies:
         self._archive.add(np.array(genomes), values)
 
 
+def time_all(among: Sequence[Latencies], genomes: Genomes, heading: Mapping[str, Any]) -> dict[Column, np.ndarray]:
+    """Return measured latencies and spreads of networks on all devices of a run by column, see `Latencies.time`.
+
+    Raises:
+        NotReadyError: If a device is remote and networks must be timed there; says how.
+    """
+    for _, group in groupby(among, key=lambda each: each.table.device):
+        due = [(each.table, networks) for each in group if (networks := each.due(genomes))]
+        if due and due[0][0].device.remote:
+            request_remote(due)
+    columns: dict[Column, np.ndarray] = {}
+    for latencies in among:
+        columns |= latencies.time(genomes, heading)
+    return columns
+
+
 def import_results(
     among: Sequence[Latencies],
     file: Path,
@@ -129,16 +148,19 @@ def import_results(
     again: bool,
     measured: Callable[[], Genomes],
     forget: Callable[[str], None],
-) -> LatencyTable:
-    """Take what a benchmark bundle has measured: a table that is missing, otherwise networks near the front.
+) -> list[LatencyTable]:
+    """Take what a benchmark bundle has measured: tables that are missing, otherwise networks near the front.
 
     Args:
         among: All devices of a run.
         file: The result; of several remote devices it is of the one that it names, or of the first that lacks it.
         owner: What the run is called, for messages.
-        again: It is a table, and takes the place of the one that is there.
+        again: It holds tables, and takes the place of those that are there.
         measured: Gives the networks whose error was measured, shape `(n, n_genes)`.
         forget: Drops what was timed of networks on a device: it is in the units of the table that was there.
+
+    Returns:
+        The tables that it holds, or of the networks that it holds: of one device, one for each phase.
 
     Raises:
         InvalidInputError: If no device is remote, the file is no such result, or it does not say whose table it replaces.
@@ -148,13 +170,23 @@ def import_results(
         raise InvalidInputError(f"'{owner}' has no remote device: `hwnas measure` measures here")
     named = measured_device(file)
     devices = [each for each in remote if each.table.device.name == named] or remote
-    if again and len(devices) > 1:
-        raise InvalidInputError(
-            f"'{file}' does not say whose table it is; move away the one that it replaces, without --again"
-        )
     if missing := [each for each in devices if again or not each.table.is_readable]:
-        table = missing[0].table.take(file, again=again)
-        forget(table.device)
-        return table
+        if again and len({each.table.device.name for each in missing}) > 1:
+            raise InvalidInputError(
+                f"'{file}' does not say whose table it is; move away the one that it replaces, without --again"
+            )
+        held = [each for each in missing if each.table.is_in(file)] if len(missing) > 1 else []
+        chosen = _of_one_device(held or missing[:1])  # which refuses what is not its own
+        tables = [each.table.take(file, again=again) for each in chosen]
+        for table in tables:
+            forget(table.device)
+        return tables
     genomes = measured()
-    return next((each for each in devices if each.due_in(genomes, file)), devices[0]).take_networks(genomes, file)
+    due = [each for each in devices if each.due_in(genomes, file)]
+    held = [each for each in due if each.are_in(genomes, file)] if len(due) > 1 else []
+    return [each.take_networks(genomes, file) for each in _of_one_device(held or due[:1] or devices[:1])]
+
+
+def _of_one_device(among: Sequence[Latencies]) -> list[Latencies]:
+    """Return those of the first one's device."""
+    return [each for each in among if each.table.device.name == among[0].table.device.name]

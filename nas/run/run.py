@@ -146,7 +146,7 @@ class Run(BaseRun):
         n_val, folder = self.data.size("val"), self.folder
         return Archives(folder, self.space, self.task, n_val, lambda: weights_identity(folder, self.space, self.data))
 
-    def import_results(self, file: Path, *, again: bool = False) -> LatencyTable:
+    def import_results(self, file: Path, *, again: bool = False) -> list[LatencyTable]:
         """See `BaseRun`; while a round is being made, networks are those of that round."""
         going = self.at(len(self.folder.rounds.read()) + 1)
         return BaseRun.import_results(going if going.folder.archive.exists() else self, file, again=again)

@@ -1,6 +1,7 @@
 """The latency table of a space on a device, in a run or in a folder of tables: measured here or by benchmark bundles."""
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import platformdirs
 
 from latency_tables.device import Device
-from latency_tables.remote.bundle import FOREIGN, Result, read_results, write_bundle
+from latency_tables.remote.bundle import FOREIGN, Result, holds, read_results, write_bundle
 from latency_tables.runtimes import RUNTIMES
 from latency_tables.runtimes.runtime import has_contrib
 from latency_tables.table.build import assemble, build_table
@@ -138,15 +139,13 @@ class DeviceTable:
         journal.unlink(missing_ok=True)
         return table
 
-    def pack(self, file: Path) -> None:
-        """Write the bundle that measures the table on a remote device.
+    def is_in(self, file: Path) -> bool:
+        """Return whether a result of a benchmark bundle holds what this table is made of."""
+        return holds(file, self.plan(), self.device)
 
-        Raises:
-            InvalidInputError: If the file is there already.
-        """
-        if file.exists():
-            raise InvalidInputError(f"'{file}' exists already; choose another file, or remove it first")
-        write_bundle(self.plan(), self.device, self.settings, file)
+    def are_in(self, networks: dict[str, Subnet], file: Path) -> bool:
+        """Return whether a result of a benchmark bundle holds times of these networks."""
+        return holds(file, self.plan_of(networks), self.device)
 
     def take(self, file: Path, *, again: bool = False) -> LatencyTable:
         """Make and keep the table of what a benchmark bundle has measured.
@@ -201,23 +200,13 @@ class DeviceTable:
         """Time an exported file on this machine, in milliseconds of this moment."""
         return measure_model(model, self.device, self.settings)
 
-    def request_remote(self, networks: dict[str, Subnet]) -> None:
-        """Write the bundle that times whole networks on a remote device, and raise `NotReadyError` that says what to do."""
-        bundle = self.path.with_name(f"{self.name}.front.zip")
-        write_bundle(self._networks(networks), self.device, self.settings, bundle)
-        raise NotReadyError(
-            f"{len(networks)} networks near the front must be timed on the device '{self.device.name}', which is remote: "
-            f"run `python {bundle.name}` there (it is '{bundle}'), then `hwnas measure {self.owner} --from result.json` and "
-            f"`hwnas {self.verb} {self.owner}` again"
-        )
-
     def take_networks(self, networks: dict[str, Subnet], table: LatencyTable, file: Path) -> dict[str, Measurement]:
         """Return what a benchmark bundle of whole networks has measured, in the table's units of time.
 
         Raises:
             InvalidInputError: If the file is no such result, or is of another machine or runtime than the table.
         """
-        plan = self._networks(networks)
+        plan = self.plan_of(networks)
         result = read_results(file, plan, self.device)
         foreign = result.is_foreign or table.fingerprint.get("version") == FOREIGN
         theirs, mine = result.fingerprint, table.fingerprint
@@ -233,7 +222,8 @@ class DeviceTable:
         found = result.timings.measurements
         return {name: replace(m, rounds=tuple(factor * ms for ms in m.rounds)) for name, m in found.items()}
 
-    def _networks(self, networks: dict[str, Subnet]) -> Plan:
+    def plan_of(self, networks: dict[str, Subnet]) -> Plan:
+        """Return what is measured of whole networks, by name."""
         return Plan(self.space.origin, {}, networks, 0)
 
     @property
@@ -278,6 +268,33 @@ def _announce(n_parts: int, n_networks: int, minutes: float) -> None:
     """Say what is about to be measured and how long that takes, before it begins."""
     text = "timing %d blocks and transitions and %d whole networks, about %.1f minutes"
     logger.info(text, n_parts, n_networks, minutes)
+
+
+def pack(tables: Sequence[DeviceTable], file: Path) -> None:
+    """Write the bundle that measures tables on the remote device that is theirs, one for each phase.
+
+    Raises:
+        InvalidInputError: If the file is there already.
+    """
+    if file.exists():
+        raise InvalidInputError(f"'{file}' exists already; choose another file, or remove it first")
+    write_bundle([table.plan() for table in tables], tables[0].device, tables[0].settings, file)
+
+
+def request_remote(due: Sequence[tuple[DeviceTable, dict[str, Subnet]]]) -> None:
+    """Write the bundle that times whole networks on a remote device, and raise `NotReadyError` that says what to do.
+
+    Args:
+        due: Tables of the device, one for each phase, and the networks that each of them lacks.
+    """
+    table = due[0][0]
+    bundle = table.path.with_name(f"{table.device.name}.front.zip")
+    write_bundle([each.plan_of(networks) for each, networks in due], table.device, table.settings, bundle)
+    raise NotReadyError(
+        f"{max(len(networks) for _, networks in due)} networks near the front must be timed on the device "
+        f"'{table.device.name}', which is remote: run `python {bundle.name}` there (it is '{bundle}'), then `hwnas measure "
+        f"{table.owner} --from result.json` and `hwnas {table.verb} {table.owner}` again"
+    )
 
 
 def tables_folder(folder: str | None = None) -> Path:

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 from search_spaces.graph.node import Doubles, Floats, Node, Weights, WeightSpec, labelled, operator, untimed
 from search_spaces.graph.tensor import TensorSpec
 from search_spaces.operators.ends import Input
+from search_spaces.operators.portable_attention import write_portable
 from search_spaces.operators.quantize import Quantize
 from search_spaces.precision.formats import FLOAT32, INT8
 
@@ -88,12 +89,12 @@ class CausalAttention(Node):
 
     def emit(self, writer: "Writer") -> None:
         """GroupQueryAttention, which takes queries, keys and values in one tensor if they come so."""
+        if writer.portable:
+            write_portable(writer, self)
+            return
         pack = writer.packs.get(self.inputs[0])
         taken = [pack.name, "", ""] if pack else list(self.inputs)
-        tables = [
-            writer.constant_once(f"rotary/{part}/{self.depth}/{self.context}/{self.base:g}", table)
-            for part, table in zip(("cos", "sin"), rotary_tables(self.context, self.depth, self.base), strict=True)
-        ]
+        tables = self.rotary_constants(writer)
         kept = [state.name for state in self.states]
         given = [f"{name}/present" for name in kept] or [f"{self.name}/{part}" for part in PARTS]
         rounds: dict[str, Any] = {}
@@ -114,6 +115,13 @@ class CausalAttention(Node):
             rotary_interleaved=0,
             **rounds,
         )
+
+    def rotary_constants(self, writer: "Writer") -> list[str]:
+        """Return the names of the tables of cosines and sines, which all layers share."""
+        return [
+            writer.constant_once(f"rotary/{part}/{self.depth}/{self.context}/{self.base:g}", table)
+            for part, table in zip(("cos", "sin"), rotary_tables(self.context, self.depth, self.base), strict=True)
+        ]
 
     def _nothing_kept(self, writer: "Writer", source: str) -> list[str]:
         """Return the names of keys and values of no tokens; the type of those that the operator gives is theirs."""

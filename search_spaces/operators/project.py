@@ -56,7 +56,7 @@ class Project(Node):
         return n_elements(self) * self.in_features
 
     def emit(self, writer: "Writer") -> None:
-        """MatMul in float32, MatMulIntegerToFloat by onnxruntime of static integers, MatMulNBits of groups."""
+        """MatMul in float32 or, of groups, MatMulNBits; onnxruntime makes MatMulIntegerToFloat of one of static integers."""
         pack = writer.packs.get(self.name) or Pack((self,))
         if pack.members[0] is self:
             _emit(writer, pack)
@@ -132,6 +132,9 @@ def _emit(writer: "Writer", pack: Pack) -> None:
     members, owners, name, output = pack.members, pack.owners, pack.weight, pack.name
     first = members[0]
     source, scheme = first.inputs[0], first.precision
+    if scheme.is_grouped and writer.portable:
+        writer.operator("MatMul", [source, _portable_matrix(writer, pack)], output)
+        return
     if scheme.is_grouped:
         packed, scales = writer.grouped_weight(name, owners, scheme.weights.bits)
         attributes: dict[str, Any] = {"N": sum(each.shape[-1] for each in members), "K": first.in_features}
@@ -156,6 +159,21 @@ def _emit(writer: "Writer", pack: Pack) -> None:
         axis=1,
     )
     writer.operator("MatMul", [source, matrix], output)
+
+
+def _portable_matrix(writer: "Writer", pack: Pack) -> str:
+    """Return the name of weights in groups as floats `(in, out)`, by operators of ONNX alone."""
+    first = pack.members[0]
+    if not first.tied_to:
+        return writer.grouped_matrix(pack.weight, pack.owners, first.precision.weights.bits)
+    rows = writer.operator(
+        "DequantizeLinear",
+        writer.grouped_rows(pack.weight),
+        f"{pack.name}/rows",
+        axis=1,
+        block_size=first.precision.group,
+    )
+    return writer.operator("Transpose", [rows], f"{pack.name}/matrix", perm=[1, 0])
 
 
 def stored_weights(graph: Graph, stored: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from latency_tables.runtimes.onnxruntime import open_session
-from nas.export.verification.token_session import TokenSession, likeliest
+from nas.export.verification.token_session import TokenSession, TokenStream, likeliest
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Quantized, Weights
 from search_spaces.operators.causal_attention import CausalAttention
@@ -34,14 +34,11 @@ N_WINDOWS = 16  # of text that are compared
 SIGMAS = 3.0  # of the share of equal answers, and of the bits
 
 
-@dataclass(frozen=True)
-class LanguageParity:
-    """What was compared, and what failed.
+@dataclass(frozen=True, kw_only=True)
+class TextParity:
+    """How the texts of a file and of the trained network were compared, and what failed.
 
     Attributes:
-        operators: Compared with the reference, on `tokens` tokens.
-        operator_error: Greatest difference of one over the root mean square of what it gives.
-        integer_mismatches: Integers of static layers that differ from the reference.
         windows: Of text that were compared whole, token by token.
         is_exact: True if activations and the cache stay float32, so that the file must name the same tokens.
         equal: Percentage of places where file and trained network name the same token.
@@ -55,10 +52,6 @@ class LanguageParity:
         reasons: What failed, a sentence each.
     """
 
-    operators: int
-    tokens: int
-    operator_error: float
-    integer_mismatches: int
     windows: int
     is_exact: bool
     equal: float
@@ -76,6 +69,22 @@ class LanguageParity:
         return {**asdict(self), "reasons": list(self.reasons)}
 
 
+@dataclass(frozen=True, kw_only=True)
+class LanguageParity(TextParity):
+    """The same, and what was compared operator by operator.
+
+    Attributes:
+        operators: Compared with the reference, on `tokens` tokens.
+        operator_error: Greatest difference of one over the root mean square of what it gives.
+        integer_mismatches: Integers of static layers that differ from the reference.
+    """
+
+    operators: int
+    tokens: int
+    operator_error: float
+    integer_mismatches: int
+
+
 def check_language(
     model: bytes, graph: Graph, weights: Weights, windows: NDArray[np.int64], context: int, trained: Answers, moved: Answers
 ) -> LanguageParity:
@@ -91,7 +100,33 @@ def check_language(
         moved: The same with its norms moved by a millionth.
     """
     n_operators, error, wrong = check_operators(model, graph, weights, windows[0])
-    session = TokenSession(model, context)
+    texts = check_texts(TokenSession(model, context), graph, windows, trained, moved)
+    reasons = []
+    if not error <= OPERATOR_TOLERANCE:
+        reasons.append(f"an operator differs from the reference by {error:.2g} of what it gives")
+    if wrong:
+        reasons.append(f"{wrong} integers differ from the integer reference")
+    return LanguageParity(
+        **{**asdict(texts), "reasons": (*reasons, *texts.reasons)},
+        operators=n_operators,
+        tokens=windows.shape[1],
+        operator_error=error,
+        integer_mismatches=wrong,
+    )
+
+
+def check_texts(
+    session: TokenStream, graph: Graph, windows: NDArray[np.int64], trained: Answers, moved: Answers
+) -> TextParity:
+    """Compare what a file answers, token by token, with the trained network.
+
+    Args:
+        session: The file at work.
+        graph: What it computes.
+        windows: See `check_language`.
+        trained: See `check_language`.
+        moved: See `check_language`.
+    """
     found = np.stack([session.answers(window) for window in windows])
     expected, shifted = trained(windows), moved(windows)
     is_exact = not any(node.precision.is_dynamic or node.precision.is_static or node.inner for node in graph.nodes)
@@ -99,14 +134,8 @@ def check_language(
     best = np.sort(expected, axis=-1)[..., -2:]
     unclear = int((~same & (best[..., 1] - best[..., 0] < CLEAR * np.abs(best[..., 1]).clip(min=1))).sum())
     bits, bits_trained, bits_moved = (_bits(x[:, :-1], windows[:, 1:]) for x in (found, expected, shifted))
-    prefill = _prefill_agreement(session, windows, found)
-    greedy = _greedy_agreement(session, windows, trained)
 
     reasons = []
-    if not error <= OPERATOR_TOLERANCE:
-        reasons.append(f"an operator differs from the reference by {error:.2g} of what it gives")
-    if wrong:
-        reasons.append(f"{wrong} integers differ from the integer reference")
     if is_exact and same.sum() + unclear < same.size:
         reasons.append(f"{same.size - int(same.sum())} of {same.size} next tokens differ from the trained network's")
     noise = SIGMAS * np.sqrt(max(own.mean() * (1 - own.mean()), 1 / own.size) / own.size)
@@ -116,11 +145,7 @@ def check_language(
         )
     if not abs(bits.mean() - bits_trained.mean()) <= _allowed(bits, bits_trained, bits_moved):
         reasons.append(f"the file takes {bits.mean():.4f} bits a token, the trained network {bits_trained.mean():.4f}")
-    return LanguageParity(
-        operators=n_operators,
-        tokens=windows.shape[1],
-        operator_error=error,
-        integer_mismatches=wrong,
+    return TextParity(
         windows=len(windows),
         is_exact=is_exact,
         equal=100 * float(same.mean()),
@@ -129,8 +154,8 @@ def check_language(
         bits=float(bits.mean()),
         bits_trained=float(bits_trained.mean()),
         bits_moved=float(bits_moved.mean()),
-        prefill_equal=prefill,
-        greedy_equal=greedy,
+        prefill_equal=_prefill_agreement(session, windows, found),
+        greedy_equal=_greedy_agreement(session, windows, trained),
         reasons=tuple(reasons),
     )
 
@@ -248,7 +273,7 @@ def _allowed(bits: NDArray[np.float64], trained: NDArray[np.float64], moved: NDA
     return float(abs(moved.mean() - trained.mean()) + SIGMAS * max(spreads) + 1e-4)
 
 
-def _prefill_agreement(session: TokenSession, windows: NDArray[np.int64], found: NDArray[np.float32]) -> float:
+def _prefill_agreement(session: TokenStream, windows: NDArray[np.int64], found: NDArray[np.float32]) -> float:
     """Return on how many prompts in a hundred the prompt at once names the token that it names one by one."""
     same = []
     for i, window in enumerate(windows):
@@ -258,7 +283,7 @@ def _prefill_agreement(session: TokenSession, windows: NDArray[np.int64], found:
     return 100 * float(np.mean(same))
 
 
-def _greedy_agreement(session: TokenSession, windows: NDArray[np.int64], trained: Answers) -> int:
+def _greedy_agreement(session: TokenStream, windows: NDArray[np.int64], trained: Answers) -> int:
     """Return how many texts that the file writes the trained network writes, too: every token is its likeliest."""
     start, n_greedy = windows.shape[1] // 4, min(N_GREEDY, windows.shape[1] // 2)
     n_same = 0
@@ -273,11 +298,16 @@ def _greedy_agreement(session: TokenSession, windows: NDArray[np.int64], trained
 
 def summary(parity: Mapping[str, Any]) -> str:
     """Return in a sentence what was proven, from what `parity.json` holds."""
+    error = f"{parity['operator_error']:.1e} of what they give"
+    return f"{parity['operators']} operators agree with the reference to {error}; {comparison(parity)}"
+
+
+def comparison(parity: Mapping[str, Any]) -> str:
+    """Return how a file's texts compare with the trained network's, from a `TextParity` in plain values."""
     own = (
         "" if parity["is_exact"] else f" (with its norms moved by a millionth it repeats {parity['equal_to_itself']:.1f} %)"
     )
     return (
-        f"{parity['operators']} operators agree with the reference to {parity['operator_error']:.1e} of what they give; "
         f"{parity['equal']:.1f} % of next tokens are those of the trained network{own}; {parity['bits']:.4f} and "
         f"{parity['bits_trained']:.4f} bits a token"
     )

@@ -1,5 +1,7 @@
 """A language model's file at work: tokens go in, one call after the other, keys and values stay in one place."""
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -7,8 +9,34 @@ from numpy.typing import NDArray
 from latency_tables.runtimes.onnxruntime import ELEMENTS, PRESENT, open_session
 
 
-class TokenSession:
-    """An open model that remembers what it was given.
+class TokenStream(ABC):
+    """A model that remembers what it was given."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget everything."""
+
+    @abstractmethod
+    def feed(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the answer behind some more tokens, shape `(vocabulary,)`."""
+
+    def answers(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the answers behind each of some tokens, fed one by one from the beginning, shape `(n, vocabulary)`."""
+        self.reset()
+        return np.stack([self.feed(tokens[i : i + 1]) for i in range(len(tokens))])
+
+    def greedy(self, prompt: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+        """Return the `n` tokens behind a prompt, each the likeliest."""
+        self.reset()
+        found, given = [], prompt
+        for _ in range(n):
+            given = np.array([likeliest(self.feed(given))])
+            found.append(int(given[0]))
+        return np.array(found, np.int64)
+
+
+class TokenSession(TokenStream):
+    """A file of onnxruntime, open: keys and values stay in one buffer.
 
     Args:
         model: Serialized ONNX, as `search_spaces.lower` writes it with names for its axes.
@@ -27,11 +55,11 @@ class TokenSession:
         self.n_tokens = 0
 
     def reset(self) -> None:
-        """Forget everything."""
+        """See `TokenStream`."""
         self.n_tokens = 0
 
     def feed(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the answer behind some more tokens, shape `(vocabulary,)`."""
+        """See `TokenStream`."""
         self.n_tokens += len(tokens)
         binding = self._session.io_binding()
         binding.bind_cpu_input("tokens", np.ascontiguousarray(tokens, np.int64)[None])
@@ -44,20 +72,6 @@ class TokenSession:
         self._session.run_with_iobinding(binding)
         answer: NDArray[np.float32] = binding.get_outputs()[0].numpy()
         return answer.reshape(-1)
-
-    def answers(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the answers behind each of some tokens, fed one by one from the beginning, shape `(n, vocabulary)`."""
-        self.reset()
-        return np.stack([self.feed(tokens[i : i + 1]) for i in range(len(tokens))])
-
-    def greedy(self, prompt: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-        """Return the `n` tokens behind a prompt, each the likeliest."""
-        self.reset()
-        found, given = [], prompt
-        for _ in range(n):
-            given = np.array([likeliest(self.feed(given))])
-            found.append(int(given[0]))
-        return np.array(found, np.int64)
 
 
 def likeliest(answers: NDArray[np.float32]) -> NDArray[np.intp]:

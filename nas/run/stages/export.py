@@ -57,12 +57,12 @@ def export_subnet(
     found = provenance(run, subnet.space, table, n_measured=n_measured, finetuned=finetuned)
     with working(f"exporting {subnet.id} and verifying it"):
         if subnet.space.phases:
-            if given := [name for name, value in options.items() if value not in (False, DEFAULT)]:
-                raise InvalidInputError(
-                    f"a language model is exported as one file for onnxruntime; leave out {', '.join(given)}"
-                )
-            told = {"facts": facts, "found": found, "pretrained": pretrained}
-            return export_language_model(evaluator, subnet, folder, seed=run.experiment.seed, chat=chat, **told)
+            target = options.pop("target", DEFAULT)
+            if given := [name for name, value in options.items() if value]:
+                what = "packs its weights and takes any number of tokens"
+                raise InvalidInputError(f"the file of a language model {what} anyway; leave out {', '.join(given)}")
+            told = {"facts": facts, "found": found, "pretrained": pretrained, "chat": chat, "target": target}
+            return export_language_model(evaluator, subnet, folder, seed=run.experiment.seed, **told)
         return export_bundle(
             evaluator,
             subnet,

@@ -1,6 +1,7 @@
 """The front of a run: made of what was measured, drawn, and written."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from nas.objectives.columns import Column
 from nas.report.plots import front_plot
 from nas.report.table import describe
 from nas.run.folder import RunFolder
-from nas.run.latencies import Latencies
+from nas.run.latencies import Latencies, time_all
 from nas.search.front import measure_front
 from nas.search.measurements import Measurements
 from search_spaces.space.space import Genomes
@@ -39,19 +40,13 @@ def write_front(
     """
     config = run.experiment.search
 
-    def measure_latency(genomes: Genomes) -> dict[Column, np.ndarray]:
-        columns: dict[Column, np.ndarray] = {}
-        for latencies in devices:
-            columns |= latencies.time(genomes, heading)
-        return columns
-
     timed, front, uniform = measure_front(
         known,
         [Column.of_objective(name) for name in config.objectives],
         {Column.from_name(name): bound for name, bound in config.max.items()},
         {Column.from_name(name): bound for name, bound in config.min.items()},
         tolerance={Column.of_objective(metric): noise},
-        measure_latency=measure_latency,
+        measure_latency=partial(time_all, devices, heading=heading),
         measure_test=measure_test,
     )
     title = f"{run.experiment.name}: {describe(devices[0].table.read())}" if devices else run.experiment.name

@@ -50,7 +50,7 @@ def result(plan, tmp_path_factory):
             if (Path(source) / name).exists():
                 os.symlink(Path(source) / name, packages / name)
     bundle = folder / "bundle.zip"
-    write_bundle(plan, DEVICE, QUICK, bundle)
+    write_bundle([plan], DEVICE, QUICK, bundle)
     python = str(folder / "venv" / "bin" / "python")
     clean = {"PATH": os.environ["PATH"]}
     absent = subprocess.run([python, "-c", "import onnx"], capture_output=True, text=True, env=clean, cwd=folder)
@@ -75,7 +75,7 @@ def test_what_a_kit_measures_becomes_a_table(plan, result):
 @pytest.mark.serial
 def test_an_interrupted_kit_goes_on(plan, result, tmp_path):
     bundle = tmp_path / "bundle.zip"
-    write_bundle(plan, DEVICE, QUICK, bundle)
+    write_bundle([plan], DEVICE, QUICK, bundle)
     command = [sys.executable, str(bundle), "--out", str(tmp_path / "r.json")]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     journal = tmp_path / "r.journal"
@@ -120,12 +120,12 @@ def test_another_device_or_a_missing_file_is_refused(plan, result, tmp_path):
     with pytest.raises(InvalidInputError, match="cannot read the result"):
         read_results(tmp_path / "none.json", plan, DEVICE)
     with pytest.raises(InvalidInputError, match="cannot write the bundle"):
-        write_bundle(plan, DEVICE, QUICK, tmp_path / "no" / "bundle.zip")
+        write_bundle([plan], DEVICE, QUICK, tmp_path / "no" / "bundle.zip")
 
 
 def test_times_of_a_foreign_runtime_come_as_csv(plan, tmp_path):
     """Whoever can time ONNX files by other means fills in the CSV that lies in the bundle."""
-    write_bundle(plan, DEVICE, QUICK, tmp_path / "bundle.zip")
+    write_bundle([plan], DEVICE, QUICK, tmp_path / "bundle.zip")
     with zipfile.ZipFile(tmp_path / "bundle.zip") as archive:
         rows = list(csv.DictReader(archive.read("parts.csv").decode().splitlines()))
         assert set(rows[0]) == {"part", "file", "latency_ms"}

@@ -7,20 +7,24 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 import nas
 from nas.cli.command import main
 from nas.export.min_runtime import min_onnxruntime
-from nas.export.verification.language import check_operators
+from nas.export.targets.language import LANGUAGE_TARGETS, PortableStream, computed_in_float
+from nas.export.verification.language import check_operators, check_texts
 from nas.export.verification.network import Network, serving_graph
 from nas.export.verification.token_session import TokenSession
 from nas.export.verification.weights import weights_of
 from nas.objectives.noise import paired_noise
+from nas.run.latencies import import_results, time_all
 from nas.run.noise import noise_of
 from nas.run.run import Run
 from nas.supernet.deploy import extract, fold
+from search_spaces.errors import NotReadyError
 from search_spaces.lowering import lower
 from search_spaces.space.baselines import uniform_genome
 from tests.llama_models import TEXT, write_folder
@@ -104,6 +108,34 @@ def test_a_further_device_by_its_table_is_refused(finished, failing):
     assert "have a table for each phase" in failing(["front", finished, "--device", "pi"])
 
 
+def test_a_bundle_carries_both_phases(text, tmp_path):
+    board = {**QUICK, "devices": {"board": {"remote": True}}}
+    data = {"name": "text", "path": str(text), "options": {"context": 32}, "n_val": 8}
+    run = Run.create({"name": "lm", "data": data, **board}, tmp_path / "run")
+    names = ["board@decode", "board@prefill"]
+
+    def times(bundle, out):
+        subprocess.run([sys.executable, bundle, "--out", out], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+        return str(tmp_path / out)
+
+    assert main(["measure", str(run.folder.path), "--pack", str(tmp_path / "bundle.zip")]) == 0
+    result = times(tmp_path / "bundle.zip", "table.json")
+    assert [table.device for table in run.import_results(result)] == names
+    assert [table.device for table in run.import_results(result, again=True)] == names
+    (run.folder.path / "latency" / "board@prefill.json").unlink()
+    assert [table.device for table in run.import_results(result)] == names[1:]
+    subnets = [run.space.subnet(genome) for genome in run.space.sample(3, np.random.default_rng(0))]
+    genomes = np.array([subnet.genome for subnet in subnets])
+    with pytest.raises(NotReadyError, match="3 networks near the front must be timed on the device 'board'"):
+        time_all(run.latencies, genomes, {})
+    result = times(run.folder.path / "latency" / "board.front.zip", "front.json")
+    arguments = {"owner": "run", "again": False, "measured": lambda: genomes, "forget": lambda device: None}
+    assert [table.device for table in import_results(run.latencies, tmp_path / result, **arguments)] == names
+    found = time_all(run.latencies, genomes, {})
+    assert {column.name for column in found} >= {"decode_ms", "prefill_ms"}
+    assert all(np.isfinite(values).all() for values in found.values())
+
+
 def test_the_exported_folder_writes_text_without_torch(exported):
     blocked = "import sys, runpy; sys.modules['torch'] = None; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
     program = str(exported / "generate.py")
@@ -137,10 +169,45 @@ def test_an_exported_folder_is_verified(exported, text, tmp_path, capsys):
     assert subnet["costs"]["kv_cache_bytes"] > 0
 
 
-def test_other_targets_are_refused(finished, failing):
+def test_what_is_so_anyway_is_refused(finished, failing):
     run = Run.open(finished)
     message = failing(["export", finished, run.best_id(), "--to", finished.parent / "x", "--int4"])
-    assert "a language model is exported as one file for onnxruntime; leave out int4" in message
+    assert "packs its weights and takes any number of tokens anyway; leave out int4" in message
+
+
+@pytest.mark.parametrize("target", ["portable", "openvino"])
+@pytest.mark.parametrize("scheme", ["float32", "w8a8", "w4a32-g32", "w4a8d-g32"])
+def test_a_file_for_other_runtimes_answers_as_the_network_does(finished, tmp_path, target, scheme):
+    if target == "openvino":
+        pytest.importorskip("openvino")
+    run = Run.open(finished)
+    genome = uniform_genome(run.space, "largest", scheme)
+    if scheme == "w4a8d-g32":
+        genome[[choice.name for choice in run.space.choices].index("cache_bits")] = 0
+    subnet = run.space.subnet(genome)
+    evaluator = run.evaluator()
+    weights = extract(evaluator.supernet, subnet.graph, evaluator.calibrate(subnet.graph))
+    serving = serving_graph(subnet)
+    model = lower(serving, weights, sequence=("tokens", "kept"), portable=True)
+    assert {each.domain for each in model.opset_import} == {""}
+    stream = PortableStream(model, LANGUAGE_TARGETS.get(target)(model, tmp_path))
+    in_float = computed_in_float(subnet.graph)
+    network, windows = Network.of(in_float, weights, 8), run.data.test["tokens"][:3]
+    found = check_texts(stream, computed_in_float(serving), windows, network.answers, network.moved.answers)
+    assert not found.reasons
+    assert found.is_exact == (scheme in ("float32", "w4a32-g32"))
+    other = Network.of(in_float, {n: x * 1.5 if n.endswith("weight_scale") else x for n, x in weights.items()}, 8)
+    broken = check_texts(stream, computed_in_float(serving), windows, other.answers, other.moved.answers)
+    assert bool(broken.reasons) == (scheme != "float32")
+
+
+def test_a_portable_file_is_exported_beside_the_other(finished, tmp_path, capsys):
+    run = Run.open(finished)
+    assert main(["export", str(finished), run.best_id(), "--to", str(tmp_path / "lm"), "--target", "portable"]) == 0
+    assert "portable: " in capsys.readouterr().out
+    found = json.loads((tmp_path / "lm" / "parity.json").read_text())["targets"]["portable"]
+    assert found["windows"] == 4
+    onnx.checker.check_model(tmp_path / "lm" / "portable.onnx", full_check=True)
 
 
 def answers_of_file(run, genome):
