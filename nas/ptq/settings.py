@@ -40,9 +40,10 @@ class AdoptSettings:
     """Whether biases make up for what integers shift in the mean, in the formats that lose less by it."""
     sensitivity: str = "measured"
     """What predicts the divergence of mixtures: measured, one group at a time."""
-    choose: Literal["sums", "strategy"] = "sums"
-    """What is measured: sums, members of exact fronts of what sensitivities predict; strategy, what `search.strategy`
-    says, whose predictors see the predictions."""
+    choose: Literal["sums", "programming", "strategy"] = "sums"
+    """What is measured: sums, members of exact fronts of what sensitivities predict; programming, what integer programming
+    finds within the limits, where these leave few of the fronts; strategy, what `search.strategy` says, whose predictors
+    see the predictions."""
     floor: dict[str, float] = field(default_factory=dict)
     """The fastest mixture whose `divergence`, or `error_drop` in points where there are labels, is at most this: found by
     bisection of the predicted front."""

@@ -294,7 +294,12 @@ def init_from(supernet: Supernet, path: Path) -> None:
     tensors, _ = load_tensors(path)
     mine, n_experts = supernet.state_dict(), supernet.experts.n if supernet.experts is not None else 0
     shared = {name: tensor for name, tensor in tensors.items() if name.startswith("shared.")}
-    shared |= {name: tensor for name, tensor in tensors.items() if name.startswith("experts.") and name in mine}
+    experts = {name: tensor for name, tensor in tensors.items() if name.startswith("experts.") and name in mine}
+    if theirs := {len(tensor) for name, tensor in experts.items() if name.startswith("experts.changes.")} - {n_experts}:
+        raise InvalidInputError(
+            f"training.init_from: '{path}' has {min(theirs)} experts a weight, training.experts is {n_experts}"
+        )
+    shared |= experts
     for name, spec in take_inventory(supernet.space).specs.items():
         for key, whole in ((f"shared.{name}", spec), (f"experts.changes.{name}", stacked(spec, n_experts))):
             if key in shared and shared[key].ndim == len(whole.shape):

@@ -18,7 +18,7 @@ from nas.run.experiment import Experiment
 from nas.search.evolution.evolve import lower_bound, upper_bound
 from nas.search.exact import exact_front
 from nas.search.feasibility import check_feasible
-from nas.search.strategies.sums import SumsStrategy
+from nas.search.strategies.sums import SumsStrategy, exact_members, programmed_members
 from nas.search.study import SearchResult, search
 from nas.tasks.divergence import DIVERGENCE, ERROR
 from predictors import Signal
@@ -48,7 +48,8 @@ def search_adopted(run: "Adoption", table: FactorTable, *, workers: int = 1) -> 
     cheap = {name: exact[name] for name in config.objectives if name != DIVERGENCE.name}
     constraints: dict[str, Objective] = {f"max {name}": upper_bound(exact[name], x) for name, x in config.max.items()}
     constraints |= {f"min {name}": lower_bound(exact[name], x) for name, x in config.min.items()}
-    by_sums = settings.choose == "sums"
+    by_sums = settings.choose != "strategy"
+    solve = programmed_members if settings.choose == "programming" else exact_members
     if settings.floor:
         bisect(run, table)
     with progress_bar("searching") as update:
@@ -59,7 +60,7 @@ def search_adopted(run: "Adoption", table: FactorTable, *, workers: int = 1) -> 
             cheap=cheap,
             constraints=constraints,
             n_measurements=config.n_measurements,
-            strategy=SumsStrategy(table, corrected) if by_sums else config.strategy.name,
+            strategy=SumsStrategy(table, corrected, solve) if by_sums else config.strategy.name,
             options=None if by_sums else config.strategy.options,
             signals=None if by_sums else {DIVERGENCE.name: (Signal("predicted", table),)},
             batch=config.batch or (max(1, config.n_measurements // 6) if by_sums else None),

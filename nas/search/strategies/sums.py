@@ -1,4 +1,4 @@
-"""Sums of what single groups lose, corrected by what was measured: the exact fronts of these and of what is cheap."""
+"""Sums of what single groups lose, corrected by what was measured: the best of these for what is cheap."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.search.evolution.evolve import Bound
 from nas.search.exact import exact_front
+from nas.search.milp import best_within
 from nas.search.state import SearchState
 from nas.search.strategies.exact import additive
 from nas.search.strategies.strategy import random_networks, seeds
@@ -14,6 +16,32 @@ from search_spaces.costs import FactorTable
 from search_spaces.space.space import Genomes
 
 Correction = Callable[[FactorTable, Genomes, NDArray[np.float64]], FactorTable]
+Solver = Callable[[SearchState, FactorTable, FactorTable], Genomes]
+"""From a search and two tables, the loss and a cheap one, to networks that are best in both."""
+
+N_BUDGETS = 16
+
+
+def exact_members(state: SearchState, loss: FactorTable, cheap: FactorTable) -> Genomes:
+    """Return the whole exact front; limits are not looked at."""
+    return exact_front(state.space, {"loss": loss, "cheap": cheap}).genomes
+
+
+def programmed_members(state: SearchState, loss: FactorTable, cheap: FactorTable) -> Genomes:
+    """Return the networks of least loss within the limits for each of 16 budgets, by integer programming.
+
+    Where limits are tight the exact front of two sums may hold few networks that keep them; these all do.
+    """
+    limits = {
+        name: (bound.function, bound.bound)
+        for name, bound in state.constraints.items()
+        if isinstance(bound, Bound) and isinstance(bound.function, FactorTable)  # as `additive` has checked
+    }
+    ends = [best_within(state.space, table, limits) for table in (cheap, loss)]
+    least, greatest = (float(cheap(genome[None])[0]) for genome in ends if genome is not None)
+    budgets = np.linspace(least, greatest, N_BUDGETS) * (1 + 1e-9)  # its own value is within a budget
+    found = [best_within(state.space, loss, {**limits, "budget": (cheap, budget)}) for budget in budgets]
+    return np.unique(np.array([genome for genome in found if genome is not None], np.int16), axis=0)
 
 
 @dataclass
@@ -23,13 +51,15 @@ class SumsStrategy:
     Attributes:
         table: Predicts it.
         corrected: From a table, networks and what was measured of them to a better table.
+        solve: Finds what is best in it and each cheap objective.
     """
 
     table: FactorTable
     corrected: Correction = lambda table, genomes, measured: table
+    solve: Solver = exact_members
 
     def propose(self, state: SearchState, n: int, rng: np.random.Generator) -> Genomes:
-        """See `Strategy`: the uniform networks first, then members of the exact fronts, evenly along them.
+        """See `Strategy`: the uniform networks first, then the best of each cheap objective, evenly along them.
 
         Raises:
             InvalidInputError: If a cheap objective is no sum of tables, or a constraint is no upper limit on one.
@@ -41,12 +71,11 @@ class SumsStrategy:
         found = self._members(state, self.corrected(self.table, state.genomes, measured), tables, n)
         return found if len(found) else random_networks(state, n, rng)
 
-    @staticmethod
-    def _members(state: SearchState, table: FactorTable, tables: dict[str, FactorTable], n: int) -> Genomes:
-        """Return networks of the fronts that were not measured, in turn one of each front, where the gaps are widest."""
+    def _members(self, state: SearchState, table: FactorTable, tables: dict[str, FactorTable], n: int) -> Genomes:
+        """Return the best networks that were not measured, in turn one of each objective, where the gaps are widest."""
         chosen: list[Genomes] = []
-        for name, cheap in tables.items():
-            members = state.open(exact_front(state.space, {"predicted": table, name: cheap}).genomes)
+        for cheap in tables.values():
+            members = state.open(self.solve(state, table, cheap))
             if len(members):
                 points, known = (np.column_stack([table(rows), cheap(rows)]) for rows in (members, state.genomes))
                 chosen.append(members[spread(points, known, n)])

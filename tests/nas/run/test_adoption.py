@@ -171,8 +171,9 @@ def test_a_floor_is_bisected(files, monkeypatch):
     assert cost(found[None]) <= 1.3 * cost(reaching).min()
 
 
-def test_predictors_may_choose_and_see_the_prices(files):
-    run = Adoption.create(experiment(files, choose="strategy"), files / "predictor")
+@pytest.mark.parametrize("choose", ["strategy", "programming"])
+def test_other_ways_of_choosing(files, choose):
+    run = Adoption.create(experiment(files, choose=choose), files / choose)
     run.measure()
     assert len(run.search().genomes) == 10
 

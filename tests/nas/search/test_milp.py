@@ -2,6 +2,10 @@ import numpy as np
 import pytest
 
 from nas.search import best_within
+from nas.search.evolution.evolve import upper_bound
+from nas.search.exact import exact_front
+from nas.search.state import SearchState
+from nas.search.strategies.sums import programmed_members
 from search_spaces import Choice, InvalidInputError, SearchSpace, TabularSpace, cost_table
 from search_spaces.costs import FactorTable
 from search_spaces.space.choice import ActiveWhen
@@ -61,3 +65,26 @@ def test_maxima_are_refused(tiny_space):
     macs, peak = cost_table(tiny_space, "macs"), cost_table(tiny_space, "peak_activation_bytes")
     with pytest.raises(InvalidInputError, match=r"a budget needs sums, but \['peak'\] are maxima"):
         best_within(tiny_space, macs, {"peak": (peak, 1.0)})
+
+
+def test_members_within_limits_are_as_good_as_those_of_the_front(tiny_space):
+    size, macs = cost_table(tiny_space, "size_bytes"), cost_table(tiny_space, "macs")
+    loss = table(tiny_space, np.random.default_rng(0))
+    sampled = tiny_space.sample(2000, np.random.default_rng(1))
+    limit = float(np.quantile(macs(sampled), 0.2))
+    state = SearchState(
+        tiny_space,
+        lambda genomes: {"loss": loss(genomes)},
+        {"size_bytes": size},
+        {"max macs": upper_bound(macs, limit)},
+        None,
+        budget=9,
+        workers=1,
+        progress=lambda *done: None,
+    )
+    found = programmed_members(state, loss, size)
+    assert (macs(found) <= limit).all()
+    best = exact_front(tiny_space, {"loss": loss, "size": size, "macs": macs}).genomes
+    best = best[macs(best) <= limit]
+    for genome in found:
+        assert loss(genome[None])[0] == pytest.approx(loss(best[size(best) <= size(genome[None])[0] + 1e-6]).min())

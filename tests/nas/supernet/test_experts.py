@@ -85,6 +85,8 @@ def test_a_part_takes_its_slices(mixed, tiny_space, digits, tmp_path):
     plain = Supernet(part)
     init_from(plain, path)
     assert torch.equal(plain.shared[name], mixed.shared[name])
+    with pytest.raises(InvalidInputError, match=f"has {mixed.experts.n} experts a weight, training.experts is 5"):
+        init_from(Supernet(part, experts=5), path)
 
 
 def test_language_models_have_none():
