@@ -10,13 +10,12 @@ import torch
 from nas.data.dataset import Dataset
 from nas.events.progress import progress_bar
 from nas.pretrained.llama import Llama
-from nas.pretrained.repair import repair
+from nas.supernet.repair import N_ROUNDING, repair
 from nas.supernet.sorting import sort_by_importance
 from nas.supernet.supernet import Supernet
 from nas.training.checkpoint import save_tensors
 
 N_SORTING = 8  # windows of training text that tell what matters
-N_ROUNDING = 32  # windows that tell what matrices meet
 
 
 def save_pretrained(path: Path, supernet: Supernet, model: Llama, data: Dataset, identity: Mapping[str, Any]) -> None:
@@ -33,7 +32,7 @@ def save_pretrained(path: Path, supernet: Supernet, model: Llama, data: Dataset,
     windows = torch.from_numpy(data.train[data.inputs][:N_ROUNDING])
     sort_by_importance(supernet, windows[:N_SORTING])
     with progress_bar("rounding") as update:
-        repair(supernet, windows, lambda done, total: update(done, total, "matrices"))
+        repair(supernet, windows, progress=lambda done, total: update(done, total, "matrices"))
     save_tensors(path, supernet.state_dict() | supernet.groups.tensors(), {**identity, "records": []})
 
 

@@ -64,6 +64,8 @@ class Schedule:
     """In the quantized stage noise of the size of a rounding error stands for rounding."""
     kurtosis: float = 0.0
     """Weight of a regularizer that spreads weights evenly for few bits; EQ-Net has 0.015."""
+    error_feedback: bool = False
+    """Matrices of decoders in groups of 4 bits are rounded with error feedback (GPTQ) once they are trained."""
     experts: int = 0
     """Tensors beside each shared one, of which a weight is mixed by sizes and bits of its operator; 0: none."""
     init_from: str = ""

@@ -11,6 +11,7 @@ from nas.data.words import read_in_words
 from nas.events import distributed
 from nas.events.progress import progress_bar
 from nas.run.folder import RunFolder
+from nas.supernet.repair import N_ROUNDING, repair
 from nas.supernet.supernet import Supernet
 from nas.tasks.task import Task
 from nas.training.checkpoint import save_tensors
@@ -63,4 +64,10 @@ def train_supernet(
             log=log,
         )
     if distributed.is_main():
-        save_tensors(run.supernet, supernet.state_dict(), {**identity, "records": records})
+        rounded: dict[str, torch.Tensor] = {}
+        if run.schedule.error_feedback:
+            windows = torch.from_numpy(data.train[data.inputs][:N_ROUNDING]).to(supernet.device)
+            with progress_bar("rounding") as update:
+                repair(supernet, windows, bits=(4,), progress=lambda done, total: update(done, total, "matrices"))
+            rounded = supernet.groups.tensors()
+        save_tensors(run.supernet, supernet.state_dict() | rounded, {**identity, "records": records})

@@ -12,11 +12,11 @@ from nas.objectives.signals import SIGNALS
 from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.pretrained.gguf import in_halves
 from nas.pretrained.llama import read_llama
-from nas.pretrained.repair import repair
 from nas.pretrained.supernet import load_weights
 from nas.supernet.calibrate import Calibration
 from nas.supernet.deploy import DeployedLayers, extract, fold
 from nas.supernet.executor import execute
+from nas.supernet.repair import repair
 from nas.supernet.sorting import sort_by_importance
 from nas.supernet.supernet import Supernet
 from nas.tasks.language import Language

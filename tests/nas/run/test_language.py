@@ -1,5 +1,6 @@
 """A language model from its text to the file that writes some, and one that was trained elsewhere."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -43,6 +44,7 @@ QUICK = {
         "warmup_epochs": 0,
         "compile": False,
         "n_random": 0,
+        "error_feedback": True,
     },
     "table": {"n_fit": 10, "n_held_out": 10, "rounds": 2, "seconds": 0.002, "retry_budget": 0.0},
     "search": {"n_measurements": 16, "batch": 8, "n_calibration": 8},
@@ -102,6 +104,18 @@ def test_noise_is_found_by_pairs_of_windows(finished):
     assert paired_noise(evaluator, first, others[:1], seed=0) == pytest.approx(expected, rel=0.1)
     fixed = replace(run.experiment, search=replace(run.experiment.search, noise=0.01))
     assert noise_of(SimpleNamespace(experiment=fixed), evaluator, "") == 0.01
+
+
+def test_matrices_of_four_bits_are_kept_as_they_were_rounded_after_training(finished):
+    run = Run.open(finished)
+    supernet, graph = run.evaluator().supernet, run.space.subnet(uniform_genome(run.space, "largest", "w4a8d-g32")).graph
+    kept = supernet.groups.tensors()
+    assert {name.split(":")[1] for name in kept} >= {"w4a32-g32", "w4a8d-g32"}
+    name = "layer1/mlp/gate"
+    node = graph[name]
+    assert torch.equal(supernet.groups.get(node)[f"{name}/weight"], kept[f"groups:w4a8d-g32:{name}/weight"])
+    other = copy.deepcopy(supernet)  # which rounds to the nearest
+    assert not torch.equal(other.groups.get(node)[f"{name}/weight"], kept[f"groups:w4a8d-g32:{name}/weight"])
 
 
 def test_a_further_device_by_its_table_is_refused(finished, failing):

@@ -1,6 +1,6 @@
-"""Weights of few bits of a model that was trained elsewhere, rounded so that each matrix gives what it gave."""
+"""Weights of few bits of a decoder, rounded so that each matrix gives what it gave."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor
@@ -14,10 +14,18 @@ from search_spaces.operators.project import Project
 from search_spaces.precision.scheme import QuantScheme
 from search_spaces.space.baselines import formats, uniform_genome
 
+N_ROUNDING = 32  # windows that tell what matrices meet
+
 
 @torch.no_grad()
-def repair(supernet: Supernet, inputs: Tensor, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-    """Round the matrices of a decoder with error feedback, in every scheme of groups below 8 bits; the supernet keeps them.
+def repair(
+    supernet: Supernet,
+    inputs: Tensor,
+    *,
+    bits: Collection[int] = (2, 4),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Round matrices of a decoder with error feedback in every scheme of groups of so many bits; the supernet keeps them.
 
     All matrices meet what they meet in the largest network of the first format, float32 if it is offered: one depends on no
     other. A table that serves both ends is rounded to the nearest: errors of a look-up cannot be made up for.
@@ -25,10 +33,11 @@ def repair(supernet: Supernet, inputs: Tensor, progress: Callable[[int, int], No
     Args:
         supernet: Of a model; its weights stay as they are.
         inputs: Windows of tokens, shape `(n, tokens)`.
+        bits: Of weights. With 2 slices lose by it: what makes up for an error may lie in what they leave out.
         progress: Called with matrices done, and in all.
     """
     schemes = map(QuantScheme.from_name, formats(supernet.space))
-    few = [scheme for scheme in schemes if scheme.is_grouped and scheme.is_sub8bit]
+    few = [scheme for scheme in schemes if scheme.is_grouped and scheme.weights.bits in bits]
     if not few:
         return
     graph = supernet.space.subnet(uniform_genome(supernet.space, "largest")).graph
