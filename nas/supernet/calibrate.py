@@ -11,7 +11,7 @@ from nas.quantizers.groups import dequantize_groups
 from nas.supernet.executor import execute
 from nas.supernet.folding import BATCH_NORM_EPS
 from nas.supernet.layers import SharedLayers
-from nas.supernet.scales import activation_scale
+from nas.supernet.scales import N_SAMPLES_OF_INITIAL_SCALE, activation_scale
 from nas.supernet.supernet import Supernet
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node
@@ -90,7 +90,8 @@ def calibrate(supernet: Supernet, graph: Graph, inputs: Tensor) -> Calibration:
     """Return what a subnet needs beside the shared weights.
 
     The inputs pass in batches of 512 with quantizers on and batch norms on their own batch; statistics are averaged over
-    the batches. Activation scales are the learned ones; one that training never visited is taken from the first batch.
+    the batches. Activation scales are the learned ones; one that training never visited is taken from the first 16 inputs, and
+    only these pass where there are no statistics.
 
     Args:
         supernet: Owner of the weights; not changed.
@@ -104,8 +105,8 @@ def calibrate(supernet: Supernet, graph: Graph, inputs: Tensor) -> Calibration:
     if not (has_statistics or any(quantizers(graph.nodes))):
         return Calibration()
     layers = CalibratingLayers(supernet)
-    if not has_statistics:  # scales are of the first batch
-        inputs = inputs[:BATCH]
+    if not has_statistics:
+        inputs = inputs[:N_SAMPLES_OF_INITIAL_SCALE]
     mean: dict[str, Tensor] = {}
     var: dict[str, Tensor] = {}
     for batch in torch.split(inputs, BATCH):

@@ -19,7 +19,7 @@ from search_spaces.precision.formats import NumberFormat
 if TYPE_CHECKING:
     from nas.supernet.supernet import Supernet
 
-N_IMAGES_OF_INITIAL_SCALE = 16
+N_SAMPLES_OF_INITIAL_SCALE = 16
 N_VALUES_OF_INITIAL_SCALE = 200_000
 
 
@@ -69,7 +69,7 @@ def activation_scale(
     """
     index = supernet.scale_index[node.name, node.format]
     if not supernet.scale_is_set[index]:
-        first = _initial_scale(supernet, node, values.detach()[:N_IMAGES_OF_INITIAL_SCALE])
+        first = _initial_scale(supernet, node, values.detach()[:N_SAMPLES_OF_INITIAL_SCALE])
         first = distributed.all_reduce(first) / distributed.world_size()
         if not remember:
             return first[0], first[1].round() if node.format.asymmetric else None
