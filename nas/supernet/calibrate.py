@@ -90,8 +90,8 @@ def calibrate(supernet: Supernet, graph: Graph, inputs: Tensor) -> Calibration:
     """Return what a subnet needs beside the shared weights.
 
     The inputs pass in batches of 512 with quantizers on and batch norms on their own batch; statistics are averaged over
-    the batches. Activation scales are the learned ones; one that training never visited is taken from the first 16 inputs, and
-    only these pass where there are no statistics.
+    the batches. Activation scales are the learned ones; one that training never visited is taken from the first 16 inputs,
+    and only these pass where there are no statistics.
 
     Args:
         supernet: Owner of the weights; not changed.
