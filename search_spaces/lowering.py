@@ -53,25 +53,30 @@ def lower(
             `seqlens_k` and `total_sequence_length` then, as GroupQueryAttention does. None: as many as the graph says.
         portable: Whether operators of ONNX alone are written, none of onnxruntime's own: weights in groups get a
             DequantizeLinear, activations that kernels round at run time stay float32, and what is kept comes back longer by
-            the new tokens, in the place of a buffer and its two lengths. It wants names of axes.
+            the new tokens, in the place of a buffer and its two lengths. Such a model has names of axes and a batch of one.
 
     Returns:
         A checked model that takes `(batch, *shape)` for each of `graph.inputs`, and what operators keep between calls.
 
     Raises:
         KeyError: If an array is missing.
-        InvalidInputError: If a block computes in a minifloat, for which there are no kernels.
+        InvalidInputError: If a block computes in a minifloat, for which there are no kernels, or a portable model that keeps
+            something has no names of axes or another batch than one.
     """
     if refused := sorted({node.precision.name for node in graph.nodes if node.precision.is_minifloat}):
         names = ", ".join(refused)
         raise InvalidInputError(
             f"onnxruntime has no kernels for {names}: such networks can be trained, not measured or exported"
         )
+    states = [state for node in graph.nodes for state in node.states]
+    if portable and states and not (sequence and batch == 1):
+        raise InvalidInputError(
+            "a portable model takes one text and any number of tokens: give it a `sequence` and a batch of 1"
+        )
     weights = random_weights(graph, np.random.default_rng(0)) if weights is None else weights
     writer = Writer(graph, weights, int4=int4, takes_lengths=bool(sequence), portable=portable)
     for node in graph.nodes:
         node.emit(writer)
-    states = [state for node in graph.nodes for state in node.states]
     axes = dict(zip(("tokens", "kept"), sequence, strict=True)) if sequence else {}
     given = [_named(_tensor_info(t, batch), 1, axes.get("tokens")) for node in graph.inputs for t in node.outputs]
     kept = [_named(_tensor_info(state, batch), 2, axes.get("kept")) for state in states]

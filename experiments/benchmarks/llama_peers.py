@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nas.run.run import Run
 
 PROMPT = "The quick brown fox jumps over the lazy dog and runs away from forty two cats. " * 12
-WRITTEN = 64  # tokens behind about 200
+WRITTEN, BEFORE = 64, 200  # tokens; the prompt is about as long
 
 
 def convert(options: argparse.Namespace) -> None:
@@ -164,7 +164,7 @@ def _hwnas(folder: Path, threads: int) -> Callable[[int], float]:
         return int(binding.get_outputs()[0].numpy().argmax())
 
     def write(i: int) -> float:
-        prompt = np.random.default_rng(i).integers(0, 256, context - WRITTEN - 1)
+        prompt = np.random.default_rng(i).integers(0, 256, min(BEFORE, context - WRITTEN - 1))
         token = feed(prompt, 0)
         started = time.perf_counter()
         for j in range(WRITTEN):

@@ -101,11 +101,11 @@ def read_results(path: Path, plan: Plan, target: Device) -> Result:
     Raises:
         InvalidInputError: If the file is damaged, in another unit, or of another plan.
     """
-    if _is_csv(path):
+    if is_csv(path):
         fingerprint = {**dataclasses.asdict(target), "version": FOREIGN}
         return Result(_read_csv(path, list(plan.graphs)), fingerprint, 0.0)
     try:
-        content = next((each for each in _results(path) if each["plan"] == digest(plan, target)), None)
+        content = next((each for each in _results(path) if each.get("plan") == digest(plan, target)), None)
         if content is None:
             raise InvalidInputError(
                 f"'{path}' was measured with a benchmark bundle of another space, device or number of networks, or by an "
@@ -130,13 +130,14 @@ def read_results(path: Path, plan: Plan, target: Device) -> Result:
 
 
 def holds(path: Path, plan: Plan, target: Device) -> bool:
-    """Return whether a result, JSON or CSV, is of a plan, or holds all its parts.
+    """Return whether a result is of a plan; a CSV file, whether it holds all its parts and names no models of another phase.
 
     Raises:
         InvalidInputError: If it is no result.
     """
-    if _is_csv(path):
-        return measured_names(path) >= set(plan.graphs)
+    if is_csv(path):
+        files = {file for file in _column(path, "file") if file}
+        return measured_names(path) >= set(plan.graphs) and all(file.startswith(f"{_models(plan)}/") for file in files)
     return any(each.get("plan") == digest(plan, target) for each in _results(path))
 
 
@@ -146,14 +147,14 @@ def measured_names(path: Path) -> set[str]:
     Raises:
         InvalidInputError: If it is no result.
     """
-    if _is_csv(path):
-        return {part for part, _ in _rows(path)}
-    return {name for each in _results(path) for name in each.get("measurements", ())}
+    if is_csv(path):
+        return set(_column(path, "part"))
+    return {name for each in _results(path) for name in each["measurements"]}
 
 
 def measured_device(path: Path) -> str | None:
     """Return the name of the device that a result says it is of; None where it says none, as a CSV file."""
-    return None if _is_csv(path) else _results(path)[0].get("device")
+    return None if is_csv(path) else _results(path)[0].get("device")
 
 
 def _results(path: Path) -> list[dict[str, Any]]:
@@ -174,12 +175,13 @@ def _results(path: Path) -> list[dict[str, Any]]:
             f"'{path}' is the result of a benchmark bundle of version {content.get('version')}, not {RESULT_VERSION}"
         )
     found = content.get("results", [content])
-    if not (isinstance(found, list) and found and all(isinstance(each, dict) for each in found)):
+    if not (isinstance(found, list) and found and all(isinstance(_part(each, "measurements"), dict) for each in found)):
         raise DamagedFileError(f"'{path}' is damaged; measure anew")
     return found
 
 
-def _is_csv(path: Path) -> bool:
+def is_csv(path: Path) -> bool:
+    """Return whether a result was filled in by other means than a bundle."""
     return path.suffix.lower() == ".csv"
 
 
@@ -192,8 +194,22 @@ def _read_text(path: Path) -> str:
         raise InvalidInputError(f"cannot read the result '{path}': {error}") from error
 
 
+def _part(result: Any, name: str) -> Any:
+    return result.get(name) if isinstance(result, dict) else None
+
+
+def _column(path: Path, name: str) -> list[str]:
+    """Return what a CSV file says of each part in one of its columns; nothing if there is none."""
+    return [row.get(name, "") for row in _table(path) if row["part"]]
+
+
 def _rows(path: Path) -> list[tuple[str, str]]:
-    """Return part and time of each row of a CSV file, as spreadsheets write it: any case, commas, semicolons or tabs."""
+    """Return part and time of each row of a CSV file."""
+    return [(row["part"], row["latency_ms"]) for row in _table(path) if row["part"]]
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file, as spreadsheets write it: any case, commas, semicolons or tabs."""
     lines = _read_text(path).splitlines()
     first = lines[0] if lines else ""
     separator = max(",;\t", key=first.count)
@@ -201,10 +217,11 @@ def _rows(path: Path) -> list[tuple[str, str]]:
     header = [name.strip().lower() for name in rows[0]] if rows else []
     if not {"part", "latency_ms"} <= set(header):
         raise InvalidInputError(f"'{path}' must have the columns part and latency_ms, got {header or 'nothing'}")
-    part, time = header.index("part"), header.index("latency_ms")
-    found = [(row[part].strip(), row[time].strip()) for row in rows[1:] if len(row) > max(part, time) and row[part].strip()]
-    # Where semicolons separate, the decimal sign is a comma.
-    return [(name, text.replace(",", ".") if separator != "," else text) for name, text in found]
+    found = [{name: cell.strip() for name, cell in zip(header, row, strict=False)} for row in rows[1:]]
+    whole = [row for row in found if {"part", "latency_ms"} <= set(row)]
+    if separator != ",":  # then the decimal sign is a comma
+        whole = [row | {"latency_ms": row["latency_ms"].replace(",", ".")} for row in whole]
+    return whole
 
 
 def _read_csv(path: Path, names: list[str]) -> Timings:

@@ -9,9 +9,9 @@ import numpy as np
 
 from nas.export.folder import Exported, check_folder, drafted
 from nas.export.min_runtime import check_runtime, min_onnxruntime
-from nas.export.targets.language import LANGUAGE_TARGETS, N_COMPARED, PortableStream, computed_in_float
+from nas.export.targets.language import LANGUAGE_TARGETS, compare
 from nas.export.targets.targets import DEFAULT
-from nas.export.verification.language import N_WINDOWS, TextParity, check_language, check_texts, summary
+from nas.export.verification.language import N_WINDOWS, TextParity, check_language, summary
 from nas.export.verification.network import Network, serving_graph
 from nas.export.verification.token_session import TokenSession
 from nas.objectives.columns import Column
@@ -63,7 +63,7 @@ def export_language_model(
         VerificationError: If parity fails; the message says why.
     """
     check_folder(folder)
-    write = None if target == DEFAULT else LANGUAGE_TARGETS.get(target)
+    write = None if target == DEFAULT else LANGUAGE_TARGETS.get(target).write
     supernet, task, data = evaluator.supernet, evaluator.task, evaluator.data
     context = task.inputs[0].shape[0]
     graph, serving = subnet.graph, serving_graph(subnet)
@@ -104,11 +104,8 @@ def export_language_model(
     proof = parity.to_dict()
     with drafted(folder) as draft:
         if write:
-            portable = lower(serving, weights, sequence=AXES, portable=True)
-            stream = PortableStream(portable, write(portable, draft))
-            in_float = Network.of(computed_in_float(graph), weights, network.batch)
-            answers = (in_float.answers, in_float.moved.answers)
-            texts = check_texts(stream, computed_in_float(serving), windows[:N_COMPARED], *answers)
+            write(lower(serving, weights, sequence=AXES, portable=True), draft)
+            texts = compare(target, draft, subnet, weights, windows, network.batch)
             _check(subnet, texts, f" for {target}")
             proof |= {"targets": {target: texts.to_dict()}}
         (draft / "model.onnx").write_bytes(model)
@@ -152,6 +149,7 @@ def _card(subnet: Mapping[str, Any], graph: Graph, parity: Mapping[str, Any]) ->
             f"| packed weights | {costs['size_bytes']:,.0f} bytes |",
             f"| cache of a whole context | {costs['kv_cache_bytes']:,.0f} bytes |",
             f"| `model.onnx` | {onnx['bytes']:,} bytes, onnxruntime {onnx['min_onnxruntime']} or newer |",
+            *(f"| for other runtimes | `{LANGUAGE_TARGETS.get(each).file}` |" for each in parity.get("targets", {})),
             "",
             f"Data: {subnet['data']['name']} ({subnet['data']['digest']}), split by the hash of its pieces.",
             "",

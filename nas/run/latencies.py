@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from latency_tables.remote.bundle import measured_device, measured_names
+from latency_tables.remote.bundle import is_csv, measured_device, measured_names
 from latency_tables.table.table import LatencyTable
 from latency_tables.timing.measurement import Measurement
 from nas.archive.archive import Archive
@@ -176,17 +176,19 @@ def import_results(
                 f"'{file}' does not say whose table it is; move away the one that it replaces, without --again"
             )
         held = [each for each in missing if each.table.is_in(file)] if len(missing) > 1 else []
-        chosen = _of_one_device(held or missing[:1])  # which refuses what is not its own
-        tables = [each.table.take(file, again=again) for each in chosen]
-        for table in tables:
-            forget(table.device)
+        tables = []
+        for each in _of_one_result(held or missing[:1], file):  # which refuses what is not its own
+            tables.append(each.table.take(file, again=again))
+            forget(tables[-1].device)
         return tables
     genomes = measured()
     due = [each for each in devices if each.due_in(genomes, file)]
     held = [each for each in due if each.are_in(genomes, file)] if len(due) > 1 else []
-    return [each.take_networks(genomes, file) for each in _of_one_device(held or due[:1] or devices[:1])]
+    return [each.take_networks(genomes, file) for each in _of_one_result(held or due[:1] or devices[:1], file)]
 
 
-def _of_one_device(among: Sequence[Latencies]) -> list[Latencies]:
-    """Return those of the first one's device."""
+def _of_one_result(among: Sequence[Latencies], file: Path) -> list[Latencies]:
+    """Return those of the first one's device; of a CSV file, which is of one plan, the first alone."""
+    if is_csv(file):
+        return list(among[:1])
     return [each for each in among if each.table.device.name == among[0].table.device.name]

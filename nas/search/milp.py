@@ -49,16 +49,19 @@ def best_within(
     rows, lower, upper = _structure(space, starts, scopes, entry_starts)
     for table, bound in constraints.values():
         costs, constant = _costs(table, n, starts, entry_starts)
-        rows.append(dict(enumerate(costs)))
+        span = float(np.abs(costs).max()) or 1.0
+        rows.append(dict(enumerate(costs / span)))
         lower.append(-np.inf)
-        upper.append(bound - constant)
+        upper.append((bound - constant) / span)
     entries = [(i, column, value) for i, row in enumerate(rows) for column, value in row.items() if value]
     at_row, at_column, values = zip(*entries, strict=True)
     matrix = csr_array((values, (at_row, at_column)), shape=(len(rows), n))
     integral = np.zeros(n)
     integral[: starts[-1]] = 1  # entries of tables follow from the options
     costs, _ = _costs(objective, n, starts, entry_starts)
-    found = milp(costs, integrality=integral, bounds=Bounds(0, 1), constraints=LinearConstraint(matrix, lower, upper))
+    costs = costs / (np.abs(costs).max() or 1.0)  # tolerances of the solver are absolute
+    constraint = LinearConstraint(matrix, lower, upper)
+    found = milp(costs, integrality=integral, bounds=Bounds(0, 1), constraints=constraint, options={"mip_rel_gap": 1e-9})
     if found.x is None:
         return None
     chosen = [int(np.argmax(found.x[a:b])) for a, b in itertools.pairwise(starts)]

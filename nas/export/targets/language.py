@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +12,53 @@ from numpy.typing import NDArray
 
 from latency_tables.runtimes import RUNTIMES
 from latency_tables.runtimes.onnxruntime import PRESENT, open_session
+from nas.export.verification.language import TextParity, check_texts
+from nas.export.verification.network import Network, serving_graph
 from nas.export.verification.token_session import TokenStream
 from search_spaces.graph.graph import Graph
+from search_spaces.graph.node import Weights
 from search_spaces.precision.formats import FLOAT32
 from search_spaces.registry import Registry
+from search_spaces.space.subnet import Subnet
 
 Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 """From all inputs of a model by name to all outputs by name."""
-LanguageTarget = Callable[[onnx.ModelProto, Path], Run]
-"""Writes files into a folder, of a model that `lower(portable=True)` wrote, and returns them at work."""
+
+
+@dataclass(frozen=True)
+class LanguageTarget:
+    """A form of a language model for another tool.
+
+    Attributes:
+        file: What a user opens.
+        write: Writes files into a folder, of a model that `lower(portable=True)` wrote.
+        open: From that folder to the model at work; raises `NotReadyError` where the tool is missing.
+    """
+
+    file: str
+    write: Callable[[onnx.ModelProto, Path], None]
+    open: Callable[[Path], Run]
+
 
 LANGUAGE_TARGETS: Registry[LanguageTarget] = Registry("export target of a language model")
 N_COMPARED = 4  # windows: these files copy their cache at every token
 
 
 class PortableStream(TokenStream):
-    """A model of operators of ONNX alone: keys and values come back, longer by the new ones.
+    """A portable model at work: keys and values come back, longer by the new ones.
 
     Args:
-        model: As `lower(portable=True)` wrote it.
-        run: The same at work.
+        graph: What it was lowered from.
+        run: The model.
     """
 
-    def __init__(self, model: onnx.ModelProto, run: Run) -> None:
+    def __init__(self, graph: Graph, run: Run) -> None:
         self._run = run
-        self._answer = next(given.name for given in model.graph.output if not given.name.endswith(PRESENT))
-        self._nothing = {taken.name: _nothing(taken) for taken in model.graph.input if taken.name != "tokens"}
+        self._answer = graph.output.name
+        self._nothing = {}
+        for state in (state for node in graph.nodes for state in node.states):
+            heads, _, depth = state.shape
+            self._nothing[state.name] = np.zeros((1, heads, 0, depth), state.dtype)
         self.reset()
 
     def reset(self) -> None:
@@ -51,6 +72,28 @@ class PortableStream(TokenStream):
         return given[self._answer].reshape(-1)
 
 
+def compare(
+    target: str, folder: Path, subnet: Subnet, weights: Weights, windows: NDArray[np.int64], batch: int
+) -> TextParity:
+    """Compare a target's files with the network whose activations are rounded nowhere but to static integers.
+
+    Args:
+        target: A name in `LANGUAGE_TARGETS`.
+        folder: Holds the files.
+        subnet: The network.
+        weights: Of the network.
+        windows: Tokens that it was not trained on, `(n, tokens)`; the first four are compared.
+        batch: Windows that are computed at once.
+
+    Raises:
+        NotReadyError: If the target's tool is missing.
+    """
+    stream = PortableStream(serving_graph(subnet), LANGUAGE_TARGETS.get(target).open(folder))
+    network = Network.of(computed_in_float(subnet.graph), weights, batch)
+    answers = (network.answers, network.moved.answers)
+    return check_texts(stream, computed_in_float(serving_graph(subnet)), windows[:N_COMPARED], *answers)
+
+
 def computed_in_float(graph: Graph) -> Graph:
     """Return what a portable file computes: activations that kernels round at run time stay float32."""
     schemes = {
@@ -62,28 +105,30 @@ def computed_in_float(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(nodes))
 
 
-@LANGUAGE_TARGETS.register("portable")
-def write_portable(model: onnx.ModelProto, folder: Path) -> Run:
-    """Write `portable.onnx`.
-
-    onnxruntime may round activations of a weight of 4 bits as it likes, unless it is told not to, as here.
-    """
+def _write_portable(model: onnx.ModelProto, folder: Path) -> None:
+    """Write `portable.onnx`."""
     onnx.save(model, folder / "portable.onnx")
+
+
+def _open_portable(folder: Path) -> Run:
+    """Open it in onnxruntime, which may round activations of a weight of 4 bits as it likes unless it is told not to."""
     options = {"session.qdq_matmulnbits_accuracy_level": "1"}
-    session = open_session(model.SerializeToString(), threads=1, options=options)
+    session = open_session((folder / "portable.onnx").read_bytes(), threads=1, options=options)
     names = [given.name for given in session.get_outputs()]
     return lambda feeds: dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 
-@LANGUAGE_TARGETS.register("openvino")
-def write_openvino(model: onnx.ModelProto, folder: Path) -> Run:
+def _write_openvino(model: onnx.ModelProto, folder: Path) -> None:
     """Write OpenVINO's own form, `model.xml` and `model.bin`."""
-    RUNTIMES.get("openvino").version()  # says how to install it where it is missing
-    openvino: Any = importlib.import_module("openvino")
-    core = openvino.Core()
-    openvino.save_model(core.read_model(model.SerializeToString()), folder / "model.xml", compress_to_fp16=False)
+    openvino = _openvino()
+    content = openvino.Core().read_model(model.SerializeToString())
+    openvino.save_model(content, folder / "model.xml", compress_to_fp16=False)
+
+
+def _open_openvino(folder: Path) -> Run:
+    """Open it in OpenVINO, which is told not to round activations."""
     exact = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0", "INFERENCE_NUM_THREADS": 1}
-    compiled = core.compile_model(folder / "model.xml", "CPU", exact)
+    compiled = _openvino().Core().compile_model(folder / "model.xml", "CPU", exact)
 
     def run(feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         given = compiled(dict(feeds))
@@ -92,8 +137,10 @@ def write_openvino(model: onnx.ModelProto, folder: Path) -> Run:
     return run
 
 
-def _nothing(taken: onnx.ValueInfoProto) -> NDArray[Any]:
-    """Return keys or values of no tokens."""
-    kind = taken.type.tensor_type
-    sizes = [axis.dim_value for axis in kind.shape.dim]  # 0 where it has a name
-    return np.zeros(sizes, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+def _openvino() -> Any:
+    RUNTIMES.get("openvino").version()  # says how to install it where it is missing
+    return importlib.import_module("openvino")
+
+
+LANGUAGE_TARGETS.register("portable")(LanguageTarget("portable.onnx", _write_portable, _open_portable))
+LANGUAGE_TARGETS.register("openvino")(LanguageTarget("model.xml", _write_openvino, _open_openvino))

@@ -1,6 +1,8 @@
 """Proves an exported language model again, from its files and the text that it names."""
 
 import io
+import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,17 @@ from google.protobuf.message import DecodeError
 
 from nas.data.dataset import Dataset
 from nas.export.min_runtime import check_runtime
+from nas.export.targets.language import compare
 from nas.export.verification.language import N_WINDOWS, LanguageParity, check_language
 from nas.export.verification.network import Network, serving_graph
 from nas.export.verification.token_session import TokenSession
 from nas.export.verification.weights import weights_of
 from nas.objectives.supernet_evaluator import batch_size
 from nas.tasks.task import Task, values_of
-from search_spaces.errors import DamagedFileError
+from search_spaces.errors import DamagedFileError, NotReadyError
 from search_spaces.space.subnet import Subnet
+
+logger = logging.getLogger(__name__)
 
 
 def verify_language(
@@ -56,6 +61,13 @@ def verify_language(
     reasons = list(parity.reasons)
     if parity.is_exact and (TokenSession(content, context).greedy(prompt, len(written)) != written).any():
         reasons.append("the text of the sample differs from what was recorded")
+    for target in json.loads((folder / "parity.json").read_text()).get("targets", {}):
+        try:
+            reasons += [
+                f"{target}: {each}" for each in compare(target, folder, subnet, weights, windows, network.batch).reasons
+            ]
+        except NotReadyError as error:
+            logger.warning("the files for %s are not compared: %s", target, error)
     batches = data.batches("test", network.batch)
     measured = values_of(task, [task.scores(network.answers(batch["tokens"]), batch) for batch in batches])
     return parity, measured, reasons

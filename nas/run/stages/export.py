@@ -17,6 +17,12 @@ from nas.run.tables import DeviceTable
 from search_spaces.errors import InvalidInputError
 from search_spaces.space.subnet import Subnet
 
+WITHOUT = {
+    "int4": "packs its weights anyway: leave out --int4",
+    "dynamic_batch": "takes one text at a time: leave out --dynamic-batch",
+}
+"""What a language model is not exported with, and why."""
+
 
 def export_subnet(
     run: RunFolder,
@@ -58,9 +64,8 @@ def export_subnet(
     with working(f"exporting {subnet.id} and verifying it"):
         if subnet.space.phases:
             target = options.pop("target", DEFAULT)
-            if given := [name for name, value in options.items() if value]:
-                what = "packs its weights and takes any number of tokens"
-                raise InvalidInputError(f"the file of a language model {what} anyway; leave out {', '.join(given)}")
+            if given := [reason for name, reason in WITHOUT.items() if options.get(name)]:
+                raise InvalidInputError(f"the file of a language model {'; it '.join(given)}")
             told = {"facts": facts, "found": found, "pretrained": pretrained, "chat": chat, "target": target}
             return export_language_model(evaluator, subnet, folder, seed=run.experiment.seed, **told)
         return export_bundle(

@@ -13,6 +13,7 @@ from torch import Tensor
 from nas.export.folder import Exported
 from nas.objectives.evaluator import Split
 from nas.objectives.supernet_evaluator import SupernetEvaluator
+from nas.run.stages.train import round_after_training
 from nas.supernet.deploy import DeployedLayers, fold
 from nas.supernet.executor import execute
 from nas.training.schedule import Schedule
@@ -101,6 +102,8 @@ def finetune(
         before=before[f"{task.metric.name}_val"],
         progress=progress,
     )
+    if schedule.error_feedback:
+        round_after_training(evaluator.supernet, evaluator.data, graph)
     return measure() | {f"{name}_before": value for name, value in before.items()}
 
 

@@ -18,6 +18,7 @@ from nas.training.checkpoint import save_tensors
 from nas.training.samplers import Around
 from nas.training.tensorboard import tensorboard_log
 from nas.training.trainer import init_from, train
+from search_spaces.graph.graph import Graph
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ def train_supernet(
         init_from(supernet, start)
     supernet.to("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(max(1, experiment.threads // distributed.world_size()))
+    untouched = {name: value for name, value in identity["training"].items() if name != "error_feedback"}
     with progress_bar("training") as update, tensorboard_log(run.tensorboard) as log:
         records = train(
             supernet,
@@ -58,7 +60,7 @@ def train_supernet(
             run.schedule,
             seed=experiment.seed + run.number,
             checkpoint=run.checkpoint,
-            identity=identity,
+            identity=identity | {"training": untouched},
             around=around,
             progress=update,
             log=log,
@@ -66,8 +68,19 @@ def train_supernet(
     if distributed.is_main():
         rounded: dict[str, torch.Tensor] = {}
         if run.schedule.error_feedback:
-            windows = torch.from_numpy(data.train[data.inputs][:N_ROUNDING]).to(supernet.device)
-            with progress_bar("rounding") as update:
-                repair(supernet, windows, bits=(4,), progress=lambda done, total: update(done, total, "matrices"))
+            round_after_training(supernet, data)
             rounded = supernet.groups.tensors()
         save_tensors(run.supernet, supernet.state_dict() | rounded, {**identity, "records": records})
+
+
+def round_after_training(supernet: Supernet, data: Dataset, graph: Graph | None = None) -> None:
+    """Round matrices of a decoder in groups of 4 bits with error feedback, see `nas.supernet.repair`; it keeps them.
+
+    Args:
+        supernet: Trained.
+        data: Its training split tells what matrices meet.
+        graph: The network that was trained, if it was one alone.
+    """
+    windows = torch.from_numpy(data.train[data.inputs][:N_ROUNDING]).to(supernet.device)
+    with progress_bar("rounding") as update:
+        repair(supernet, windows, graph=graph, bits=(4,), progress=lambda done, total: update(done, total, "matrices"))

@@ -19,7 +19,8 @@ Correction = Callable[[FactorTable, Genomes, NDArray[np.float64]], FactorTable]
 Solver = Callable[[SearchState, FactorTable, FactorTable], Genomes]
 """From a search and two tables, the loss and a cheap one, to networks that are best in both."""
 
-N_BUDGETS = 16
+N_BUDGETS = 16  # and twice as many as were measured, up to
+MAX_BUDGETS = 128
 
 
 def exact_members(state: SearchState, loss: FactorTable, cheap: FactorTable) -> Genomes:
@@ -28,9 +29,10 @@ def exact_members(state: SearchState, loss: FactorTable, cheap: FactorTable) -> 
 
 
 def programmed_members(state: SearchState, loss: FactorTable, cheap: FactorTable) -> Genomes:
-    """Return the networks of least loss within the limits for each of 16 budgets, by integer programming.
+    """Return the networks of least loss within the limits for each of some budgets, by integer programming.
 
-    Where limits are tight the exact front of two sums may hold few networks that keep them; these all do.
+    Where limits are tight the exact front of two sums may hold few networks that keep them; these all do. None if nothing
+    keeps the limits.
     """
     limits = {
         name: (bound.function, bound.bound)
@@ -38,10 +40,14 @@ def programmed_members(state: SearchState, loss: FactorTable, cheap: FactorTable
         if isinstance(bound, Bound) and isinstance(bound.function, FactorTable)  # as `additive` has checked
     }
     ends = [best_within(state.space, table, limits) for table in (cheap, loss)]
-    least, greatest = (float(cheap(genome[None])[0]) for genome in ends if genome is not None)
-    budgets = np.linspace(least, greatest, N_BUDGETS) * (1 + 1e-9)  # its own value is within a budget
-    found = [best_within(state.space, loss, {**limits, "budget": (cheap, budget)}) for budget in budgets]
-    return np.unique(np.array([genome for genome in found if genome is not None], np.int16), axis=0)
+    kept = [genome for genome in ends if genome is not None]
+    if kept:
+        least, greatest = (float(cheap(genome[None])[0]) for genome in (kept[0], kept[-1]))
+        n = min(N_BUDGETS + 2 * len(state), MAX_BUDGETS)
+        budgets = np.linspace(least, greatest, n) * (1 + 1e-9)  # its own value is within a budget
+        found = [best_within(state.space, loss, {**limits, "budget": (cheap, budget)}) for budget in budgets]
+        kept += [genome for genome in found if genome is not None]
+    return np.unique(np.array(kept, np.int16).reshape(-1, len(state.space.choices)), axis=0)
 
 
 @dataclass

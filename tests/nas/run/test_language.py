@@ -1,9 +1,11 @@
 """A language model from its text to the file that writes some, and one that was trained elsewhere."""
 
 import copy
+import csv
 import json
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -15,8 +17,8 @@ import torch
 import nas
 from nas.cli.command import main
 from nas.export.min_runtime import min_onnxruntime
-from nas.export.targets.language import LANGUAGE_TARGETS, PortableStream, computed_in_float
-from nas.export.verification.language import check_operators, check_texts
+from nas.export.targets.language import LANGUAGE_TARGETS, compare
+from nas.export.verification.language import check_operators
 from nas.export.verification.network import Network, serving_graph
 from nas.export.verification.token_session import TokenSession
 from nas.export.verification.weights import weights_of
@@ -25,7 +27,7 @@ from nas.run.latencies import import_results, time_all
 from nas.run.noise import noise_of
 from nas.run.run import Run
 from nas.supernet.deploy import extract, fold
-from search_spaces.errors import NotReadyError
+from search_spaces.errors import InvalidInputError, NotReadyError
 from search_spaces.lowering import lower
 from search_spaces.space.baselines import uniform_genome
 from tests.llama_models import TEXT, write_folder
@@ -146,6 +148,24 @@ def test_a_bundle_carries_both_phases(text, tmp_path):
     arguments = {"owner": "run", "again": False, "measured": lambda: genomes, "forget": lambda device: None}
     assert [table.device for table in import_results(run.latencies, tmp_path / result, **arguments)] == names
     found = time_all(run.latencies, genomes, {})
+    for latencies in run.latencies:  # by other means: a file for each phase, which names its models
+        run.archives.forget_latencies(latencies.table.name)
+    run = Run.open(run.folder.path)
+    with zipfile.ZipFile(run.folder.path / "latency" / "board.front.zip") as bundle:
+        for i, phase in enumerate(("prefill", "decode"), 1):
+            rows = list(csv.DictReader(bundle.read(f"parts-{phase}.csv").decode().splitlines()))
+            with (tmp_path / f"{phase}.csv").open("w", newline="") as file:
+                writer = csv.DictWriter(file, rows[0])
+                writer.writeheader()
+                writer.writerows(row | {"latency_ms": str(i)} for row in rows)
+            (taken,) = import_results(run.latencies, tmp_path / f"{phase}.csv", **arguments)
+            assert taken.device == f"board@{phase}"
+    assert {column.name: float(values[0]) for column, values in time_all(run.latencies, genomes, {}).items()} == {
+        "decode_ms": 2.0,
+        "decode_spread": 0.0,
+        "prefill_ms": 1.0,
+        "prefill_spread": 0.0,
+    }
     assert {column.name for column in found} >= {"decode_ms", "prefill_ms"}
     assert all(np.isfinite(values).all() for values in found.values())
 
@@ -186,7 +206,7 @@ def test_an_exported_folder_is_verified(exported, text, tmp_path, capsys):
 def test_what_is_so_anyway_is_refused(finished, failing):
     run = Run.open(finished)
     message = failing(["export", finished, run.best_id(), "--to", finished.parent / "x", "--int4"])
-    assert "packs its weights and takes any number of tokens anyway; leave out int4" in message
+    assert "packs its weights anyway: leave out --int4" in message
 
 
 @pytest.mark.parametrize("target", ["portable", "openvino"])
@@ -204,24 +224,28 @@ def test_a_file_for_other_runtimes_answers_as_the_network_does(finished, tmp_pat
     serving = serving_graph(subnet)
     model = lower(serving, weights, sequence=("tokens", "kept"), portable=True)
     assert {each.domain for each in model.opset_import} == {""}
-    stream = PortableStream(model, LANGUAGE_TARGETS.get(target)(model, tmp_path))
-    in_float = computed_in_float(subnet.graph)
-    network, windows = Network.of(in_float, weights, 8), run.data.test["tokens"][:3]
-    found = check_texts(stream, computed_in_float(serving), windows, network.answers, network.moved.answers)
+    LANGUAGE_TARGETS.get(target).write(model, tmp_path)
+    windows = run.data.test["tokens"][:3]
+    found = compare(target, tmp_path, subnet, weights, windows, 8)
     assert not found.reasons
     assert found.is_exact == (scheme in ("float32", "w4a32-g32"))
-    other = Network.of(in_float, {n: x * 1.5 if n.endswith("weight_scale") else x for n, x in weights.items()}, 8)
-    broken = check_texts(stream, computed_in_float(serving), windows, other.answers, other.moved.answers)
-    assert bool(broken.reasons) == (scheme != "float32")
+    other = {name: array * 1.5 if name.endswith("weight_scale") else array for name, array in weights.items()}
+    assert bool(compare(target, tmp_path, subnet, other, windows, 8).reasons) == (scheme != "float32")
+    with pytest.raises(InvalidInputError, match="takes one text and any number of tokens"):
+        lower(serving, weights, portable=True)
 
 
-def test_a_portable_file_is_exported_beside_the_other(finished, tmp_path, capsys):
+def test_a_portable_file_is_exported_beside_the_other(finished, text, tmp_path, capsys, monkeypatch):
     run = Run.open(finished)
     assert main(["export", str(finished), run.best_id(), "--to", str(tmp_path / "lm"), "--target", "portable"]) == 0
     assert "portable: " in capsys.readouterr().out
     found = json.loads((tmp_path / "lm" / "parity.json").read_text())["targets"]["portable"]
     assert found["windows"] == 4
     onnx.checker.check_model(tmp_path / "lm" / "portable.onnx", full_check=True)
+    assert "`portable.onnx`" in (tmp_path / "lm" / "README.md").read_text()
+    monkeypatch.setattr("nas.export.verification.verify_language.compare", lambda *of: SimpleNamespace(reasons=("x",)))
+    assert main(["verify", str(tmp_path / "lm"), "--data", str(text)]) == 1
+    assert "portable: x" in capsys.readouterr().err
 
 
 def answers_of_file(run, genome):

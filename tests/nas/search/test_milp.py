@@ -61,6 +61,14 @@ def test_a_real_space_under_a_budget_of_bytes(tiny_space):
     assert macs(found[None])[0] >= macs(sampled[size(sampled) <= 2000]).max()
 
 
+def test_small_numbers_are_told_apart(tiny_space):
+    size = cost_table(tiny_space, "size_bytes")
+    loss = table(tiny_space, np.random.default_rng(0))
+    tiny = FactorTable(tuple(Factor(f.genes, 1e-7 * f.values) for f in loss.factors))
+    limits = {"size_bytes": (size, 3000.0)}
+    assert (best_within(tiny_space, tiny, limits) == best_within(tiny_space, loss, limits)).all()
+
+
 def test_maxima_are_refused(tiny_space):
     macs, peak = cost_table(tiny_space, "macs"), cost_table(tiny_space, "peak_activation_bytes")
     with pytest.raises(InvalidInputError, match=r"a budget needs sums, but \['peak'\] are maxima"):
@@ -83,8 +91,14 @@ def test_members_within_limits_are_as_good_as_those_of_the_front(tiny_space):
         progress=lambda *done: None,
     )
     found = programmed_members(state, loss, size)
+    assert len(found) >= 5
     assert (macs(found) <= limit).all()
     best = exact_front(tiny_space, {"loss": loss, "size": size, "macs": macs}).genomes
     best = best[macs(best) <= limit]
     for genome in found:
         assert loss(genome[None])[0] == pytest.approx(loss(best[size(best) <= size(genome[None])[0] + 1e-6]).min())
+    never = {"max macs": upper_bound(macs, 1.0)}
+    state = SearchState(
+        tiny_space, state.measure, {"size_bytes": size}, never, None, budget=9, workers=1, progress=lambda *done: None
+    )
+    assert programmed_members(state, loss, size).shape == (0, len(tiny_space.choices))
