@@ -26,6 +26,7 @@ from nas.objectives.noise import paired_noise
 from nas.run.latencies import import_results, time_all
 from nas.run.noise import noise_of
 from nas.run.run import Run
+from nas.run.stages.finetune import finetune
 from nas.supernet.deploy import extract, fold
 from search_spaces.errors import InvalidInputError, NotReadyError
 from search_spaces.lowering import lower
@@ -118,6 +119,19 @@ def test_matrices_of_four_bits_are_kept_as_they_were_rounded_after_training(fini
     assert torch.equal(supernet.groups.get(node)[f"{name}/weight"], kept[f"groups:w4a8d-g32:{name}/weight"])
     other = copy.deepcopy(supernet)  # which rounds to the nearest
     assert not torch.equal(other.groups.get(node)[f"{name}/weight"], kept[f"groups:w4a8d-g32:{name}/weight"])
+
+
+def test_what_is_trained_on_is_rounded_with_error_feedback_again(finished, tmp_path):
+    run = Run.open(finished)
+    evaluator = run.evaluator()
+    subnet = run.space.subnet(uniform_genome(run.space, "middle", "w4a8d-g32"))
+    plan = {"epochs": 1, "learning_rate": 1e-4, "seed": 0, "checkpoint": tmp_path / "c", "identity": {}}
+    finetune(evaluator, subnet, run.folder.schedule, **plan)
+    node = subnet.graph["layer1/mlp/gate"]
+    found = evaluator.supernet.groups.get(node)["layer1/mlp/gate/weight"]
+    nearest = copy.deepcopy(evaluator.supernet).groups.get(node)["layer1/mlp/gate/weight"]
+    assert found.shape == nearest.shape == node.spec_of["weight"].shape
+    assert 0 < (found != nearest).float().mean() < 0.5
 
 
 def test_a_further_device_by_its_table_is_refused(finished, failing):
