@@ -51,7 +51,7 @@ def train_supernet(
         init_from(supernet, start)
     supernet.to("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(max(1, experiment.threads // distributed.world_size()))
-    untouched = {name: value for name, value in identity["training"].items() if name != "error_feedback"}
+    trained_alike = identity["training"] | {"error_feedback": False}  # what is done afterwards changes no checkpoint
     with progress_bar("training") as update, tensorboard_log(run.tensorboard) as log:
         records = train(
             supernet,
@@ -60,7 +60,7 @@ def train_supernet(
             run.schedule,
             seed=experiment.seed + run.number,
             checkpoint=run.checkpoint,
-            identity=identity | {"training": untouched},
+            identity=identity | {"training": trained_alike},
             around=around,
             progress=update,
             log=log,

@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -119,6 +120,18 @@ def test_matrices_of_four_bits_are_kept_as_they_were_rounded_after_training(fini
     assert torch.equal(supernet.groups.get(node)[f"{name}/weight"], kept[f"groups:w4a8d-g32:{name}/weight"])
     other = copy.deepcopy(supernet)  # which rounds to the nearest
     assert not torch.equal(other.groups.get(node)[f"{name}/weight"], kept[f"groups:w4a8d-g32:{name}/weight"])
+
+
+def test_what_is_done_after_training_changes_no_checkpoint(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    settings = tmp_path / "run" / "experiment.yaml"
+    settings.write_text(settings.read_text().replace("error_feedback: true", "error_feedback: false"))
+    (tmp_path / "run" / "supernet.safetensors").unlink()
+    assert main(["train", str(tmp_path / "run")]) == 0
+    supernet = Run.open(tmp_path / "run").evaluator().supernet
+    assert not supernet.groups.tensors()
+    before = Run.open(finished).evaluator().supernet
+    assert all(torch.equal(one, other) for one, other in zip(supernet.parameters(), before.parameters(), strict=True))
 
 
 def test_what_is_trained_on_is_rounded_with_error_feedback_again(finished, tmp_path):
