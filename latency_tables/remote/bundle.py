@@ -136,8 +136,10 @@ def holds(path: Path, plan: Plan, target: Device) -> bool:
         InvalidInputError: If it is no result.
     """
     if is_csv(path):
-        files = {file for file in _column(path, "file") if file}
-        return measured_names(path) >= set(plan.graphs) and all(file.startswith(f"{_models(plan)}/") for file in files)
+        rows = _rows(path)
+        files = [row["file"] for row in rows if row.get("file")]
+        has_all = {row["part"] for row in rows} >= set(plan.graphs)
+        return has_all and all(file.startswith(f"{_models(plan)}/") for file in files)
     return any(each.get("plan") == digest(plan, target) for each in _results(path))
 
 
@@ -148,7 +150,7 @@ def measured_names(path: Path) -> set[str]:
         InvalidInputError: If it is no result.
     """
     if is_csv(path):
-        return set(_column(path, "part"))
+        return {row["part"] for row in _rows(path)}
     return {name for each in _results(path) for name in each["measurements"]}
 
 
@@ -174,8 +176,9 @@ def _results(path: Path) -> list[dict[str, Any]]:
         raise InvalidInputError(
             f"'{path}' is the result of a benchmark bundle of version {content.get('version')}, not {RESULT_VERSION}"
         )
-    found = content.get("results", [content])
-    if not (isinstance(found, list) and found and all(isinstance(_part(each, "measurements"), dict) for each in found)):
+    results = content.get("results", [content])
+    found = [each for each in results if isinstance(each, dict)] if isinstance(results, list) else []
+    if not found or len(found) < len(results) or not all(isinstance(each.get("measurements"), dict) for each in found):
         raise DamagedFileError(f"'{path}' is damaged; measure anew")
     return found
 
@@ -194,22 +197,8 @@ def _read_text(path: Path) -> str:
         raise InvalidInputError(f"cannot read the result '{path}': {error}") from error
 
 
-def _part(result: Any, name: str) -> Any:
-    return result.get(name) if isinstance(result, dict) else None
-
-
-def _column(path: Path, name: str) -> list[str]:
-    """Return what a CSV file says of each part in one of its columns; nothing if there is none."""
-    return [row.get(name, "") for row in _table(path) if row["part"]]
-
-
-def _rows(path: Path) -> list[tuple[str, str]]:
-    """Return part and time of each row of a CSV file."""
-    return [(row["part"], row["latency_ms"]) for row in _table(path) if row["part"]]
-
-
-def _table(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file, as spreadsheets write it: any case, commas, semicolons or tabs."""
+def _rows(path: Path) -> list[dict[str, str]]:
+    """Return the parts of a CSV file by column, as spreadsheets write it: any case, commas, semicolons or tabs."""
     lines = _read_text(path).splitlines()
     first = lines[0] if lines else ""
     separator = max(",;\t", key=first.count)
@@ -218,7 +207,7 @@ def _table(path: Path) -> list[dict[str, str]]:
     if not {"part", "latency_ms"} <= set(header):
         raise InvalidInputError(f"'{path}' must have the columns part and latency_ms, got {header or 'nothing'}")
     found = [{name: cell.strip() for name, cell in zip(header, row, strict=False)} for row in rows[1:]]
-    whole = [row for row in found if {"part", "latency_ms"} <= set(row)]
+    whole = [row for row in found if {"part", "latency_ms"} <= set(row) and row["part"]]
     if separator != ",":  # then the decimal sign is a comma
         whole = [row | {"latency_ms": row["latency_ms"].replace(",", ".")} for row in whole]
     return whole
@@ -226,7 +215,8 @@ def _table(path: Path) -> list[dict[str, str]]:
 
 def _read_csv(path: Path, names: list[str]) -> Timings:
     rounds: dict[str, list[float]] = {name: [] for name in names}
-    for part, text in _rows(path):
+    for row in _rows(path):
+        part, text = row["part"], row["latency_ms"]
         if part not in rounds:
             continue
         try:
