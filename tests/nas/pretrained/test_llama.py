@@ -143,16 +143,17 @@ def test_changes_of_single_blocks_add_up_to_the_change_of_the_loss(tmp_path):
     supernet, graph = network(model)
     space, task = supernet.space, Language(context=40, vocabulary=SIZES["vocabulary"])
     generator = torch.Generator().manual_seed(2)
-    tokens = torch.randint(0, SIZES["vocabulary"], (24, 40), generator=generator)
+    tokens = torch.randint(0, SIZES["vocabulary"], (96, 40), generator=generator)
     with torch.no_grad():  # next tokens as the model expects them: its loss is least there
-        following = torch.distributions.Categorical(logits=supernet(tokens, graph)).sample()
-    split = {"tokens": tokens.numpy(), "next_tokens": following.numpy(), "mean_bytes": np.full(24, 40, np.float32)}
+        expected = supernet(tokens, graph).softmax(dim=-1).flatten(0, 1)
+    following = torch.multinomial(expected, 1, generator=generator).view(tokens.shape)
+    split = {"tokens": tokens.numpy(), "next_tokens": following.numpy(), "mean_bytes": np.full(96, 40, np.float32)}
     data = Dataset("made", split, split, split, {"vocabulary": SIZES["vocabulary"], "context": 40})
     evaluator = SupernetEvaluator(supernet, task, data, n_calibration=8)
     signal = SIGNALS.get("fisher")(evaluator)
     assert signal.is_free
     rng = np.random.default_rng(0)
-    genomes = space.sample(60, rng)
+    genomes = space.sample(40, rng)
     genomes[:, space.gene["depth"]] = len(space.choices[space.gene["depth"]].options) - 1
     genomes = space.canonicalize(genomes)
     largest = uniform_genome(space, "largest", "float32")[None]
