@@ -91,10 +91,11 @@ class Experiment:
         objectives = search.objectives or (metric.name, *(name for name in latencies if "@" not in name), "size_bytes")
         estimated = [name for name, quantity in METRICS.items() if quantity.is_estimated]
         costs = [*latencies, *OBJECTIVES.names, *estimated]
+        limited = costs if self.adopt.is_set else [metric.name, *costs]  # there adopt.floor limits what is lost
         for key, names, known in (
             ("objectives must be among", objectives, [metric.name, *costs]),
-            ("max limits any of", search.max, costs),
-            ("min limits any of", search.min, costs),
+            ("max limits any of", search.max, limited),
+            ("min limits any of", search.min, limited),
         ):
             if unknown := [name for name in names if name not in known]:
                 raise InvalidInputError(f"search.{key} {known}, got {unknown}{self._hint(unknown)}")

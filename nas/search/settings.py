@@ -47,7 +47,8 @@ class SearchSettings:
     n_calibration: int = 2000
     """Training samples on which each measured network is recalibrated."""
     max: dict[str, float] = field(default_factory=dict)
-    """Limits on any of the objectives but the metric that every network must keep."""
+    """Limits on the metric or any cost that every network of the front must keep; of a trained model's own metric see
+    `adopt.floor`."""
     min: dict[str, float] = field(default_factory=dict)
     """The same from below."""
 

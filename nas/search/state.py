@@ -50,6 +50,7 @@ class SearchState:
         objectives: Those of the measured values that are objectives; None: all of them.
         orders: By objective, what it is searched by instead of its own values, see `nas.search.order`.
         signals: By objective, what predictors may see of networks besides.
+        limits: By measured value, in its own unit: the least and the greatest that networks of interest have.
 
     Attributes:
         genomes: Shape `(n, n_genes)`.
@@ -73,6 +74,7 @@ class SearchState:
         objectives: Sequence[str] | None = None,
         orders: Mapping[str, Order] | None = None,
         signals: Mapping[str, Sequence[Signal]] | None = None,
+        limits: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
         self.space = space
         self.cheap = {name: minimized_objective(name, function) for name, function in cheap.items()}
@@ -84,6 +86,7 @@ class SearchState:
         self.expensive: dict[str, Floats] = {}
         self.recorded: dict[str, Floats] = {}
         self.signals = signals or {}
+        self._limits = limits or {}
         self._objectives = objectives
         self.orders = orders or {}
         self._measure = measure
@@ -176,10 +179,18 @@ class SearchState:
             mask &= excess(genomes) <= 0
         return mask
 
+    def kept(self) -> NDArray[np.bool_]:
+        """Return which measured networks satisfy the constraints and lie within the limits, shape `(n,)`."""
+        mask = self.feasible(self.genomes)
+        for name, (least, greatest) in self._limits.items():
+            if name in self.recorded:
+                mask &= (least <= self.recorded[name]) & (self.recorded[name] <= greatest)
+        return mask
+
     def usable(self) -> NDArray[np.bool_]:
-        """Return which measured networks may stand on a front: those that satisfy the constraints; all if none does."""
-        feasible = self.feasible(self.genomes)
-        return feasible if feasible.any() else np.ones_like(feasible)
+        """Return which measured networks may stand on a front: those that are kept; all if none is."""
+        kept = self.kept()
+        return kept if kept.any() else np.ones_like(kept)
 
     def usable_values(self) -> Floats:
         """Return all objectives of the measured networks that may stand on a front, shape `(k, m)`."""

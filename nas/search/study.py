@@ -76,6 +76,7 @@ def search(
     n_measurements: int,
     orders: Mapping[str, Order] | None = None,
     signals: Mapping[str, Sequence[Signal]] | None = None,
+    limits: Mapping[str, tuple[float, float]] | None = None,
     strategy: str | Strategy = "predictor",
     options: Mapping[str, Any] | None = None,
     batch: int | None = None,
@@ -103,6 +104,8 @@ def search(
         orders: By expensive objective, what it is searched by instead of its own values, see `nas.search.order`; the front
             is that of this order.
         signals: By expensive objective, what says something of it and costs less; only predictors see it.
+        limits: By expensive value, in its own unit, the least and the greatest of networks that are of interest; the search
+            looks for these, and only they stand on the front.
         strategy: Name of a registered strategy, or one that was made.
         options: Of a strategy that is named, by name, as `{"predictors": "ridge"}`.
         batch: Networks to measure before the strategy is asked again; None: one in a small space, otherwise a share of
@@ -141,6 +144,7 @@ def search(
         objectives,
         orders,
         signals,
+        limits,
     )
     state.measure(first if first is not None and len(first) else chooser.propose(state, batch or workers, rng))
     if not len(state):
@@ -178,7 +182,7 @@ def _result(
     orders = {Column.from_name(name): state.expensive[name] for name in state.orders if name in state.expensive}
     measured = Measurements(state.space, state.genomes, values, orders)
     tolerance = {Column.from_name(name): margin for name, margin in (noise or {}).items()}
-    rows, is_tied = measured.front(objectives, among=state.feasible(state.genomes), tolerance=tolerance)
+    rows, is_tied = measured.front(objectives, among=state.kept(), tolerance=tolerance)
     front = _table(measured.take(rows))
     if noise is not None:
         front["tied"] = is_tied

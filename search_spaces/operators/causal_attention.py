@@ -136,11 +136,19 @@ class CausalAttention(Node):
 
     def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
         """See `Node`; nothing is in the cache."""
+        return self.attend(*self._as_kept(inputs, weights))
+
+    def magnitude(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+        """See `Node`."""
+        return self.attended_magnitude(*self._as_kept(inputs, weights))
+
+    def _as_kept(self, inputs: Sequence[Doubles], weights: Weights) -> list[Doubles]:
+        """Return what `rotated` gives, keys and values rounded as the cache holds them."""
         queries, *kept = self.rotated(inputs)
         for i, each in enumerate(self.inner):
             scale = np.float64(weights[f"{each.name}/scale"])
             kept[i] = each.saturate(kept[i] / scale, weights).astype(np.float64) * scale
-        return self.attend(queries, *kept)
+        return [queries, *kept]
 
     def rotated(self, inputs: Sequence[Doubles]) -> list[Doubles]:
         """Return queries and keys turned by their positions, and values, each `(n, tokens, heads, depth)`."""
@@ -150,14 +158,35 @@ class CausalAttention(Node):
 
     def attend(self, queries: Doubles, keys: Doubles, values: Doubles) -> Doubles:
         """Return the means of values, from what `rotated` gives, perhaps rounded."""
-        shared = self.heads // self.kv_heads
-        keys, values = (np.repeat(x, shared, axis=2) for x in (keys, values))
+        keys, values = self._for_heads(keys, values)
+        means = np.einsum("nhij,njhd->nihd", self._shares(queries, keys), values)
+        result: Doubles = means.reshape(*means.shape[:2], -1)
+        return result
+
+    def attended_magnitude(self, queries: Doubles, keys: Doubles, values: Doubles) -> Doubles:
+        """Return `magnitude` from what `attend` takes: a score that is rounded moves a mean by its share of the distance."""
+        keys, values = self._for_heads(keys, values)
+        shares = self._shares(queries, keys)
+        moved = shares**2 * np.einsum("nihd,njhd->nhij", queries**2, keys**2) / self.depth
+        mean, added, squares, crossed = (
+            np.einsum("nhij,njhd->nihd", weight, x)
+            for weight, x in ((shares, values), (shares**2, values**2), (moved, values**2), (moved, values))
+        )
+        apart = squares - 2 * mean * crossed + mean**2 * moved.sum(axis=-1).swapaxes(1, 2)[..., None]
+        result: Doubles = np.sqrt(added + apart.clip(min=0)).reshape(*mean.shape[:2], -1)
+        return result
+
+    def _for_heads(self, *kept: Doubles) -> list[Doubles]:
+        """Return keys and values repeated for each head of queries."""
+        return [np.repeat(x, self.heads // self.kv_heads, axis=2) for x in kept]
+
+    def _shares(self, queries: Doubles, keys: Doubles) -> Doubles:
+        """Return how much of each value a token takes, `(n, heads, tokens, tokens)`."""
         scores = np.einsum("nihd,njhd->nhij", queries, keys) / math.sqrt(self.depth)
         scores = np.where(np.tril(np.ones(scores.shape[-2:], bool)), scores, -np.inf)
         powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        means = np.einsum("nhij,njhd->nihd", powers / powers.sum(axis=-1, keepdims=True), values)
-        result: Doubles = means.reshape(*means.shape[:2], -1)
-        return result
+        shares: Doubles = powers / powers.sum(axis=-1, keepdims=True)
+        return shares
 
     @classmethod
     def examples(cls) -> tuple[tuple[Node, ...], ...]:

@@ -63,14 +63,33 @@ class Project(Node):
 
     def compute(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
         """See `Node`; activations that are rounded at run time are rounded in float32, as kernels do."""
-        name = f"{self.tied_to or self.name}/weight"
-        weight, x = weights[name].astype(np.float64), inputs[0].astype(np.float64)
-        if self.precision.is_grouped:
-            weight = dequantize_groups(weights[name], weights[f"{name}_scale"])
-            if self.precision.is_dynamic:
-                x = round_rows(x.astype(np.float32), self.precision.group).astype(np.float64)
+        weight, x = self._operands(inputs[0], weights)
         result: Doubles = x @ weight.T
         return result
+
+    def magnitude(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+        """See `Node`: kernels of groups multiply integers that begin at zero, and take off what was added to them."""
+        weight, x = self._operands(inputs[0], weights)
+        squares = weight**2
+        if self.precision.is_grouped:
+            scale = weights[f"{self._weight}_scale"].astype(np.float64) * 2 ** (self.precision.weights.bits - 1)
+            squares += np.repeat(scale**2, self.precision.group, axis=1)
+        result: Doubles = np.sqrt(x**2 @ squares.T)
+        return result
+
+    @property
+    def _weight(self) -> str:
+        """Name of its weight, which may be an embedding's."""
+        return f"{self.tied_to or self.name}/weight"
+
+    def _operands(self, taken: Doubles, weights: Weights) -> tuple[Doubles, Doubles]:
+        """Return what is multiplied: the matrix `(out, in)`, and tokens as they are after kernels rounded them."""
+        weight, x = weights[self._weight], taken.astype(np.float64)
+        if not self.precision.is_grouped:
+            return weight.astype(np.float64), x
+        if self.precision.is_dynamic:
+            x = round_rows(x.astype(np.float32), self.precision.group).astype(np.float64)
+        return dequantize_groups(weight, weights[f"{self._weight}_scale"]), x
 
     def compute_integers(self, inputs: Sequence[Quantized], output: Quantized | None, weights: Weights) -> Floats:
         """See `Node`."""

@@ -43,8 +43,8 @@ def write_front(
     timed, front, uniform = measure_front(
         known,
         [Column.of_objective(name) for name in config.objectives],
-        {Column.from_name(name): bound for name, bound in config.max.items()},
-        {Column.from_name(name): bound for name, bound in config.min.items()},
+        {Column.of_objective(name): bound for name, bound in config.max.items()},
+        {Column.of_objective(name): bound for name, bound in config.min.items()},
         tolerance={Column.of_objective(metric): noise},
         measure_latency=partial(time_all, devices, heading=heading),
         measure_test=measure_test,

@@ -51,8 +51,10 @@ def search_run(
     tables = {name: cost for name, cost in exact.items() if isinstance(cost, FactorTable) and not cost.takes_max}
     check_feasible(space, tables, config.max, config.min)
     cheap = {name: exact[name] for name in config.objectives if name != metric}
-    constraints: dict[str, Objective] = {f"max {name}": upper_bound(exact[name], x) for name, x in config.max.items()}
-    constraints |= {f"min {name}": lower_bound(exact[name], x) for name, x in config.min.items()}
+    constraints: dict[str, Objective] = {
+        f"max {name}": upper_bound(exact[name], x) for name, x in config.max.items() if name != metric
+    }
+    constraints |= {f"min {name}": lower_bound(exact[name], x) for name, x in config.min.items() if name != metric}
     first = first_networks(run)
     with progress_bar("searching") as update:
         if metric not in config.objectives:
@@ -67,6 +69,7 @@ def search_run(
             constraints=constraints,
             orders={metric: order} if order else {},
             signals=signals_of(run, evaluator),
+            limits={metric: (config.min.get(metric, -np.inf), config.max.get(metric, np.inf))},
             n_measurements=max(config.n_measurements, 0 if first is None else len(first)),
             strategy=config.strategy.name,
             options=config.strategy.options,

@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from nas.objectives.columns import Column
@@ -97,12 +98,18 @@ def _front_within(before: "Run", after: "Run") -> Genomes:
 
 def _front(run: "Run") -> Genomes:
     """Return the networks of a run's front that keep its limits, shape `(n, n_genes)`."""
-    limits = run.experiment.search
-    rows = run.folder.front(limits.max, limits.min)
+    rows = _within_limits(run)
     if not len(rows):
         raise InvalidInputError(f"no network of the front of '{run.folder.path}' keeps the limits; search within them first")
     by_id = {subnet.id: subnet.genome for subnet in run.space.subnets(run.archives.genomes())}
     return np.array([by_id[name] for name in rows["id"]], np.int16)
+
+
+def _within_limits(run: "Run") -> pd.DataFrame:
+    """Return the rows of a run's front that keep its limits."""
+    limits = run.experiment.search
+    upper, lower = ({Column.of_objective(name).name: x for name, x in each.items()} for each in (limits.max, limits.min))
+    return run.folder.front(upper, lower)
 
 
 def _tables(run: "Run") -> tuple[FactorTable, FactorTable]:
@@ -200,6 +207,6 @@ def _points(run: "Run") -> NDArray[np.float64]:
     columns = [known(name) for name in search.objectives]
     among = measured.satisfying(upper, lower)
     if not among.any():  # by the table; some may keep them as measured
-        among = np.isin([subnet.id for subnet in measured.subnets], run.folder.front(search.max, search.min)["id"])
+        among = np.isin([subnet.id for subnet in measured.subnets], _within_limits(run)["id"])
     rows, _ = measured.front(columns, among=among)
     return measured.take(rows).ranked(columns) if len(rows) else np.full((1, len(columns)), np.inf)

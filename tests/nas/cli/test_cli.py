@@ -91,6 +91,13 @@ def test_limits_of_a_search(run, capsys, failing):
     message = failing(["search", run, "--max", "size_bytes=1"])
     assert "no network satisfies the constraints: size_bytes is at least" in message
     assert "macs is at most" in failing(["search", run, "--set", "search.max={}", "--min", "macs=1e12"])
+    errors = nas.open_run(run).front()["error_val"]
+    most = float(errors.median())
+    assert main(["search", str(run), "--set", "search.max={}", "--set", "search.min={}", "--max", f"error={most}"]) == 0
+    assert (nas.open_run(run).front()["error_val"] <= most).all()
+    assert "no measured network satisfies the constraints {'max error_val': 1e-06}" in failing(
+        ["search", run, "--max", "error=1e-6"]
+    )
     assert "search.min must not exceed search.max, but does for ['macs']" in failing(
         ["search", run, "--max", "macs=5", "--min", "macs=6"]
     )

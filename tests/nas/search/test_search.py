@@ -291,6 +291,12 @@ class TestStrategies:
         assert all(cost(genome[None])[0] <= 12 for genome in result.genomes if genome.tobytes() not in seeds)
         assert (result.front["cost"] <= 12).all()
 
+    def test_only_what_keeps_limits_on_what_is_measured_is_on_the_front(self, strategy):
+        free, limited = self.search(strategy), self.search(strategy, limits={"error": (1.0, 15.0)})
+        assert limited.front["error"].between(1, 15).all()
+        if strategy in ("predictor", "effects"):  # their measurements go there
+            assert (limited.archive["error"] <= 15).sum() > 1.3 * (free.archive["error"] <= 15).sum()
+
     def test_ends_when_a_small_space_is_measured(self, strategy):
         tiny = TabularSpace([Choice("a", (0, 1, 2)), Choice("b", (0, 1, 2))])
         table = FactorTable((Factor((0,), np.arange(3.0)),))
