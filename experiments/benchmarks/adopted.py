@@ -4,8 +4,8 @@
 
 For each model: seconds of the import, its difference from the original, shares that have integer forms; layers in integer
 kernels and the proof; divergence of w8a8 and w4a8 raw and repaired; seconds of the bank; Kendall's tau between predicted and
-measured divergence of 40 random mixtures; seconds of the exact front. Latency and fronts: `hwnas adopt`, see
-experiments/results/adopted.md.
+measured divergence of 40 random mixtures, for each sensitivity; seconds of the exact front. Latency and fronts: `hwnas
+adopt`, see experiments/results/adopted.md.
 """
 
 import argparse
@@ -24,10 +24,12 @@ from models import MODELS, build
 from nas.export.adopted import prove
 from nas.objectives.adopted_evaluator import AdoptedEvaluator
 from nas.ptq.bank import build_bank, observe_layers, observe_values, scales_of
-from nas.ptq.sensitivity.sensitivity import corrected
+from nas.ptq.sensitivity import SENSITIVITIES
+from nas.ptq.sensitivity.sensitivity import corrected, table_of
 from nas.run.adoption import Adoption
 from nas.search import exact_front
 from search_spaces import cost_table
+from search_spaces.errors import HwnasError
 
 N_MIXTURES = 40
 N_CORRECTING = 20
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=list(MODELS))
     parser.add_argument("--runs", type=Path, default=Path("runs/adopted"))
     parser.add_argument("--samples", type=int, default=192)
+    parser.add_argument("--sensitivities", nargs="+", default=["measured"], choices=SENSITIVITIES.names)
     parser.add_argument("--mixtures", type=int, default=N_MIXTURES)
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
@@ -80,21 +83,25 @@ def judge(name: str, options: argparse.Namespace) -> None:
         f"outputs {proof['output_error']:.2g}"
         f"; {proof['reasons']}"
     )
-    started = time.perf_counter()
-    table = run.price()
-    say(f"sensitivities in {time.perf_counter() - started:.0f} s")
     genomes = np.unique(run.space.sample(options.mixtures, np.random.default_rng(1)), axis=0)
     measured = run.evaluator.measure(genomes)["divergence"]
-    predicted = table(genomes)
     others = run.space.sample(N_CORRECTING, np.random.default_rng(2))
-    better = corrected(table, others, run.evaluator.measure(others)["divergence"])(genomes)
-    ratio = np.quantile(measured[predicted > 0] / predicted[predicted > 0], [0.1, 0.5, 0.9])
-    tau = kendalltau(predicted, measured).statistic
-    after = kendalltau(better, measured).statistic
-    say(
-        f"tau {tau:.3f} of {len(genomes)} mixtures, measured / predicted {ratio.round(2)}; corrected by {N_CORRECTING} "
-        f"others {after:.3f}"
-    )
+    of_others = run.evaluator.measure(others)["divergence"]
+    for sensitivity in options.sensitivities:
+        started = time.perf_counter()
+        try:
+            table = table_of(run.space, SENSITIVITIES.get(sensitivity)(run.evaluator, {}, lambda name, loss: None))
+        except HwnasError as error:
+            say(f"{sensitivity}: {error}")
+            continue
+        seconds, predicted = time.perf_counter() - started, table(genomes)
+        ratio = np.quantile(measured[predicted > 0] / predicted[predicted > 0], [0.1, 0.5, 0.9])
+        tau = kendalltau(predicted, measured).statistic
+        after = kendalltau(corrected(table, others, of_others)(genomes), measured).statistic
+        say(
+            f"{sensitivity} in {seconds:.0f} s: tau {tau:.3f} of {len(genomes)} mixtures, measured / predicted "
+            f"{ratio.round(2)}; corrected by {N_CORRECTING} others {after:.3f}"
+        )
     started = time.perf_counter()
     front = exact_front(run.space, {"divergence": table, "size_bytes": cost_table(run.space, "size_bytes")})
     say(f"exact front of {len(front.genomes)} in {time.perf_counter() - started:.2f} s")

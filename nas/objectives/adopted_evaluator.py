@@ -59,8 +59,8 @@ class AdoptedEvaluator:
             raise InvalidInputError(f"the model gives no real numbers, only {list(references['val'])}: nothing can diverge")
         if unknown := sorted({*(weights or {}), *(kinds or {})} - set(floats)):
             raise InvalidInputError(f"the model has no output {unknown} of real numbers; it has {list(floats)}")
-        self.kinds = {name: (kinds or {}).get(name) or kind_of(array) for name, array in floats.items()}
-        self.weights = dict(weights or {})
+        self.kinds: Mapping[str, str] = {name: (kinds or {}).get(name) or kind_of(array) for name, array in floats.items()}
+        self.weights: Mapping[str, float] = dict(weights or {})
         self.steer = steer
         self.threads = threads
 

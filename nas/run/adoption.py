@@ -302,10 +302,7 @@ class Adoption(BaseRun):
             known[name] = value
             write_atomically(file, json.dumps({"identity": identity, "losses": known}).encode())
 
-        def divergence(genome: np.ndarray) -> float:
-            return self.evaluator.values(self.space.subnet(genome).graph, "val")[DIVERGENCE.name]
-
-        losses = SENSITIVITIES.get(self.experiment.adopt.sensitivity)(self.space, divergence, dict(known), keep)
+        losses = SENSITIVITIES.get(self.experiment.adopt.sensitivity)(self.evaluator, dict(known), keep)
         return table_of(self.space, losses)
 
     def search(self, **settings: Any) -> SearchResult:

@@ -1,6 +1,6 @@
 """Divergence: how far what a network gives is from what its original gives, sample by sample."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,40 @@ def divergence(kind: str, found: NDArray[Any], reference: NDArray[Any]) -> Doubl
         return angles
     noise: Doubles = np.mean((x - y) ** 2, axis=1) / max(float(y.var()), EPS)
     return noise
+
+
+def drawn_gradients(
+    kind: str, reference: NDArray[Any], i: int, n: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.float64]]:
+    """Yield random vectors whose mean outer product is the Hessian of the divergence where nothing diverges.
+
+    So half the mean square of their product with a small change of the output is what that diverges by.
+
+    Args:
+        kind: A key of `KINDS`.
+        reference: What the original gives, shape `(n, ...)`.
+        i: The sample.
+        n: How many to draw.
+        rng: Draws them.
+
+    Yields:
+        Arrays of the shape of `reference[i]`. For classes the gradient of the likelihood of an answer that is drawn as the
+        original would give it, for all else normal numbers.
+    """
+    y = reference[i].astype(np.float64)
+    for _ in range(n):
+        if kind == "kl":
+            are_probabilities = _are_probabilities(reference)
+            p = y if are_probabilities else _softmax(y)
+            drawn = rng.multinomial(1, np.maximum(p, 0) / p.sum(axis=-1, keepdims=True)).astype(np.float64)
+            v = drawn / np.maximum(p, EPS) if are_probabilities else drawn - p
+            yield v / np.sqrt(max(y.size // y.shape[-1], 1))
+        elif kind == "cosine":
+            length = max(float(np.linalg.norm(y)), EPS)
+            z = rng.standard_normal(y.shape)
+            yield (z - (z * y).sum() * y / length**2) / length
+        else:
+            yield rng.standard_normal(y.shape) * np.sqrt(2 / (y.size * max(float(reference.astype(np.float64).var()), EPS)))
 
 
 def divergences(

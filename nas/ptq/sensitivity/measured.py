@@ -5,15 +5,14 @@ from collections.abc import Callable
 import numpy as np
 
 from nas.events.progress import progress_bar
-from nas.ptq.sensitivity.sensitivity import SENSITIVITIES, Losses, singles
-from search_spaces.space.space import Genomes, SearchSpace
+from nas.ptq.sensitivity.sensitivity import SENSITIVITIES, Losses, Network, singles
+from nas.tasks.divergence import DIVERGENCE
 
 
 @SENSITIVITIES.register("measured")
-def measured(
-    space: SearchSpace, divergence: Callable[[Genomes], float], known: Losses, keep: Callable[[str, float], None]
-) -> Losses:
+def measured(network: Network, known: Losses, keep: Callable[[str, float], None]) -> Losses:
     """See `Sensitivity`."""
+    space = network.adopted.space
     genomes = [np.zeros(len(space.choices), np.int16), *(genome for _, _, genome in singles(space))]
     found = dict(known)
     with progress_bar("pricing formats") as update:
@@ -21,7 +20,7 @@ def measured(
             subnet = space.subnet(genome)
             update(done, len(genomes))
             if subnet.id not in found:
-                found[subnet.id] = divergence(genome)
+                found[subnet.id] = network.values(subnet.graph, "val")[DIVERGENCE.name]
                 keep(subnet.id, found[subnet.id])
         update(len(genomes), len(genomes))
     return found

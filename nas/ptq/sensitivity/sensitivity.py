@@ -1,12 +1,16 @@
 """The interface of a sensitivity."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.data.samples import Arrays, Samples
+from nas.ptq.bank import Bank
 from search_spaces.costs import FactorTable
+from search_spaces.graph.graph import Graph
+from search_spaces.importing.space import Adopted
 from search_spaces.registry import Registry
 from search_spaces.space.factor import Factor
 from search_spaces.space.space import Genomes, SearchSpace
@@ -15,17 +19,39 @@ Losses = dict[str, float]
 """Divergence by the id of a network of which one group has another format than float32, all others float32."""
 
 
+class Network(Protocol):
+    """A trained network as it is evaluated, see `nas.objectives.adopted_evaluator`.
+
+    Attributes:
+        adopted: The network.
+        bank: Its layers in every format.
+        samples: The user's.
+        references: What the original gives, by part of the samples and output.
+        kinds: How outputs are compared, by name.
+        weights: Of outputs; none: as `steer` says.
+        steer: `mean` or `worst`.
+    """
+
+    adopted: Adopted
+    bank: Bank
+    samples: Samples
+    references: Mapping[str, Arrays]
+    kinds: Mapping[str, str]
+    weights: Mapping[str, float]
+    steer: str
+
+    def values(self, graph: Graph, part: str) -> dict[str, float]:
+        """Return every metric of a mixture on a part of the samples."""
+
+
 class Sensitivity(Protocol):
     """Says what single groups lose. A new one is a file with a function of these arguments, registered under its name."""
 
-    def __call__(
-        self, space: SearchSpace, divergence: Callable[[Genomes], float], known: Losses, keep: Callable[[str, float], None]
-    ) -> Losses:
-        """Return what each network of `singles` loses.
+    def __call__(self, network: Network, known: Losses, keep: Callable[[str, float], None]) -> Losses:
+        """Return what each network of `singles` loses, and the one that they start from, whose genes are all 0.
 
         Args:
-            space: Of a trained network.
-            divergence: Measures one network, of shape `(n_genes,)`.
+            network: With samples, and what measures any mixture.
             known: What was found before.
             keep: Takes each result as soon as it is there.
         """
