@@ -102,9 +102,9 @@ def judge(name: str, options: argparse.Namespace) -> None:
             f"{sensitivity} in {seconds:.0f} s: tau {tau:.3f} of {len(genomes)} mixtures, measured / predicted "
             f"{ratio.round(2)}; corrected by {N_CORRECTING} others {after:.3f}"
         )
-    started = time.perf_counter()
-    front = exact_front(run.space, {"divergence": table, "size_bytes": cost_table(run.space, "size_bytes")})
-    say(f"exact front of {len(front.genomes)} in {time.perf_counter() - started:.2f} s")
+        started = time.perf_counter()
+        front = exact_front(run.space, {"divergence": table, "size_bytes": cost_table(run.space, "size_bytes")})
+        say(f"exact front of {len(front.genomes)} in {time.perf_counter() - started:.2f} s")
 
 
 def opened(name: str, options: argparse.Namespace) -> Adoption:

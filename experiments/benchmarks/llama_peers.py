@@ -180,8 +180,8 @@ def bits(options: argparse.Namespace) -> None:
     from nas.objectives.supernet_evaluator import SupernetEvaluator
     from nas.pretrained.llama import read_llama
     from nas.pretrained.supernet import load_weights
-    from nas.run.trained import torch_threads
     from nas.supernet.supernet import Supernet
+    from nas.supernet.threads import torch_threads
     from search_spaces.space.baselines import uniform_genome
 
     run, model = nas.open_run(options.run), Path(options.model)

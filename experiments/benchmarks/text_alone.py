@@ -21,8 +21,8 @@ import nas
 from nas.events.progress import progress_bar
 from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.run.run import Run
-from nas.run.trained import torch_threads
 from nas.supernet.supernet import Supernet
+from nas.supernet.threads import torch_threads
 from nas.training.trainer import train
 from search_spaces.space.baselines import LEVELS, uniform_genome
 

@@ -99,6 +99,8 @@ class Experiment:
         ):
             if unknown := [name for name in names if name not in known]:
                 raise InvalidInputError(f"search.{key} {known}, got {unknown}{self._hint(unknown)}")
+        if metric.name not in objectives and metric.name in {*search.max, *search.min}:
+            raise InvalidInputError(f"search limits {metric.name}, which must then be among search.objectives")
         wanted = [name for name in estimated if name in {*objectives, *search.max, *search.min}]
         if wanted and not self.accelerator:
             raise InvalidInputError(

@@ -30,10 +30,11 @@ from nas.run.stages.front import write_front
 from nas.run.stages.search import search_run
 from nas.run.stages.specialise import around, specialise_run
 from nas.run.stages.train import train_supernet
-from nas.run.trained import new_supernet, torch_threads, trained_supernet, training_identity, weights_identity
+from nas.run.trained import new_supernet, trained_supernet, training_identity, weights_identity
 from nas.run.workers import RunMeasure, backend
 from nas.search.state import Measure
 from nas.search.study import SearchResult
+from nas.supernet.threads import torch_threads
 from nas.tasks import TASKS, Task
 from nas.tasks.metric import Metric
 from nas.tasks.spaces import build_space

@@ -1,7 +1,5 @@
 """The supernet of a run: new, trained, and what a file of its weights must agree with."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -22,17 +20,6 @@ from search_spaces.space.baselines import formats
 from search_spaces.space.space import SearchSpace
 
 GROUPS = "-qmax - 1..qmax"  # integers of weights in groups, which were symmetric before
-
-
-@contextmanager
-def torch_threads(n: int) -> Iterator[None]:
-    """Let torch compute with n threads in this context."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def training_identity(folder: RunFolder, space: SearchSpace, data: Dataset) -> dict[str, Any]:

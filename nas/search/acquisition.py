@@ -128,13 +128,16 @@ class Prediction:
         return found
 
 
-def choose_by_expected_gain(objectives: Sequence[Prediction], measured: Floats, n: int) -> list[int]:
+def choose_by_expected_gain(
+    objectives: Sequence[Prediction], measured: Floats, n: int, corner: Floats | None = None
+) -> list[int]:
     """Choose candidates one after another, each as if the ones before had turned out as predicted.
 
     Args:
         objectives: Predictions of the same candidates; minimised.
         measured: Objectives of what is there, shape `(n, m)`.
         n: How many to choose.
+        corner: Up to where objectives are of interest at most, shape `(m,)`; None: anywhere.
 
     Returns:
         Which candidates, distinct.
@@ -144,6 +147,8 @@ def choose_by_expected_gain(objectives: Sequence[Prediction], measured: Floats, 
     """
     believed = np.column_stack([objective.believed for objective in objectives])
     reference = reference_point(measured, [objective.scale for objective in objectives])
+    if corner is not None:
+        reference = np.minimum(reference, corner + 1e-9 * np.abs(corner))
     free = np.ones(len(believed), dtype=bool)
     chosen: list[int] = []
     for _ in range(min(n, len(believed))):
@@ -204,12 +209,13 @@ def sampled_gain(objectives: Sequence[Prediction], believed: Floats, measured: F
 
     Returns:
         Shape `(k,)`. Only the candidates that are dominated least are sampled; the others, and those that gain nothing, get
-        minus the share of the range by which they are dominated, so that they are ranked too.
+        minus the share of the range by which they are dominated, or lie beyond the corner, so that they are ranked too.
     """
     low = measured.min(axis=0)
     width = np.where(reference > low, reference - low, 1.0)
     there = measured[non_dominated(measured)]
     behind = np.min((believed[:, None] - there[None]) / width, axis=2).max(axis=1)  # how deep it is dominated
+    behind = np.maximum(behind, ((believed - reference) / width).max(axis=1))  # or how far beyond the corner
     gain: Floats = -1 - np.nan_to_num(behind, posinf=1e9)
     shortlist = np.argsort(behind, kind="stable")[:N_SHORTLISTED]
     unit = norm.ppf((np.arange(N_SAMPLES) + 0.5) / N_SAMPLES)

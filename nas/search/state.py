@@ -133,6 +133,8 @@ class SearchState:
         for values in rows:
             self._check(values)
         self.genomes = np.concatenate([self.genomes, due[[values is not None for values in found]]])
+        if rows and (odd := sorted(set(self._limits) - set(rows[0]))):
+            raise InvalidInputError(f"limits are of what is measured, {list(rows[0])}, got {odd}")
         for name in rows[0] if rows else ():
             new = np.array([values[name] for values in rows])
             self.recorded[name] = np.concatenate([self.recorded.get(name, np.empty(0)), new])
@@ -183,14 +185,32 @@ class SearchState:
         """Return which measured networks satisfy the constraints and lie within the limits, shape `(n,)`."""
         mask = self.feasible(self.genomes)
         for name, (least, greatest) in self._limits.items():
-            if name in self.recorded:
-                mask &= (least <= self.recorded[name]) & (self.recorded[name] <= greatest)
+            mask &= (least <= self.recorded[name]) & (self.recorded[name] <= greatest)
         return mask
 
     def usable(self) -> NDArray[np.bool_]:
-        """Return which measured networks may stand on a front: those that are kept; all if none is."""
-        kept = self.kept()
-        return kept if kept.any() else np.ones_like(kept)
+        """Return which measured networks may stand on a front: those that are kept, or else keep the constraints, or all."""
+        masks = (self.kept(), self.feasible(self.genomes))
+        return next((mask for mask in masks if mask.any()), np.ones(len(self), dtype=bool))
+
+    def corner(self) -> Floats:
+        """Return up to where objectives are of interest, in the order of `values`; infinite where nothing limits them.
+
+        Of one that is searched by something else, that is what the best network beyond its limit has.
+        """
+        found = np.full(len(self.expensive) + len(self.cheap), np.inf)
+        for j, (name, values) in enumerate(self.expensive.items()):
+            if name in self._limits:
+                column = Column.of_objective(name)
+                limit = minimized(column, np.array(self._limits[name])).max()
+                beyond = values[minimized(column, self.recorded[name]) > limit]
+                found[j] = limit if name not in self.orders else beyond.min(initial=np.inf)
+        return found
+
+    def feasible_values(self) -> Floats:
+        """Return all objectives of the measured networks that satisfy the constraints, of all if none does; `(k, m)`."""
+        feasible = self.feasible(self.genomes)
+        return self.values()[feasible] if feasible.any() else self.values()
 
     def usable_values(self) -> Floats:
         """Return all objectives of the measured networks that may stand on a front, shape `(k, m)`."""

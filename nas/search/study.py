@@ -160,7 +160,8 @@ def search(
         if not len(chosen):
             break
         state.measure(chosen)
-        idle = 0 if gained(before, state.usable_values(), state.margins(noise or {})) else idle + len(chosen)
+        has_gained = not state.kept().any() or gained(before, state.usable_values(), state.margins(noise or {}))
+        idle = 0 if has_gained else idle + len(chosen)
     report = getattr(chooser, "report", dict)
     return _result(state, report(), noise, stopped_early=idle >= PATIENCE and noise is not None)
 

@@ -1,6 +1,7 @@
 """Divergence: how far what a network gives is from what its original gives, sample by sample."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -57,38 +58,47 @@ def divergence(kind: str, found: NDArray[Any], reference: NDArray[Any]) -> Doubl
     return noise
 
 
-def drawn_gradients(
-    kind: str, reference: NDArray[Any], i: int, n: int, rng: np.random.Generator
-) -> Iterator[NDArray[np.float64]]:
-    """Yield random vectors whose mean outer product is the Hessian of the divergence where nothing diverges.
+@dataclass(frozen=True)
+class Curvature:
+    """Second order of the divergence of an output where nothing diverges, by random vectors.
 
-    So half the mean square of their product with a small change of the output is what that diverges by.
-
-    Args:
+    Attributes:
         kind: A key of `KINDS`.
         reference: What the original gives, shape `(n, ...)`.
-        i: The sample.
-        n: How many to draw.
-        rng: Draws them.
-
-    Yields:
-        Arrays of the shape of `reference[i]`. For classes the gradient of the likelihood of an answer that is drawn as the
-        original would give it, for all else normal numbers.
+        variance: Of that.
+        are_probabilities: Whether that holds probabilities.
     """
-    y = reference[i].astype(np.float64)
-    for _ in range(n):
-        if kind == "kl":
-            are_probabilities = _are_probabilities(reference)
-            p = y if are_probabilities else _softmax(y)
-            drawn = rng.multinomial(1, np.maximum(p, 0) / p.sum(axis=-1, keepdims=True)).astype(np.float64)
-            v = drawn / np.maximum(p, EPS) if are_probabilities else drawn - p
-            yield v / np.sqrt(max(y.size // y.shape[-1], 1))
-        elif kind == "cosine":
+
+    kind: str
+    reference: NDArray[Any]
+    variance: float
+    are_probabilities: bool
+
+    @classmethod
+    def of(cls, kind: str, reference: NDArray[Any]) -> "Curvature":
+        """Return that of an output."""
+        return cls(kind, reference, float(reference.astype(np.float64).var()), _are_probabilities(reference))
+
+    def draw(self, i: int, rng: np.random.Generator) -> Doubles:
+        """Return a random vector of the shape of one sample of the output.
+
+        Half the mean square of its product with a small change is what that diverges by. Of classes it is the gradient of
+        the likelihood of an answer that is drawn as the original would give it, of all else it is of normal numbers.
+        """
+        y = self.reference[i].astype(np.float64)
+        v: Doubles
+        if self.kind == "kl":
+            p = np.maximum(y, EPS) if self.are_probabilities else _softmax(y)
+            drawn = rng.multinomial(1, p / p.sum(axis=-1, keepdims=True))
+            v = (drawn / p - 1 if self.are_probabilities else drawn - p) / np.sqrt(max(y.size // y.shape[-1], 1))
+            return v
+        v = rng.standard_normal(y.shape)
+        if self.kind == "cosine":
             length = max(float(np.linalg.norm(y)), EPS)
-            z = rng.standard_normal(y.shape)
-            yield (z - (z * y).sum() * y / length**2) / length
+            v = (v - (v * y).sum() * y / length**2) / length
         else:
-            yield rng.standard_normal(y.shape) * np.sqrt(2 / (y.size * max(float(reference.astype(np.float64).var()), EPS)))
+            v *= np.sqrt(2 / (y.size * max(self.variance, EPS)))
+        return v
 
 
 def divergences(

@@ -185,7 +185,7 @@ class Node:
     def magnitude(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
         """Return, element by element, the size of what float32 rounds on the way to the result, as `compute` gives it.
 
-        Of sums that is the root of the sum of the squares of what is added up, which may be far above the result.
+        Of sums that is the root of the sum of the squares of what is added up, or the result if that is more.
         """
         return np.abs(self.compute(inputs, weights))
 

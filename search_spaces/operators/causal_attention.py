@@ -173,7 +173,8 @@ class CausalAttention(Node):
             for weight, x in ((shares, values), (shares**2, values**2), (moved, values**2), (moved, values))
         )
         apart = squares - 2 * mean * crossed + mean**2 * moved.sum(axis=-1).swapaxes(1, 2)[..., None]
-        result: Doubles = np.sqrt(added + apart.clip(min=0)).reshape(*mean.shape[:2], -1)
+        found = np.maximum(np.sqrt(added + apart.clip(min=0)), np.abs(mean))
+        result: Doubles = found.reshape(*mean.shape[:2], -1)
         return result
 
     def _for_heads(self, *kept: Doubles) -> list[Doubles]:

@@ -74,7 +74,7 @@ class Project(Node):
         if self.precision.is_grouped:
             scale = weights[f"{self._weight}_scale"].astype(np.float64) * 2 ** (self.precision.weights.bits - 1)
             squares += np.repeat(scale**2, self.precision.group, axis=1)
-        result: Doubles = np.sqrt(x**2 @ squares.T)
+        result: Doubles = np.maximum(np.sqrt(x**2 @ squares.T), np.abs(x @ weight.T))
         return result
 
     @property
@@ -93,7 +93,7 @@ class Project(Node):
 
     def compute_integers(self, inputs: Sequence[Quantized], output: Quantized | None, weights: Weights) -> Floats:
         """See `Node`."""
-        name = f"{self.tied_to or self.name}/weight"
+        name = self._weight
         scale_out = np.float32(output.scale) if output else np.float32(1)
         multiplier = (np.float32(inputs[0].scale) * weights[f"{name}_scale"].astype(np.float32)) / scale_out
         sums = inputs[0].integers.astype(np.float64) @ weights[name].astype(np.float64).T

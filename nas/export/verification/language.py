@@ -106,7 +106,7 @@ def check_language(
     texts = check_texts(TokenSession(model, context), graph, windows, trained, moved)
     reasons = []
     if not error <= OPERATOR_TOLERANCE:
-        reasons.append(f"an operator differs from the reference by {error:.2g} of what it gives")
+        reasons.append(f"an operator differs from the reference by {error:.2g} of what it gives or adds up")
     if wrong:
         reasons.append(f"{wrong} integers differ from the integer reference")
     return LanguageParity(
@@ -193,7 +193,7 @@ def check_operators(model: bytes, graph: Graph, weights: Weights, tokens: NDArra
             ]
             expected, magnitude = node.compute(floats, weights), node.magnitude(floats, weights)
         n += 1
-        worst = max(worst, _error(found[node.name], expected, magnitude))
+        worst = float(np.maximum(worst, _error(found[node.name], expected, magnitude)))  # NaN stays
     return n, worst, wrong
 
 
@@ -307,7 +307,7 @@ def _greedy_agreement(session: TokenStream, windows: NDArray[np.int64], trained:
 
 def summary(parity: Mapping[str, Any]) -> str:
     """Return in a sentence what was proven, from what `parity.json` holds."""
-    error = f"{parity['operator_error']:.1e} of what they give"
+    error = f"{parity['operator_error']:.1e} of what they give or add up"
     return f"{parity['operators']} operators agree with the reference to {error}; {comparison(parity)}"
 
 

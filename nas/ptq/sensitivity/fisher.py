@@ -1,11 +1,12 @@
 """Sensitivity by Fisher's information: one gradient of the outputs says what every change within the network costs.
 
 A group in integers changes what it hands on by D. To the second order the divergence is half the mean square of g D, where g
-is the gradient, at what is handed on, of an answer that is drawn as the network itself would give it. So each format of each
-group is computed once, alone, in place of the whole network: a hundred groups are priced in the time of some runs.
+is the gradient, at what is handed on, of an answer that is drawn as the network itself would give it; where the start is off
+already, g times that is added before it is squared. So each format of each group is computed once, alone, in place of the
+whole network: a hundred groups are priced in the time of some runs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from nas.events.progress import progress_bar
 from nas.ptq.execution import feeds_of, tensors_of
 from nas.ptq.sensitivity.sensitivity import SENSITIVITIES, Losses, Network, singles
-from nas.tasks.divergence import DIVERGENCE, drawn_gradients, joined
+from nas.tasks.divergence import Curvature, divergences, joined
 from search_spaces.errors import InvalidInputError
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node
@@ -46,35 +47,51 @@ def fisher(network: Network, known: Losses, keep: Callable[[str, float], None]) 
     if {start.id, *(subnet.id for subnet in subnets)} <= set(known):
         return dict(known)
     changes = [_Change.of(network, subnet.graph, start.graph) for subnet in subnets]
-    opaque = [node.name for node in start.graph.nodes if isinstance(node, Opaque)]
     _check_gradients(start.graph, changes)
-    weights, samples, rng = network.bank.weights(start.graph), network.samples.split("val"), np.random.default_rng(0)
+    first, gained = _second_order(network, start.graph, changes)
+    by_output = dict(zip(network.kinds, np.vstack([first, first + gained]).T, strict=True))
+    found = {}
+    for i, subnet in enumerate([start, *subnets]):
+        each = {output: values[i : i + 1] for output, values in by_output.items()}
+        found[subnet.id] = float(joined(each, network.weights, network.steer)[0])
+        keep(subnet.id, found[subnet.id])
+    return {**known, **found}
+
+
+def _second_order(
+    network: Network, start: Graph, changes: "Sequence[_Change]"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what each output diverges by at the start, shape `(m,)`, and what each change adds, shape `(changes, m)`."""
+    from nas.supernet.threads import torch_threads
+
+    weights, samples, rng = network.bank.weights(start), network.samples.split("val"), np.random.default_rng(0)
+    opaque = [node.name for node in start.nodes if isinstance(node, Opaque)]
+    reference = {name: network.references["val"][name] for name in network.kinds}
+    curvatures = [Curvature.of(kind, reference[name]) for name, kind in network.kinds.items()]
     tensors, n = _as_tensors(weights), len(next(iter(samples.values())))
-    squares = {name: np.zeros(len(changes)) for name in network.kinds}
+    squares = np.zeros((len(changes), len(curvatures)))
+    outputs: dict[str, list[NDArray[np.float32]]] = {name: [] for name in network.kinds}
     runs = zip(
-        feeds_of([tensor for node in start.graph.inputs for tensor in node.outputs], samples),
-        tensors_of(start.graph, weights, samples, opaque),
+        feeds_of([tensor for node in start.inputs for tensor in node.outputs], samples),
+        tensors_of(start, weights, samples, opaque, threads=network.threads),
         strict=True,
     )
-    with progress_bar("pricing formats") as update:
+    with progress_bar("pricing formats") as update, torch_threads(network.threads):
         for i, (feed, as_it_is) in enumerate(runs):
             update(i, n)
-            given, edges = _run(start.graph, _as_tensors({**as_it_is, **feed}), tensors)
+            given, edges = _run(start, _as_tensors({**as_it_is, **feed}), tensors)
             moved = [change.moved(given) for change in changes]
-            for output, kind in network.kinds.items():
-                for drawn in drawn_gradients(kind, network.references["val"][output], i, N_DRAWS, rng):
-                    gradients = _gradients(given[output], edges, drawn)
-                    products = [change.product(gradients, by) for change, by in zip(changes, moved, strict=True)]
-                    squares[output] += np.square(products)
+            for j, (name, curvature) in enumerate(zip(outputs, curvatures, strict=True)):
+                outputs[name].append(given[name].detach().numpy().reshape(reference[name].shape[1:]))
+                for _ in range(N_DRAWS):
+                    drawn = curvature.draw(i, rng)
+                    gradients, off = _gradients(given[name], edges, drawn), drawn * (outputs[name][-1] - reference[name][i])
+                    products = np.array([change.product(gradients, by) for change, by in zip(changes, moved, strict=True)])
+                    squares[:, j] += (products + off.sum()) ** 2 - off.sum() ** 2
         update(n, n)
-    first = network.values(start.graph, "val")[DIVERGENCE.name]
-    found = {start.id: first}
-    for i, subnet in enumerate(subnets):
-        by_output = {output: values[i : i + 1] / (2 * N_DRAWS * n) for output, values in squares.items()}
-        found[subnet.id] = first + float(joined(by_output, network.weights, network.steer)[0])
-    for name, loss in found.items():
-        keep(name, loss)
-    return {**known, **found}
+    stacked = {name: np.stack(arrays) for name, arrays in outputs.items()}
+    first = [values.mean() for values in divergences(network.kinds, stacked, reference).values()]
+    return np.array(first), squares / (2 * N_DRAWS * n)
 
 
 @dataclass(frozen=True)
@@ -83,12 +100,12 @@ class _Change:
 
     Attributes:
         nodes: Operators of the blocks that differ for it, in order; but those that are shipped as they are.
-        edges: To what takes what they give: other operators, and what the network gives.
+        edges: Where others take what they give, and ends of the network: by the edge at the start what changes there.
         tensors: Weights and scales that they compute with.
     """
 
     nodes: tuple[Node, ...]
-    edges: tuple[Edge, ...]
+    edges: Mapping[Edge, str]
     tensors: "Mapping[str, Tensor]"
 
     @classmethod
@@ -97,9 +114,13 @@ class _Change:
         blocks = start.blocks
         differ = [node for name, block in graph.blocks.items() if block != blocks.get(name) for node in block]
         nodes = tuple(node for node in differ if node.inputs and not isinstance(node, Opaque))
-        own, ends = {node.name for node in nodes}, set(graph.outputs)
-        taken = ((node, name) for node in graph.nodes for name in dict.fromkeys(node.inputs) if name in own)
-        edges = tuple((node.name, name) for node, name in taken if node.name not in own or node in ends)
+        own, edges = {node.name for node in nodes}, {}
+        for node in graph.nodes:
+            if node in graph.outputs and own & set(node.inputs):  # it may be handed another tensor, but gives the same one
+                nodes = nodes if node.name in own else (*nodes, node)
+                edges[node.name, start[node.name].inputs[0]] = node.name
+            elif node.name not in own:
+                edges |= {(node.name, name): name for name in node.inputs if name in own}
         holders = own | {name for node in nodes for name in node.inputs}
         weights = network.bank.weights(graph)
         tensors = _as_tensors({key: array for key, array in weights.items() if key.rpartition("/")[0] in holders})
@@ -116,11 +137,11 @@ class _Change:
         with torch.no_grad():
             for node in self.nodes:
                 found[node.name] = apply_operator(node, [found[name] for name in node.inputs], source)
-            return {name: found[name] - given[name] for _, name in self.edges}
+            return {name: found[name] - given[name] for name in self.edges.values()}
 
     def product(self, gradients: "Mapping[Edge, Tensor]", moved: "Mapping[str, Tensor]") -> float:
         """Return gradient times change, summed over all that is handed on."""
-        return sum(float((gradients[edge] * moved[edge[1]]).sum()) for edge in self.edges if edge in gradients)
+        return sum(float((gradients[edge] * moved[name]).sum()) for edge, name in self.edges.items() if edge in gradients)
 
 
 def _run(
@@ -156,7 +177,7 @@ def _run(
 
 
 def _gradients(output: "Tensor", edges: "Mapping[Edge, Tensor]", drawn: NDArray[np.float64]) -> "dict[Edge, Tensor]":
-    """Return the gradients of an output, weighted as drawn, at what operators take."""
+    """Return the gradients of an output, weighted as drawn, at what operators take, but for those that it does not need."""
     import torch
 
     weight = torch.from_numpy(drawn).to(output.dtype).reshape(output.shape)

@@ -30,6 +30,7 @@ class Network(Protocol):
         kinds: How outputs are compared, by name.
         weights: Of outputs; none: as `steer` says.
         steer: `mean` or `worst`.
+        threads: That compute it.
     """
 
     adopted: Adopted
@@ -39,6 +40,7 @@ class Network(Protocol):
     kinds: Mapping[str, str]
     weights: Mapping[str, float]
     steer: str
+    threads: int
 
     def values(self, graph: Graph, part: str) -> dict[str, float]:
         """Return every metric of a mixture on a part of the samples."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from nas.search.evolution.variation import reset_genes
 from nas.search.screening import Screen, draw_screened
 from nas.search.state import SearchState
-from nas.search.strategies.exact import additive, front_of, thinned
+from nas.search.strategies.exact import additive, front_of, interesting, thinned
 from nas.search.strategies.predictor import SHORTLISTED, Surrogate, initial_design, most_promising
 from nas.search.strategies.strategy import STRATEGIES, random_networks, seeds
 from predictors import Features, ResidualPredictor, RidgePredictor, Signal, build_predictor, linear_table
@@ -95,7 +95,7 @@ class EffectsStrategy:
         else:
             return initial_design(state, n, rng)
         tables |= cheap
-        front = front_of(state, tables)
+        front = front_of(state, tables, interesting(state, lines) if len(state) else None)
         if not len(state):
             return state.unmeasured(np.concatenate([seeds(state), thinned(front, max(n, START))]))
         candidates = state.open(np.concatenate([front, state.space.canonicalize(reset_genes(state.space, front, rng))]))

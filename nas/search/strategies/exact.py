@@ -54,7 +54,7 @@ class ExactStrategy:
             ridge = RidgePredictor()
             surrogates[name] = Surrogate(features, ridge, state.genomes, y)
             tables = {name: linear_table(features, ridge), **tables}
-        front = front_of(state, tables)
+        front = front_of(state, tables, interesting(state, surrogates))
         near = state.space.canonicalize(reset_genes(state.space, front, rng))
         candidates = state.open(np.concatenate([front, near]))
         if not len(candidates):
@@ -62,7 +62,19 @@ class ExactStrategy:
         return candidates[most_promising(state, surrogates, candidates, n)]
 
 
-def front_of(state: SearchState, tables: Mapping[str, FactorTable]) -> Genomes:
+def interesting(state: SearchState, surrogates: Mapping[str, Surrogate]) -> dict[str, float]:
+    """Return up to where measured objectives are predicted to be of interest, on the scale of their predictions.
+
+    That is as far beyond a limit as the best network is within it, since predictions are off.
+    """
+    corner, found = state.corner(), {}
+    for limit, (name, y) in zip(corner, state.expensive.items(), strict=False):  # cheap ones follow
+        if np.isfinite(limit):
+            found[name] = float(surrogates[name].scale.forward(np.array([limit + max(limit - y.min(), 0.0)]))[0])
+    return found
+
+
+def front_of(state: SearchState, tables: Mapping[str, FactorTable], reach: Mapping[str, float] | None = None) -> Genomes:
     """Return what may still be measured of the exact front of tables, in ascending order of the first measured objective.
 
     Of many choices a front of three and more objectives holds too many networks: there it is a few hundred of the front of
@@ -71,17 +83,25 @@ def front_of(state: SearchState, tables: Mapping[str, FactorTable]) -> Genomes:
     Args:
         state: The search.
         tables: By objective, those of limits besides.
+        reach: By measured objective what networks are not predicted to exceed, unless all do; None: anything.
     """
+    bounds = [(tables[name], bound) for name, bound in (reach or {}).items()]
+
+    def opened(front: Genomes) -> Genomes:
+        left = state.open(front)
+        within = np.all([table(left) <= bound for table, bound in bounds], axis=0) if bounds else np.ones(len(left), bool)
+        return left[within] if within.any() else left
+
     measured = [tables[name] for name in tables if name in state.expensive_names]
     cheap = [table for name, table in tables.items() if name not in state.expensive_names]
     if len(tables) <= 2 or len(state.space.choices) <= MANY:
         tolerance = TOLERANCE if len(tables) > 2 else 0.0
-        found = [state.open(exact_front(state.space, tables, tolerance=tolerance).genomes)]
+        found = [opened(exact_front(state.space, tables, tolerance=tolerance).genomes)]
     else:
         sums = dict.fromkeys([*combinations(cheap, 1), *combinations(cheap, 2), tuple(cheap)]) if cheap else ()
         pairs = [*combinations(measured, 2), *((one, _sum_of(each)) for one in measured for each in sums)]
         fronts = (exact_front(state.space, {"one": one, "other": other}).genomes for one, other in pairs)
-        found = [thinned(state.open(front), THINNED) for front in fronts]
+        found = [thinned(opened(front), THINNED) for front in fronts]
     genomes = np.unique(np.concatenate(found), axis=0)
     ordered: Genomes = genomes[np.argsort(measured[0](genomes), kind="stable")]
     return ordered

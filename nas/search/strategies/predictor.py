@@ -214,7 +214,7 @@ def most_promising(state: SearchState, surrogates: Mapping[str, Surrogate], cand
         return []
     objectives = [surrogate.prediction(candidates) for surrogate in surrogates.values()]
     objectives += [Prediction.known(function(candidates)) for function in state.cheap.values()]
-    return choose_by_expected_gain(objectives, state.usable_values(), n)
+    return choose_by_expected_gain(objectives, state.feasible_values(), n, state.corner())
 
 
 def _candidates(state: SearchState, surrogates: Mapping[str, "Surrogate"], rng: np.random.Generator) -> Genomes:

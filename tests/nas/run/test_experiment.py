@@ -71,6 +71,7 @@ def test_phases_that_nothing_names_are_not_timed(tmp_path):
         ("name: e\nsearch: {max: {latency_ms: -1}}", "search.max must be above 0 and finite, got {'latency_ms': -1"),
         ("name: e\nsearch: {max: {eror: 3}}", r"search.max limits any of .*got \['eror'\]"),
         ("name: e\nadopt: {model: m.onnx, samples: s.npy}\nsearch: {max: {divergence: 3}}", r"got \['divergence'\]"),
+        ("name: e\nsearch: {objectives: [macs], max: {error: 3}}", "search limits error, which must then be among"),
         ("name: e\nsearch: {max: {error: 3}, min: {error: 4}}", "min must not exceed search.max"),
         ("name: e\ndata: {n_val: -3}", "data.n_val must be in 0..1e.09, got -3"),
         ("name: ../../x", "name must be up to 100 letters"),

@@ -243,6 +243,25 @@ def test_search_keeps_constraints_and_small_spaces():
     assert result.front["error"].tolist() == [0.0]
 
 
+def test_limits_and_constraints_on_networks_that_are_not_reached():
+    def limited(**limits):
+        return run(
+            lambda genomes: {"error": error(genomes) + 1.0, "other": cost(genomes)},
+            objectives=("error",),
+            noise={"error": 0.1},
+            constraints={"cost": upper_bound(cost, 12.0)},
+            limits=limits,
+        )
+
+    nothing = limited(error=(0.0, 0.5))
+    assert len(nothing.front) == 0
+    assert len(nothing.genomes) == 60  # it goes on looking
+    assert (limited(error=(0.0, 60.0)).front["cost"] <= 12).all()
+    assert limited(other=(8.0, 30.0)).front["cost"].between(8, 12).all()
+    with pytest.raises(InvalidInputError, match=r"limits are of what is measured, \['error', 'other'\], got \['eror'\]"):
+        limited(eror=(0.0, 3.0))
+
+
 def test_bad_measurements_are_named():
     with pytest.raises(InvalidInputError, match="n_measurements must be 4 or more, got 3"):
         run(lambda genomes: {"error": error(genomes)}, n=3)
@@ -292,10 +311,13 @@ class TestStrategies:
         assert (result.front["cost"] <= 12).all()
 
     def test_only_what_keeps_limits_on_what_is_measured_is_on_the_front(self, strategy):
-        free, limited = self.search(strategy), self.search(strategy, limits={"error": (1.0, 15.0)})
-        assert limited.front["error"].between(1, 15).all()
-        if strategy in ("predictor", "effects"):  # their measurements go there
-            assert (limited.archive["error"] <= 15).sum() > 1.3 * (free.archive["error"] <= 15).sum()
+        second = FactorTable(tuple(Factor((i,), weight * np.arange(4.0)) for i, weight in enumerate(COST[::-1] ** 2)))
+        for cheap in ({"cost": self.TABLE}, {"cost": self.TABLE, "second": second}):
+            limits = {"error": (0.0, 5.0)}  # of the baselines the largest alone keeps it
+            free, limited = (self.search(strategy, cheap=cheap, **more) for more in ({}, {"limits": limits}))
+            assert (limited.front["error"] <= 5).all()
+            if strategy in ("predictor", "effects", "exact"):  # their measurements go there
+                assert (limited.archive["error"] <= 5).sum() >= 2 * (free.archive["error"] <= 5).sum()
 
     def test_ends_when_a_small_space_is_measured(self, strategy):
         tiny = TabularSpace([Choice("a", (0, 1, 2)), Choice("b", (0, 1, 2))])
