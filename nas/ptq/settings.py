@@ -40,7 +40,7 @@ class AdoptSettings:
     """Whether biases make up for what integers shift in the mean, in the formats that lose less by it."""
     sensitivity: str = "measured"
     """What predicts the divergence of mixtures: measured, one group at a time; fisher, from gradients of the outputs, which
-    needs torch and is quicker the more groups there are."""
+    needs torch, and gradients of all that follows a group."""
     choose: Literal["sums", "programming", "strategy"] = "sums"
     """What is measured: sums, members of exact fronts of what sensitivities predict; programming, what integer programming
     finds within the limits, where these leave few of the fronts; strategy, what `search.strategy` says, whose predictors

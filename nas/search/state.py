@@ -207,6 +207,11 @@ class SearchState:
                 found[j] = limit if name not in self.orders else beyond.min(initial=np.inf)
         return found
 
+    def reach(self, name: str) -> float:
+        """Return up to where predictors learn a measured objective: as far beyond its limit as the best is within it."""
+        limit = float(self.corner()[list(self.expensive).index(name)])
+        return limit + max(limit - float(self.expensive[name].min()), 0.0) if name not in self.orders else np.inf
+
     def feasible_values(self) -> Floats:
         """Return all objectives of the measured networks that satisfy the constraints, of all if none does; `(k, m)`."""
         feasible = self.feasible(self.genomes)

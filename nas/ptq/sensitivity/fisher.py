@@ -3,7 +3,7 @@
 A group in integers changes what it hands on by D. To the second order the divergence is half the mean square of g D, where g
 is the gradient, at what is handed on, of an answer that is drawn as the network itself would give it; where the start is off
 already, g times that is added before it is squared. So each format of each group is computed once, alone, in place of the
-whole network: a hundred groups are priced in the time of some runs.
+whole network, whatever the number of groups.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ from search_spaces.operators.opaque import Opaque
 if TYPE_CHECKING:
     from torch import Tensor
 
-N_DRAWS = 8  # of answers for each sample
+N_DRAWS = 4  # of answers for each sample
 Edge = tuple[str, str]
 """Names of an operator and of what it takes."""
 

@@ -47,9 +47,9 @@ class DifferentiableStrategy:
         features, cost = Features(state.space, sees_cell=False), next(iter(tables.values()))
         least, greatest = (exact_front(state.space, {"cost": table}).values[0, 0] for table in (cost, -cost))
         surrogates, found = {}, []
-        for name, y in state.expensive.items():
+        for name in state.expensive:
             ridge = RidgePredictor()
-            surrogates[name] = Surrogate(features, ridge, state.genomes, y)
+            surrogates[name] = Surrogate(features, ridge, state, name)
             predicted = linear_table(features, ridge)
             budgets = np.linspace(least, -greatest, self.budgets + 1)[1:]
             found += [relaxed_best(state.space, predicted, cost, budget) for budget in budgets]

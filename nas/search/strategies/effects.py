@@ -42,17 +42,17 @@ class Effects:
         genomes, values = self.screen.known
         return linear_table(self.features, RidgePredictor().fit(self.features(genomes), values[:, 0]))
 
-    def line(self, genomes: Genomes, y: Floats) -> Surrogate:
-        """Return the line as measurements, `(n, n_genes)` and `(n,)`, correct it; without a signal, the line over these."""
+    def line(self, state: SearchState, name: str) -> Surrogate:
+        """Return the line as measurements of the objective correct it; without a signal, the line over these."""
         if not self.screen:
-            return Surrogate(self.features, RidgePredictor(), genomes, y)
+            return Surrogate(self.features, RidgePredictor(), state, name)
         features = self.features.with_signals((Signal("effects", self.promised(), slope=1.0),))
-        return Surrogate(features, ResidualPredictor(RidgePredictor()), genomes, y)
+        return Surrogate(features, ResidualPredictor(RidgePredictor()), state, name)
 
-    def surrogate(self, genomes: Genomes, y: Floats) -> Surrogate:
+    def surrogate(self, state: SearchState, name: str) -> Surrogate:
         """Return what the signal itself predicts, corrected by a Gaussian process."""
         features = self.features.with_signals((self.screen.asked,)) if self.screen else self.features
-        return Surrogate(features, build_predictor("gaussian_process", features), genomes, y)
+        return Surrogate(features, build_predictor("gaussian_process", features), state, name)
 
 
 @STRATEGIES.register("effects")
@@ -88,7 +88,7 @@ class EffectsStrategy:
         cheap = additive(state.cheap, state.constraints)
         self._ask(state, rng)
         if len(state):
-            lines = {name: self._effects[name].line(state.genomes, y) for name, y in state.expensive.items()}
+            lines = {name: self._effects[name].line(state, name) for name in state.expensive}
             tables = {name: linear_table(line.features, line.model) for name, line in lines.items()}
         elif self._effects and all(each.screen for each in self._effects.values()):
             tables = {name: each.promised() for name, each in self._effects.items()}
@@ -102,7 +102,7 @@ class EffectsStrategy:
         if not len(candidates):
             return random_networks(state, n, rng)
         shortlist = candidates[most_promising(state, lines, candidates, SHORTLISTED * n)]
-        surrogates = {name: self._effects[name].surrogate(state.genomes, y) for name, y in state.expensive.items()}
+        surrogates = {name: self._effects[name].surrogate(state, name) for name in state.expensive}
         return shortlist[most_promising(state, surrogates, shortlist, n)]
 
     def _ask(self, state: SearchState, rng: np.random.Generator) -> None:

@@ -50,9 +50,9 @@ class ExactStrategy:
             return initial_design(state, n, rng)
         features = Features(state.space, self.traits, sees_cell=False)
         surrogates = {}
-        for name, y in state.expensive.items():
+        for name in state.expensive:
             ridge = RidgePredictor()
-            surrogates[name] = Surrogate(features, ridge, state.genomes, y)
+            surrogates[name] = Surrogate(features, ridge, state, name)
             tables = {name: linear_table(features, ridge), **tables}
         front = front_of(state, tables, interesting(state, surrogates))
         near = state.space.canonicalize(reset_genes(state.space, front, rng))
@@ -63,15 +63,9 @@ class ExactStrategy:
 
 
 def interesting(state: SearchState, surrogates: Mapping[str, Surrogate]) -> dict[str, float]:
-    """Return up to where measured objectives are predicted to be of interest, on the scale of their predictions.
-
-    That is as far beyond a limit as the best network is within it, since predictions are off.
-    """
-    corner, found = state.corner(), {}
-    for limit, (name, y) in zip(corner, state.expensive.items(), strict=False):  # cheap ones follow
-        if np.isfinite(limit):
-            found[name] = float(surrogates[name].scale.forward(np.array([limit + max(limit - y.min(), 0.0)]))[0])
-    return found
+    """Return up to where limited objectives are predicted to be of interest, on the scale of their predictions."""
+    reach = {name: state.reach(name) for name in state.expensive}
+    return {name: float(np.log(x + surrogates[name].scale.shift)) for name, x in reach.items() if np.isfinite(x)}
 
 
 def front_of(state: SearchState, tables: Mapping[str, FactorTable], reach: Mapping[str, float] | None = None) -> Genomes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from nas.objectives.objective import Objective
-from nas.search.acquisition import Prediction, Scale, choose_by_expected_gain
+from nas.search.acquisition import ENOUGH, Prediction, Scale, choose_by_expected_gain
 from nas.search.evolution.evolve import evolve
 from nas.search.evolution.variation import balanced_sample, reset_genes
 from nas.search.screening import Screen, draw_screened
@@ -94,21 +95,19 @@ class PredictorStrategy:
         """Return every expensive objective as learned from what was measured."""
         if len(state) >= 2 * self._chosen_at:
             self._choose(state, rng)
-        for name, y in state.expensive.items():
-            self._learn_one(self._surrogates, name, self._seen(state, name), state.genomes, y)
+        for name in state.expensive:
+            self._learn_one(self._surrogates, name, self._seen(state, name), state)
             for each in self._screens.get(name, ()):
                 each.learn()
             if self._screens:
-                self._learn_one(self._coarse, name, self._seen(state, name, by="predicted"), state.genomes, y)
+                self._learn_one(self._coarse, name, self._seen(state, name, by="predicted"), state)
         return self._surrogates
 
-    def _learn_one(
-        self, surrogates: dict[str, "Surrogate"], name: str, features: Features, genomes: Genomes, y: Floats
-    ) -> None:
+    def _learn_one(self, surrogates: dict[str, "Surrogate"], name: str, features: Features, state: SearchState) -> None:
         if name in surrogates:
-            surrogates[name].learn(genomes, y)
+            surrogates[name].learn(state)
         else:
-            surrogates[name] = Surrogate(features, clone(self._models[name]), genomes, y)
+            surrogates[name] = Surrogate(features, clone(self._models[name]), state, name)
 
     def _choose(self, state: SearchState, rng: np.random.Generator) -> None:
         """Choose a predictor for each objective, and tune it."""
@@ -166,19 +165,33 @@ class Surrogate:
     Args:
         features: What the predictor sees.
         model: Fitted here.
-        genomes: That were measured, shape `(n, n_genes)`.
-        y: Their values.
+        state: With what was measured.
+        name: Of the objective.
     """
 
-    def __init__(self, features: Features, model: Predictor, genomes: Genomes, y: Floats) -> None:
+    def __init__(self, features: Features, model: Predictor, state: SearchState, name: str) -> None:
         self.features = features
-        self.scale = Scale.of(y)
-        self.model = model.fit(features(genomes), self.scale.forward(y))
+        self.model = model
+        self.name = name
+        self._learn(state, lambda seen, z: self.model.fit(seen, z))
 
-    def learn(self, genomes: Genomes, y: Floats) -> None:
+    def learn(self, state: SearchState) -> None:
         """Learn from all that is measured by now."""
-        self.scale = Scale.of(y)
-        relearn(self.model, self.features(genomes), self.scale.forward(y))
+        self._learn(state, partial(relearn, self.model))
+
+    def _learn(self, state: SearchState, fit: Callable[[Floats, Floats], object]) -> None:
+        """Learn what is within reach; of the rest what would be taken to be so, as if it lay at the end."""
+        y, reach, seen = state.expensive[self.name], state.reach(self.name), self.features(state.genomes)
+        within = y <= reach
+        if within.sum() < ENOUGH:
+            within = np.ones_like(within)
+        self.scale = Scale.of(y[within])
+        fit(seen[within], self.scale.forward(y[within]))
+        if not within.all():
+            surprising = ~within & (self.model.predict(seen) <= np.log(reach + self.scale.shift))
+            if surprising.any():
+                learned = within | surprising
+                fit(seen[learned], self.scale.forward(np.minimum(y[learned], reach)))
 
     def __call__(self, genomes: Genomes) -> Floats:
         """Return predictions for genomes of shape `(n, n_genes)`; smaller is better."""

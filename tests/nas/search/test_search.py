@@ -313,11 +313,11 @@ class TestStrategies:
     def test_only_what_keeps_limits_on_what_is_measured_is_on_the_front(self, strategy):
         second = FactorTable(tuple(Factor((i,), weight * np.arange(4.0)) for i, weight in enumerate(COST[::-1] ** 2)))
         for cheap in ({"cost": self.TABLE}, {"cost": self.TABLE, "second": second}):
-            limits = {"error": (0.0, 5.0)}  # of the baselines the largest alone keeps it
+            limits = {"error": (0.0, 15.0)}  # of the baselines the largest alone keeps it
             free, limited = (self.search(strategy, cheap=cheap, **more) for more in ({}, {"limits": limits}))
-            assert (limited.front["error"] <= 5).all()
+            assert (limited.front["error"] <= 15).all()
             if strategy in ("predictor", "effects", "exact"):  # their measurements go there
-                assert (limited.archive["error"] <= 5).sum() >= 2 * (free.archive["error"] <= 5).sum()
+                assert (limited.archive["error"] <= 15).sum() >= 1.5 * (free.archive["error"] <= 15).sum()
 
     def test_ends_when_a_small_space_is_measured(self, strategy):
         tiny = TabularSpace([Choice("a", (0, 1, 2)), Choice("b", (0, 1, 2))])
