@@ -26,14 +26,14 @@ def surrogate(genomes, y, limits):
 
 def test_how_bad_networks_are_that_are_of_no_interest_is_not_learned(rng):
     genomes = np.unique(SPACE.sample(80, rng), axis=0)
-    far = genomes[:, 0] >= 4
+    far = genomes[:, 0] + genomes[:, 2] >= 7  # as networks that fall apart: no sum says so
     y = np.where(far, 1000 * error(genomes), error(genomes))
     plain, limited = surrogate(genomes, y, {}), surrogate(genomes, y, {"error": (0.0, 3.0)})
 
     def off(model):
         return float(np.abs(model(genomes[~far]) - np.log(y[~far])).mean())
 
-    assert off(limited) < 0.1 < 0.3 < off(plain)
+    assert off(limited) < 0.5 * off(plain)
     assert limited(genomes[far]).min() > limited(genomes[~far]).mean()  # still known to be worse
 
 
