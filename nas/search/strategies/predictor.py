@@ -181,10 +181,9 @@ class Surrogate:
 
     def _learn(self, state: SearchState, fit: Callable[[Floats, Floats], object]) -> None:
         """Learn what is within reach; of the rest what would be taken to be so, as if it lay at the end."""
-        y, reach, seen = state.expensive[self.name], state.reach(self.name), self.features(state.genomes)
+        y, seen = state.expensive[self.name], self.features(state.genomes)
+        reach = max(state.reach(self.name), float(np.sort(y)[:ENOUGH][-1]))  # of fewer nothing is learned
         within = y <= reach
-        if within.sum() < ENOUGH:
-            within = np.ones_like(within)
         self.scale = Scale.of(y[within])
         fit(seen[within], self.scale.forward(y[within]))
         if not within.all():

