@@ -34,11 +34,21 @@ def bits(run: Run, evaluator: SupernetEvaluator, genome: np.ndarray) -> dict[str
     return {f"{name}_{split}": round(float(evaluator.evaluate([subnet], split)[name][0]), 4) for split in ("val", "test")}
 
 
-def train_alone(run: Run, size: str, format_: str, folder: Path, seed: int) -> dict[str, float]:
-    """Train one network by itself and return its bits a byte; `format_` is that of its quantized stage."""
-    genome = uniform_genome(run.space, size, format_)
-    narrow, of_stage = alone(run.space, uniform_genome(run.space, size, "float32") if format_ == "float32" else genome)
-    graphs = [narrow.subnet(of_stage(stage)).graph for stage in (False, True)]
+def train_alone(run: Run, size: str, format_: str, formats: list[str], folder: Path, seed: int) -> dict[str, float]:
+    """Train one network by itself and return its bits a byte.
+
+    Args:
+        run: Its text, schedule and optimizer.
+        size: Of the network.
+        format_: That of its quantized stage.
+        formats: All that share its float stage: float32, and another one.
+        folder: Of checkpoints.
+        seed: Of weights and batches.
+    """
+    (quantized,) = {*formats} - {"float32"}
+    narrow, of_stage = alone(run.space, uniform_genome(run.space, size, quantized))
+    last = of_stage(format_ != "float32")
+    graphs = [narrow.subnet(genome).graph for genome in (of_stage(False), last)]
     schedule, plan = run.folder.schedule, {"seed": seed, "identity": {"size": size, "seed": seed}}
     shared, own = (folder / f"{size}-{name}-{seed}.safetensors" for name in ("float", format_))
     for checkpoint, settings in ((shared, replace(schedule, quantized_epochs=0)), (own, schedule)):
@@ -49,7 +59,7 @@ def train_alone(run: Run, size: str, format_: str, folder: Path, seed: int) -> d
             train(supernet, run.task, run.data, settings, checkpoint=checkpoint, progress=update, **plan,
                   sample=lambda epoch, rng: [graphs[schedule.is_quantized(epoch)]])  # fmt: skip
     evaluator = SupernetEvaluator(supernet.eval(), run.task, run.data, n_calibration=run.experiment.search.n_calibration)
-    return bits(run, evaluator, of_stage(True))
+    return bits(run, evaluator, last)
 
 
 def main() -> None:
@@ -58,7 +68,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--size", choices=list(LEVELS), required=True)
-    parser.add_argument("--formats", nargs="+", default=["float32", "w4a8d-g32"])
+    parser.add_argument("--formats", nargs=2, default=["float32", "w4a8d-g32"], help="float32 and another one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -73,7 +83,7 @@ def main() -> None:
             rows = pd.read_csv(raw).to_dict("records") if raw.exists() else []
             if any(all(row[key] == value for key, value in facts.items()) for row in rows):
                 continue
-            own = train_alone(run, options.size, format_, options.folder, options.seed)
+            own = train_alone(run, options.size, format_, options.formats, options.folder, options.seed)
             cut = bits(run, evaluator, uniform_genome(run.space, options.size, format_))
             with FileLock(options.folder / ".lock"):
                 row = facts | {f"alone_{k}": v for k, v in own.items()} | {f"supernet_{k}": v for k, v in cut.items()}
