@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.objectives.objective import Objective
+from nas.search.evolution.evolve import lower_bound, upper_bound
 from nas.search.exact import TooLargeError, exact_front
 from nas.search.milp import best_within
 from search_spaces.costs import FactorTable
@@ -62,6 +64,14 @@ def check_feasible(
             f"no network satisfies {' and '.join(map(str, constraints))} together, though each can be satisfied alone; "
             f"the nearest is network {network} with {values}"
         )
+
+
+def constraints_of(
+    costs: Mapping[str, Objective], upper: Mapping[str, float], lower: Mapping[str, float]
+) -> dict[str, Objective]:
+    """Return limits on costs as a search takes them: by name, values that must be 0 or less; limits on others are none."""
+    found: dict[str, Objective] = {f"max {name}": upper_bound(costs[name], x) for name, x in upper.items() if name in costs}
+    return found | {f"min {name}": lower_bound(costs[name], x) for name, x in lower.items() if name in costs}
 
 
 @dataclass(frozen=True)

@@ -200,16 +200,20 @@ class SearchState:
         """
         found = np.full(len(self.expensive) + len(self.cheap), np.inf)
         for j, (name, values) in enumerate(self.expensive.items()):
-            if name in self._limits:
-                column = Column.of_objective(name)
-                limit = minimized(column, np.array(self._limits[name])).max()
-                beyond = values[minimized(column, self.recorded[name]) > limit]
-                found[j] = limit if name not in self.orders else beyond.min(initial=np.inf)
+            found[j] = limit = self._limit(name)
+            if name in self.orders:
+                beyond = minimized(Column.of_objective(name), self.recorded[name]) > limit
+                found[j] = values[beyond].min(initial=np.inf)
         return found
+
+    def _limit(self, name: str) -> float:
+        """Return up to where a measured value is of interest, as it is minimised."""
+        ends = np.array(self._limits.get(name, (-np.inf, np.inf)))
+        return float(minimized(Column.of_objective(name), ends).max())
 
     def reach(self, name: str) -> float:
         """Return up to where predictors learn a measured objective: as far beyond its limit as the best is within it."""
-        limit = float(self.corner()[list(self.expensive).index(name)])
+        limit = self._limit(name)
         return limit + max(limit - float(self.expensive[name].min()), 0.0) if name not in self.orders else np.inf
 
     def feasible_values(self) -> Floats:

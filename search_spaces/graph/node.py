@@ -182,12 +182,12 @@ class Node:
         """Return its result in float64, from its definition; the first axis is the batch's."""
         raise TypeError(f"no reference for {type(self).__name__}")
 
-    def magnitude(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
-        """Return, element by element, the size of what float32 rounds on the way to the result, as `compute` gives it.
+    def magnitude(self, inputs: Sequence[Doubles], weights: Weights, result: Doubles) -> Doubles:
+        """Return, element by element, the size of what float32 rounds on the way to the result, which `compute` gave.
 
         Of sums that is the root of the sum of the squares of what is added up, or the result if that is more.
         """
-        return np.abs(self.compute(inputs, weights))
+        return np.abs(result)
 
     def compute_integers(self, inputs: Sequence[Quantized], output: Quantized | None, weights: Weights) -> Floats:
         """Return its result on integers before it is rounded: sums are exact, one float32 multiplication follows.

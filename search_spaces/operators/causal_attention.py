@@ -138,7 +138,7 @@ class CausalAttention(Node):
         """See `Node`; nothing is in the cache."""
         return self.attend(*self._as_kept(inputs, weights))
 
-    def magnitude(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+    def magnitude(self, inputs: Sequence[Doubles], weights: Weights, result: Doubles) -> Doubles:
         """See `Node`."""
         return self.attended_magnitude(*self._as_kept(inputs, weights))
 

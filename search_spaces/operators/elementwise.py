@@ -257,7 +257,7 @@ class SwiGlu(Node):
         result: Doubles = gate * (0.5 + 0.5 * np.tanh(gate / 2)) * x
         return result
 
-    def magnitude(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+    def magnitude(self, inputs: Sequence[Doubles], weights: Weights, result: Doubles) -> Doubles:
         """See `Node`: runtimes give the sigmoid to the rounding of one, not of itself."""
         gate, x = inputs
         return np.abs(gate * x)

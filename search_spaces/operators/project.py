@@ -67,15 +67,15 @@ class Project(Node):
         result: Doubles = x @ weight.T
         return result
 
-    def magnitude(self, inputs: Sequence[Doubles], weights: Weights) -> Doubles:
+    def magnitude(self, inputs: Sequence[Doubles], weights: Weights, result: Doubles) -> Doubles:
         """See `Node`: kernels of groups multiply integers that begin at zero, and take off what was added to them."""
         weight, x = self._operands(inputs[0], weights)
         squares = weight**2
         if self.precision.is_grouped:
             scale = weights[f"{self._weight}_scale"].astype(np.float64) * 2 ** (self.precision.weights.bits - 1)
             squares += np.repeat(scale**2, self.precision.group, axis=1)
-        result: Doubles = np.maximum(np.sqrt(x**2 @ squares.T), np.abs(x @ weight.T))
-        return result
+        found: Doubles = np.maximum(np.sqrt(x**2 @ squares.T), np.abs(result))
+        return found
 
     @property
     def _weight(self) -> str:

@@ -15,9 +15,8 @@ from nas.objectives.objective import Objective
 from nas.ptq.importing import import_model, read_adopted
 from nas.ptq.sensitivity.sensitivity import corrected
 from nas.run.experiment import Experiment
-from nas.search.evolution.evolve import lower_bound, upper_bound
 from nas.search.exact import exact_front
-from nas.search.feasibility import check_feasible
+from nas.search.feasibility import check_feasible, constraints_of
 from nas.search.strategies.sums import SumsStrategy, exact_members, programmed_members
 from nas.search.study import SearchResult, search
 from nas.tasks.divergence import DIVERGENCE, ERROR
@@ -46,8 +45,7 @@ def search_adopted(run: "Adoption", table: FactorTable, *, workers: int = 1) -> 
     tables = {name: cost for name, cost in exact.items() if isinstance(cost, FactorTable) and not cost.takes_max}
     check_feasible(run.space, tables, config.max, config.min)
     cheap = {name: exact[name] for name in config.objectives if name != DIVERGENCE.name}
-    constraints: dict[str, Objective] = {f"max {name}": upper_bound(exact[name], x) for name, x in config.max.items()}
-    constraints |= {f"min {name}": lower_bound(exact[name], x) for name, x in config.min.items()}
+    constraints = constraints_of(exact, config.max, config.min)
     by_sums = settings.choose != "strategy"
     solve = programmed_members if settings.choose == "programming" else exact_members
     if settings.floor:

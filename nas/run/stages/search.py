@@ -13,8 +13,8 @@ from nas.objectives.objective import Objective
 from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.run.signals import signals_of
 from nas.run.stages.specialise import first_networks
-from nas.search.evolution.evolve import evolve, lower_bound, upper_bound
-from nas.search.feasibility import check_feasible
+from nas.search.evolution.evolve import evolve
+from nas.search.feasibility import check_feasible, constraints_of
 from nas.search.state import Measure
 from nas.search.study import SearchResult, search
 from nas.tasks.metric import Metric, metric_of
@@ -51,10 +51,7 @@ def search_run(
     tables = {name: cost for name, cost in exact.items() if isinstance(cost, FactorTable) and not cost.takes_max}
     check_feasible(space, tables, config.max, config.min)
     cheap = {name: exact[name] for name in config.objectives if name != metric}
-    constraints: dict[str, Objective] = {
-        f"max {name}": upper_bound(exact[name], x) for name, x in config.max.items() if name != metric
-    }
-    constraints |= {f"min {name}": lower_bound(exact[name], x) for name, x in config.min.items() if name != metric}
+    constraints = constraints_of(exact, config.max, config.min)
     first = first_networks(run)
     with progress_bar("searching") as update:
         if metric not in config.objectives:

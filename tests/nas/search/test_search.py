@@ -243,25 +243,6 @@ def test_search_keeps_constraints_and_small_spaces():
     assert result.front["error"].tolist() == [0.0]
 
 
-def test_limits_and_constraints_on_networks_that_are_not_reached():
-    def limited(**limits):
-        return run(
-            lambda genomes: {"error": error(genomes) + 1.0, "other": cost(genomes)},
-            objectives=("error",),
-            noise={"error": 0.1},
-            constraints={"cost": upper_bound(cost, 12.0)},
-            limits=limits,
-        )
-
-    nothing = limited(error=(0.0, 0.5))
-    assert len(nothing.front) == 0
-    assert len(nothing.genomes) == 60  # it goes on looking
-    assert (limited(error=(0.0, 60.0)).front["cost"] <= 12).all()
-    assert limited(other=(8.0, 30.0)).front["cost"].between(8, 12).all()
-    with pytest.raises(InvalidInputError, match=r"limits are of what is measured, \['error', 'other'\], got \['eror'\]"):
-        limited(eror=(0.0, 3.0))
-
-
 def test_bad_measurements_are_named():
     with pytest.raises(InvalidInputError, match="n_measurements must be 4 or more, got 3"):
         run(lambda genomes: {"error": error(genomes)}, n=3)
