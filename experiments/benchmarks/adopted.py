@@ -109,12 +109,13 @@ def judge(name: str, options: argparse.Namespace) -> None:
 
 def opened(name: str, options: argparse.Namespace) -> Adoption:
     """Return the run of a model, made if it is not there yet."""
+    if (options.runs / name).exists():
+        return Adoption.open(options.runs / name)
     options.runs.mkdir(parents=True, exist_ok=True)
     file, samples = options.runs / f"{name}.onnx", options.runs / f"{name}.npz"
     model = build(name, options.samples)
-    if not file.exists():
-        file.write_bytes(model.content)
-        np.savez(samples, **model.samples)
+    file.write_bytes(model.content)
+    np.savez(samples, **model.samples)
     settings = {"model": str(file.resolve()), "samples": str(samples.resolve()), "shapes": model.shapes}
     experiment = {"name": name, "threads": 1, "adopt": settings, "devices": {}}
     return Adoption.create(experiment, options.runs / name)

@@ -3,20 +3,22 @@
     python experiments/benchmarks/front_gap.py --run runs/specialise/fashion0s --folder runs/specialise/alone0 --threads 1
 
 Four architectures, evenly along the front by latency; alone each is trained for --float-epochs and --quantized-epochs, as
-many as the run's supernet had in all its rounds, at twice its learning rates; w8a8 with two seeds. Goes on where it was
-stopped; several processes may share the folder, each with its own --architectures.
+many as the run's supernet had in all its rounds, at twice its learning rates, the float stage once for all formats; w8a8
+with two seeds. Goes on where it was stopped; several processes may share the folder, each with its own --architectures.
 """
 
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from alone import alone, in_format, train_in_format
 from filelock import FileLock
-from standalone import side_by_side, train_alone
+from standalone import measured, side_by_side
 
 from nas.run.run import Run
 from search_spaces.space.baselines import format_genes
@@ -85,29 +87,25 @@ def main() -> None:
             pd.DataFrame([row]).to_csv(raw, mode="a", header=not raw.exists(), index=False)
         print(row, flush=True)
 
-    def in_format(genome: Genomes, name: str) -> Genomes:
-        changed = genome.copy()
-        for gene in format_genes(space):
-            changed[gene] = space.choices[gene].options.index(name)
-        return space.canonicalize(changed[None])[0]
-
     evaluator = run.evaluator()
     for number, (name, genome) in enumerate(architectures(run).items()):
         if number not in options.architectures:
             continue
         for number_format in options.formats:
             facts = {"architecture": name, "format": number_format}
-            member = in_format(genome, number_format)
+            member = in_format(space, genome, number_format)
             if not known(kind="supernet", **facts):
                 subnet = space.subnet(member)
                 errors = {f"error_{s}": float(evaluator.evaluate([subnet], s)["error"][0]) for s in ("val", "test")}
                 keep({"kind": "supernet", **facts, "seed": 0, **errors, "minutes": 0.0})
             wide = space.widened(member[None])[0] if isinstance(space, NarrowedSpace) else member
+            narrow = alone(space.origin, wide, FORMATS)
             for seed in (0, 1) if number_format == "w8a8" else (0,):
                 if not known(kind="alone", **facts, seed=seed):
-                    checkpoint = options.folder / f"{name}-{number_format}-{seed}.safetensors"
-                    found = train_alone(space.origin, wide, data, schedule, checkpoint, seed)
-                    keep({"kind": "alone", **facts, "seed": seed, **found})
+                    start, plan = perf_counter(), (schedule, options.folder / name, seed)
+                    supernet, last = train_in_format(narrow, number_format, run.task, data, *plan)
+                    minutes = round((perf_counter() - start) / 60, 2)
+                    keep({"kind": "alone", **facts, "seed": seed, **measured(supernet, last, data), "minutes": minutes})
     print(report(pd.read_csv(raw)))
 
 

@@ -11,7 +11,6 @@ trained on by itself for N epochs, and its errors then are kept beside.
 """
 
 import argparse
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from alone import alone, in_format
 from fashion_subset import add_options, fit, prepare
 from filelock import FileLock
 from scipy.stats import kendalltau, t
@@ -31,7 +31,6 @@ from nas.tasks.classification import Classification
 from nas.training.schedule import Schedule
 from search_spaces import SPACES, SearchSpace
 from search_spaces.space.baselines import format_genes, uniform_genome
-from search_spaces.space.choice import Choice
 
 RATES = (0.5, 1.0, 2.0)  # times the learning rates of the supernet
 ARCHITECTURES = ("smallest", "random 1", "random 2", "largest")
@@ -57,27 +56,17 @@ def networks(space: SearchSpace) -> dict[tuple[str, str], np.ndarray]:
     return genomes
 
 
-def alone(space: SearchSpace, genome: np.ndarray) -> tuple[SearchSpace, Callable[[bool], np.ndarray]]:
-    """Return a space of one architecture, in float32 and in its formats, and what gives either genome of it."""
-    genes = set(format_genes(space))
-    choices = []
-    for gene, (choice, index) in enumerate(zip(space.choices, genome, strict=True)):
-        option = choice.options[index]
-        choices.append(Choice(choice.name, tuple(dict.fromkeys(("float32", option))) if gene in genes else (option,)))
-    narrow = SearchSpace(space.name, choices, space.slots, space.conditions)
-    return narrow, lambda quantized: narrow.canonicalize(quantized * (narrow.cardinalities - 1)[None].astype(np.int16))[0]
-
-
 def train_alone(
     space: SearchSpace, genome: np.ndarray, data: Dataset, schedule: Schedule, checkpoint: Path, seed: int
 ) -> dict[str, float]:
     """Train one network by itself, quantization-aware in the second stage; return its errors and minutes."""
-    narrow, of_stage = alone(space, genome)
-    graphs = {quantized: narrow.subnet(of_stage(quantized)).graph for quantized in (False, True)}
+    narrow = alone(space, genome)
+    last = narrow.canonicalize(narrow.cardinalities[None].astype(np.int16) - 1)[0]
+    graphs = {False: narrow.subnet(in_format(narrow, last, "float32")).graph, True: narrow.subnet(last).graph}
     supernet, minutes = fit(
         narrow, data, schedule, checkpoint, seed, lambda epoch, rng: [graphs[schedule.is_quantized(epoch)]]
     )
-    return measured(supernet, of_stage(True), data) | {"minutes": round(minutes, 2)}
+    return measured(supernet, last, data) | {"minutes": round(minutes, 2)}
 
 
 def measured(supernet: Supernet, genome: np.ndarray, data: Dataset) -> dict[str, float]:
