@@ -1,6 +1,5 @@
 """Further forms of an exported language model: operators of ONNX alone, which any runtime may read, and OpenVINO's own."""
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +9,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from latency_tables.runtimes import RUNTIMES
 from latency_tables.runtimes.onnxruntime import PRESENT, open_session
+from nas.export.targets import openvino
 from nas.export.verification.language import TextParity, check_texts
 from nas.export.verification.network import Network, serving_graph
 from nas.export.verification.token_session import TokenStream
@@ -118,29 +117,5 @@ def _open_portable(folder: Path) -> Run:
     return lambda feeds: dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 
-def _write_openvino(model: onnx.ModelProto, folder: Path) -> None:
-    """Write OpenVINO's own form, `model.xml` and `model.bin`."""
-    openvino = _openvino()
-    content = openvino.Core().read_model(model.SerializeToString())
-    openvino.save_model(content, folder / "model.xml", compress_to_fp16=False)
-
-
-def _open_openvino(folder: Path) -> Run:
-    """Open it in OpenVINO, which is told not to round activations."""
-    exact = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0", "INFERENCE_NUM_THREADS": 1}
-    compiled = _openvino().Core().compile_model(folder / "model.xml", "CPU", exact)
-
-    def run(feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        given = compiled(dict(feeds))
-        return {name: np.array(given[output]) for output in compiled.outputs for name in output.names}
-
-    return run
-
-
-def _openvino() -> Any:
-    RUNTIMES.get("openvino").version()  # says how to install it where it is missing
-    return importlib.import_module("openvino")
-
-
 LANGUAGE_TARGETS.register("portable")(LanguageTarget("portable.onnx", _write_portable, _open_portable))
-LANGUAGE_TARGETS.register("openvino")(LanguageTarget("model.xml", _write_openvino, _open_openvino))
+LANGUAGE_TARGETS.register("openvino")(LanguageTarget(openvino.FILE, openvino.write_model, openvino.open_model))
