@@ -39,7 +39,8 @@ class AdoptSettings:
     bias_correction: bool = True
     """Whether biases make up for what integers shift in the mean, in the formats that lose less by it."""
     sensitivity: str = "measured"
-    """What predicts the divergence of mixtures: measured, one group at a time; fisher, from gradients of the outputs, which
+    """What predicts the divergence of mixtures: measured, one group at a time beside float32; averaged, one group at a time
+    beside each format, which takes as many times the networks and ranks better; fisher, from gradients of the outputs, which
     needs torch, and gradients of all that follows a group."""
     choose: Literal["sums", "programming", "strategy"] = "sums"
     """What is measured: sums, members of exact fronts of what sensitivities predict; programming, what integer programming

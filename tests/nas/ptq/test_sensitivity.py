@@ -1,4 +1,6 @@
-"""Fisher's information against measured divergence: of outputs, and of the groups of a small network."""
+"""Sensitivities: Fisher's information against measured divergence, of outputs and of groups; several surroundings."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -122,3 +124,52 @@ def test_parts_without_gradients_may_stand_in_front_of_all_groups_only(tmp_path)
     run = adoption(tmp_path / "behind", with_unknown("behind"), (1, 8, 8))
     with pytest.raises(InvalidInputError, match="fisher needs gradients, and '.*', which is shipped as it is, has none"):
         losses(run, "fisher")
+
+
+class Interacting:
+    """A network whose divergence is a known function of its formats, and in which groups interact."""
+
+    def __init__(self, adopted, loss):
+        self.adopted, self.loss, self.measured = adopted, loss, []
+
+    def values(self, graph, part):
+        assert part == "val"
+        space = self.adopted.space
+        (found,) = (
+            g for g in itertools.product(*map(range, space.cardinalities)) if space.subnet(np.array(g)).graph == graph
+        )
+        self.measured.append(found)
+        return {"divergence": self.loss(np.array(found))}
+
+
+def test_averaged_is_the_mean_over_networks_of_one_format_and_resumes(tmp_path):
+    run = adoption(tmp_path, small_network(), (1, 8, 8))
+    space = run.space
+    own = [np.linspace(0, i + 1.0, n) for i, n in enumerate(space.cardinalities)]
+
+    def loss(genome):
+        total = 0.25 + sum(float(values[gene]) for values, gene in zip(own, genome, strict=True))
+        return float(np.tanh(total / 3) + 0.1 * genome[0] * genome[-1])
+
+    network, kept = Interacting(run.adopted, loss), {}
+    found = SENSITIVITIES.get("averaged")(network, {}, kept.__setitem__)
+    n, formats = len(space.choices), int(space.cardinalities.max())
+    assert len(network.measured) == len(set(network.measured)) == len(kept)
+    table = table_of(space, found)
+    assert table.constant == pytest.approx(loss(np.zeros(n, int)))
+    for gene in range(n):
+        for option in range(1, space.cardinalities[gene]):
+            effects = []
+            for level in range(formats):
+                with_it = np.minimum(level, space.cardinalities - 1)
+                without = with_it.copy()
+                with_it[gene], without[gene] = option, 0
+                effects.append(loss(with_it) - loss(without))
+            assert table.factors[gene].values[option] == pytest.approx(np.mean(effects))
+    genomes = space.sample(60, np.random.default_rng(0))
+    truth = [loss(genome) for genome in genomes]
+    alone = table_of(space, SENSITIVITIES.get("measured")(network, kept, lambda name, value: None))
+    assert np.mean((table(genomes) - truth) ** 2) < np.mean((alone(genomes) - truth) ** 2)
+    n_measured = len(network.measured)
+    assert SENSITIVITIES.get("averaged")(network, kept, kept.__setitem__) == found
+    assert len(network.measured) == n_measured
