@@ -97,6 +97,21 @@ def with_text(images: np.ndarray, seed: int = 0) -> np.ndarray:
     return np.stack(found)
 
 
+def text_lines(n: int, height: int, width: int) -> np.ndarray:
+    """Return lines of text as a scanner gives them, every other one upside down, `(n, height, width, 3)`, uint8."""
+    rng, words = np.random.default_rng(0), " ".join(sentences(200)).split()
+    found = []
+    for i in range(n):
+        paper, ink = (rng.integers(*levels, 3) for levels in ((180, 256), (0, 90)))
+        picture = Image.new("RGB", (width, height), tuple(map(int, paper)))
+        font = ImageFont.load_default(int(rng.integers(height // 2, 3 * height // 4)))
+        text = " ".join(rng.choice(words, 4))
+        ImageDraw.Draw(picture).text((int(rng.integers(2, 12)), height // 10), text, fill=tuple(map(int, ink)), font=font)
+        turned = picture.rotate(float(rng.uniform(-1.5, 1.5)) + 180 * (i % 2), fillcolor=tuple(map(int, paper)))
+        found.append(np.clip(np.asarray(turned) + rng.normal(0, 6, (height, width, 3)), 0, 255).astype(np.uint8))
+    return np.stack(found)
+
+
 def warmed(module: nn.Module, images: torch.Tensor) -> nn.Module:
     """Return a module whose batch norms have seen images, so that what it gives depends on them."""
     for each in module.modules():
@@ -184,7 +199,10 @@ def sentences(n: int) -> list[str]:
 def _ocr(part: str, height: int, width: int) -> Callable[[int], Model]:
     def build_one(n: int) -> Model:
         content = member("rapidocr-onnxruntime==1.4.4", part)
-        images = normalized(with_text(crops(n, height, width)), *(IMAGENET if "det" in part else ()))
+        if part.startswith("det"):
+            images = normalized(with_text(crops(n, height, width)), *IMAGENET)
+        else:  # rec is given lines that cls has turned upright
+            images = normalized(text_lines(2 * n, height, width)[:: 2 if part.startswith("rec") else 1][:n])
         return Model(content, {"x": images}, {"x": [1, 3, height, width]})
 
     return build_one
