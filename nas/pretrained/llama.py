@@ -1,6 +1,6 @@
 """A LLaMA-like model as it was read, whatever it lay in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class Llama:
         end: The token that stands between two texts.
         digest: SHA-256 of its files, 16 hexadecimal digits.
         chat: How it was trained to be spoken to; None where nothing says so.
+        left_out: Layers, from 1, in the order in which smaller networks leave them out; none: see `decoder`.
     """
 
     name: str
@@ -65,17 +66,25 @@ class Llama:
     end: str
     digest: str
     chat: Chat | None = None
+    left_out: tuple[int, ...] = ()
 
     def space(self, context: int, formats: tuple[str, ...] = ()) -> SearchSpace:
         """Return what can be chosen of it, see `llama_space`."""
-        return llama_space(self.name, self.shape, self.digest, context, formats)
+        return llama_space(self.name, self.shape, self.digest, context, formats, self.left_out)
 
     def describe(self) -> dict[str, Any]:
         """Return plain values of which `llama_space` makes the space again."""
-        return {"name": self.name, "digest": self.digest, "shape": asdict(self.shape)}
+        return {"name": self.name, "digest": self.digest, "shape": asdict(self.shape), "left_out": list(self.left_out)}
 
 
-def llama_space(name: str, shape: Decoder, digest: str, context: int, formats: tuple[str, ...] = ()) -> SearchSpace:
+def llama_space(
+    name: str,
+    shape: Decoder,
+    digest: str,
+    context: int,
+    formats: tuple[str, ...] = (),
+    left_out: Sequence[int] = (),
+) -> SearchSpace:
     """Return what can be chosen of a model without training: depth, heads, inner widths a little, schemes freely.
 
     Args:
@@ -84,9 +93,10 @@ def llama_space(name: str, shape: Decoder, digest: str, context: int, formats: t
         digest: Of its files; a part of the space's name.
         context: Tokens that networks take.
         formats: Schemes to choose from; none: those of `UNTRAINED`.
+        left_out: See `Llama`.
 
     Raises:
-        InvalidInputError: If it was trained on a shorter context, or a format does not fit.
+        InvalidInputError: If it was trained on a shorter context, or a format or the order of layers does not fit.
     """
     if context > shape.context:
         raise InvalidInputError(f"'{name}' was trained on {shape.context} tokens; a context of {context} is longer")
@@ -99,6 +109,7 @@ def llama_space(name: str, shape: Decoder, digest: str, context: int, formats: t
         kv_heads=sorted({heads[0], heads[-1]}),
         mlp_widths=widths if widths[0] % 64 == 0 else widths[1:],
         formats=offered,
+        order=left_out,
     )
 
 

@@ -2,17 +2,21 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.events.files import write_atomically
 from nas.pretrained.llama import read_llama
 from nas.run.folder import RunFolder
+from nas.run.resolve import resolve_experiment
+from nas.tasks import TASKS
 
 if TYPE_CHECKING:
     from nas.run.run import Run  # needs torch
 
 CONTEXT = 256
+N_WINDOWS = 8  # of training text that tell in which order layers are left out
 LANGUAGE_TABLE: dict[str, Any] = {"rounds": 4, "seconds": 0.05, "retry_budget": 0.3, "n_fit": 16, "n_held_out": 10}
 LANGUAGE_SEARCH: dict[str, Any] = {
     "objectives": ["bits_per_byte", "decode_ms", "prefill_ms", "size_bytes"],
@@ -53,6 +57,9 @@ def adopt_language_model(
     Raises:
         InvalidInputError: If the model is no such one, or the text cannot be read.
     """
+    import torch
+
+    from nas.pretrained.order import order_of_influence
     from nas.run.run import Run
 
     path = Path(model).expanduser().resolve()
@@ -77,4 +84,10 @@ def adopt_language_model(
         "search": LANGUAGE_SEARCH,
         **settings,
     }
-    return Run.create(experiment, to, overrides=overrides)
+    resolved, _ = resolve_experiment(experiment, to, overrides)
+    if (to / "experiment.yaml").is_file():
+        left_out = RunFolder.open(to).experiment.left_out
+    else:
+        data = resolved.data.load(TASKS.get(resolved.task).targets, resolved.seed)
+        left_out = order_of_influence(read, torch.from_numpy(data.train[data.inputs][:N_WINDOWS]))
+    return Run.create(replace(resolved, left_out=left_out), to)

@@ -53,6 +53,9 @@ class Experiment:
     pretrained: str = ""
     """A LLaMA-like model that is trained already, a .gguf file or a folder with config.json: its networks are searched as
     they are, and `space` and `training` do not count; see `hwnas adopt`."""
+    left_out: tuple[int, ...] = ()
+    """Layers of `pretrained`, from 1, in the order in which smaller networks leave them out; none: the last but one first.
+    `hwnas adopt` writes those first that change least of what goes through them."""
     accelerator: dict[str, str | float] = field(default_factory=dict)
     """An accelerator whose latency and energy are estimated: the keys of experiments/devices/bitserial.yaml."""
     adopt: AdoptSettings = field(default_factory=AdoptSettings)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,9 @@ class Run(BaseRun):
     @cached_property
     def pretrained(self) -> Llama | None:
         """The language model that was trained elsewhere; None where this run trains."""
-        return read_llama(Path(self.experiment.pretrained)) if self.experiment.pretrained else None
+        if not (path := self.experiment.pretrained):
+            return None
+        return replace(read_llama(Path(path)), left_out=self.experiment.left_out)
 
     @cached_property
     def archives(self) -> Archives:

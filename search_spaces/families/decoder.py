@@ -112,7 +112,8 @@ def decoder(
             raise InvalidInputError(
                 f"{what} of space '{name}' are numbers from 1 up to {most}, which is among them; got {options}"
             )
-    if shape.depth - min(depths) > len(order) or len(set(order)) != len(order):
+    is_order = len(set(order)) == len(order) and set(order) <= set(range(1, shape.depth + 1))
+    if shape.depth - min(depths) > len(order) or not is_order:
         raise InvalidInputError(f"space '{name}' cannot leave out {shape.depth - min(depths)} layers in the order {order}")
     if shape.head_depth % 16:
         raise InvalidInputError(f"head_depth of space '{name}' must be a multiple of 16, got {shape.head_depth}")

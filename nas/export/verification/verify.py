@@ -122,7 +122,8 @@ def verify(folder: Path, data_path: str | None = None, plugins: Sequence[str] = 
     task = kind.of(data)
     if origin := subnet.get("pretrained"):
         shape, context = Decoder(**origin["shape"]), task.inputs[0].shape[0]
-        space = llama_space(origin["name"], shape, origin["digest"], context, tuple(subnet["formats"]))
+        facts = tuple(subnet["formats"]), tuple(origin.get("left_out", ()))  # a version before knew one order
+        space = llama_space(origin["name"], shape, origin["digest"], context, *facts)
     else:
         space = build_space(subnet["architecture"]["space"], task, subnet["formats"])
     if subnet.get("space_digest") not in (None, space.digest):  # None: of a version that knew names alone

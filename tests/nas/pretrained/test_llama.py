@@ -12,6 +12,7 @@ from nas.objectives.signals import SIGNALS
 from nas.objectives.supernet_evaluator import SupernetEvaluator
 from nas.pretrained.gguf import in_halves
 from nas.pretrained.llama import read_llama
+from nas.pretrained.order import order_of_influence
 from nas.pretrained.supernet import load_weights
 from nas.supernet.calibrate import Calibration
 from nas.supernet.deploy import DeployedLayers, extract, fold
@@ -214,3 +215,26 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "gguf", None)
     with pytest.raises(NotReadyError, match=r"pip install 'hwnas\[gguf\]'"):
         read_llama(tmp_path / "m.gguf")
+
+
+def test_layers_that_change_least_are_left_out_first(tmp_path, monkeypatch):
+    monkeypatch.setitem(SIZES, "depth", 5)
+    model = read_llama(write_folder(tmp_path / "hf"))
+    idle = {name: 0 * array for name, array in model.weights.items() if name.startswith("layer3/") and "norm" not in name}
+    model = replace(model, weights={**model.weights, **idle})
+    order = order_of_influence(model, TOKENS)
+    assert order[0] == 3
+    assert set(order) == {2, 3, 4}
+    space = replace(model, left_out=order).space(40)
+    supernet = Supernet(space)
+    load_weights(supernet, model.weights)
+    whole = uniform_genome(space, "largest", "float32")
+    shallow = whole.copy()
+    shallow[space.gene["depth"]] -= 1
+    with torch.no_grad():
+        first, second = (
+            supernet(TOKENS, space.subnet(genome).graph) for genome in (whole, space.canonicalize(shallow[None])[0])
+        )
+    assert (first - second).abs().max() < 1e-5 * first.std()
+    with pytest.raises(InvalidInputError, match="in the order"):
+        replace(model, left_out=(3, 9)).space(40)

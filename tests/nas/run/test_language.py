@@ -364,7 +364,7 @@ def test_a_model_of_others_is_searched_without_training(tmp_path, text, capsys):
     assert main(["adopt", str(model), "--text", str(text), "--out", str(out), *words]) == 0
     assert "operators agree with the reference" in capsys.readouterr().out
     run = nas.open_run(out)
-    assert run.training_records() == []
+    assert (run.training_records(), run.experiment.left_out) == ([], (2,))
     (exported,) = (out / "export").iterdir()
     assert main(["verify", str(exported), "--data", str(text)]) == 0
     assert main(["adopt", str(out)]) == 0
