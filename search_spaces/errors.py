@@ -51,7 +51,7 @@ def users_code(fault: str) -> Iterator[None]:
         yield
     except HwnasError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a user's file may end the program
         raise InvalidInputError(f"{fault}: {type(error).__name__}: {error}") from error
 
 

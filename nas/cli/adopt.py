@@ -24,14 +24,15 @@ def adopt(options: argparse.Namespace) -> int:
         )
     run = _open(options)
     with run.folder.locked():
+        run.check_constraints()
         print(*run.read(), sep="\n")
         run.measure()
         run.search()
         print_front(run.front(), run.baselines())
-        print(f"report: {run.report()}")
         chosen = run.floor_id()
         if not (run.folder.export_path(chosen) / "parity.json").exists():
             print(*exported_lines(run.export(chosen)), sep="\n")
+        print(f"report: {run.report()}")
     return 0
 
 
@@ -85,6 +86,8 @@ def _open(options: argparse.Namespace) -> "Adoption":
         )
         if named := [f"--{name.replace('_', '-')}" for name in given if getattr(options, name)]:
             raise InvalidInputError(f"'{options.model}' is a run folder: {', '.join(named)} go with a model")
+        if not (Path(options.model) / "experiment.yaml").is_file():
+            raise InvalidInputError(f"'{options.model}' is a folder, neither a run nor a language model (config.json)")
         return Adoption.open(options.model, overrides=_overrides(options))
     name = re.sub(r"[^\w.-]", "-", Path(options.model.partition(".py:")[0]).stem) or "model"
     return Adoption.create(experiment_of(options, name), options.out, overrides=options.set)

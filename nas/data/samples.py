@@ -1,6 +1,7 @@
 """Samples of a user's: what a trained model takes, some to calibrate on, others to measure on; perhaps with labels."""
 
 import hashlib
+import math
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,12 @@ class Pictures:
     """Shorter side before the middle is cut out; 0: as large as the model takes."""
     layout: str = "rgb"
     """`rgb` or `bgr`; of a model with one channel pictures are gray."""
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(x) for x in self.mean) or not all(0 < x < math.inf for x in self.std):
+            raise InvalidInputError(f"mean must be numbers and std above 0, got {list(self.mean)} and {list(self.std)}")
+        if self.resize < 0:
+            raise InvalidInputError(f"resize must be 0 or more, got {self.resize}")
 
 
 PRESETS = {
@@ -135,7 +142,7 @@ def split_samples(arrays: Mapping[str, Any], inputs: Sequence[TensorSpec], *, se
     """
     try:
         found = {str(name): np.asarray(array) for name, array in arrays.items()}
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError) as error:  # also tensors that want gradients
         raise InvalidInputError(f"the samples of '{source}' are no arrays: {error}") from error
     labels = found.pop(LABELS, None) if LABELS not in {tensor.name for tensor in inputs} else None
     if len(found) == 1 == len(inputs):
@@ -178,7 +185,7 @@ def call(source: str) -> Any:
         return getattr(module, name)()
     except HwnasError:
         raise
-    except Exception as error:  # whatever code of a user's raises
+    except (Exception, SystemExit) as error:  # whatever code of a user's raises
         raise InvalidInputError(f"'{source}' raises {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)
@@ -205,7 +212,13 @@ def _checked(array: NDArray[Any], tensor: TensorSpec, source: str) -> NDArray[An
         raise InvalidInputError(f"samples of '{source}' for input '{tensor.name}' are no numbers, but {array.dtype}")
     if np.dtype(tensor.dtype).kind in "iu" and array.dtype.kind == "f":
         raise InvalidInputError(f"input '{tensor.name}' takes {tensor.dtype}, the samples of '{source}' are {array.dtype}")
-    converted = array.astype(tensor.dtype)
+    with np.errstate(invalid="ignore"):
+        converted = array.astype(tensor.dtype)
+    if converted.dtype.kind != "f" and not (converted == array).all():
+        raise InvalidInputError(
+            f"samples of '{source}' for input '{tensor.name}' are {array.dtype} from {array.min()} to {array.max()}, which "
+            f"{tensor.dtype} does not hold"
+        )
     if converted.dtype.kind == "f" and not np.isfinite(converted).all():
         raise InvalidInputError(f"samples of '{source}' for input '{tensor.name}' hold NaN or infinity")
     return converted
@@ -215,12 +228,17 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
         if path.suffix == ".npy":
             return {"samples": np.load(path, allow_pickle=False)}
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files"):
-                raise InvalidInputError(f"'{path}' is no .npz: give each input's array a name, by np.savez")
+        loaded = np.load(path, allow_pickle=False)
+        if not hasattr(loaded, "files"):
+            raise InvalidInputError(f"'{path}' is no .npz: give each input's array a name, by np.savez")
+        with loaded as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, BadZipFile, EOFError) as error:
-        raise InvalidInputError(f"'{path}' is no .npz of numbers, or is damaged: {error}") from error
+        advice = "" if "pickle" in str(error) else f": {error}"
+        raise InvalidInputError(
+            f"'{path}' holds no arrays of numbers, or is damaged{advice}; samples are a .npz of np.savez, FILE.py:FUNCTION "
+            "or a folder of pictures"
+        ) from error
 
 
 def _read_pictures(folder: Path, inputs: Sequence[TensorSpec], settings: Pictures) -> NDArray[np.float32]:
@@ -230,8 +248,7 @@ def _read_pictures(folder: Path, inputs: Sequence[TensorSpec], settings: Picture
     if not files:
         raise InvalidInputError(f"'{folder}' holds no pictures ({', '.join(SUFFIXES)})")
     channels, height, width = inputs[0].shape
-    last = height in (1, 3) and channels not in (1, 3)
-    if last:
+    if width in (1, 3) and channels not in (1, 3):
         raise InvalidInputError(f"input '{inputs[0].name}' has its channels last; give arrays as .npz")
     if wrong := [x for x in (settings.mean, settings.std) if len(x) not in (1, channels)]:
         raise InvalidInputError(f"mean and std have one number, or one for each of {channels} channels; got {wrong[0]}")

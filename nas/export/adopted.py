@@ -2,6 +2,7 @@
 
 import json
 import math
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -201,7 +202,10 @@ def export_adopted(
             **few,
             **{f"{name}{EXPECTED}": array for name, array in _with_batch(graph, outputs).items()},
         }
-        np.savez(draft / "samples.npz", **arrays)
+        with zipfile.ZipFile(draft / "samples.npz", "w") as archive:  # np.savez takes no array by the name of `file`
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w") as out:
+                    np.lib.format.write_array(out, np.asarray(array), allow_pickle=False)
     return Exported(folder, proof)
 
 

@@ -1,7 +1,12 @@
 """Doors: how a model comes in. All become ONNX, which is read in one way."""
 
+import logging
+import os
 import re
 import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 OPSET = 23  # keeps attention, normalizations and activations as one operator each
+CODE = re.compile(r"(^|/)(custom|opaque)_obj_")  # members of a .pt2 whose bytes torch would run
 PICKLES = (".pth", ".pt", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
 
 
@@ -64,8 +70,6 @@ def export_module(module: Any, samples: list[Any]) -> bytes:
         InvalidInputError: If it is no torch module, or as for `export_torch`.
     """
     torch = _torch()
-    if not isinstance(module, torch.nn.Module):
-        raise InvalidInputError(f"a model is a torch module or an ONNX file, got {type(module).__name__}")
     return export_torch(module, tuple(torch.as_tensor(array[:1]) for array in samples))
 
 
@@ -82,8 +86,11 @@ def export_torch(module: "torch.nn.Module", inputs: Any) -> bytes:
     """
     torch = _torch()
     inputs = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
-    if getattr(module, "training", False):
-        raise InvalidInputError("the module is in training mode: call `module.eval()` first")
+    if not isinstance(module, torch.nn.Module) or isinstance(module, torch.jit.ScriptModule):
+        raise InvalidInputError(f"a model is a torch module that is not scripted, got {type(module).__name__}")
+    if training := [name for name, part in module.named_modules() if part.training]:
+        which = f"its part '{training[0]}'" if training[0] else "the module"
+        raise InvalidInputError(f"{which} is in training mode: call `module.eval()` first")
     if wrong := [type(each).__name__ for each in inputs if not isinstance(each, torch.Tensor)]:
         raise InvalidInputError(f"the inputs of the module must be tensors, got {', '.join(wrong)}")
     few = tuple(each[:1] if each.ndim else each for each in inputs)
@@ -93,17 +100,55 @@ def export_torch(module: "torch.nn.Module", inputs: Any) -> bytes:
 def _from_exported_program(path: Path) -> bytes:
     torch = _torch()
     try:
-        program = torch.export.load(path)
+        with zipfile.ZipFile(path) as archive:
+            if held := [name for name in archive.namelist() if CODE.search(name)]:
+                raise InvalidInputError(
+                    f"'{path}' holds an object of its own ('{held[0]}'), which would run code: it is never loaded"
+                )
+        with _tensors_only(), _quiet():
+            program = torch.export.load(path)
+    except InvalidInputError:
+        raise
     except Exception as error:  # whatever is wrong with the file
-        raise InvalidInputError(f"'{path}' is no program of torch.export: {_line(error)}") from error
+        hint = "" if "weights_only" not in str(error).lower() else "; it holds pickled objects, which are never loaded"
+        raise InvalidInputError(
+            f"'{path}' is no program that torch.export.save writes, or is damaged ({type(error).__name__}){hint}"
+        ) from error
     return _exported(torch, program, None)
+
+
+@contextmanager
+def _tensors_only() -> Iterator[None]:
+    """Keep `torch.load` from running pickled code, whatever its caller asks for: `torch.export.load` would."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from telling its own tracebacks and warnings; what matters is raised."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _exported(torch: Any, module: Any, inputs: Any) -> bytes:
     settings = {"dynamo": True, "optimize": False, "opset_version": OPSET, "external_data": False, "verbose": False}
     try:
-        with warnings.catch_warnings():  # of torch to itself
-            warnings.simplefilter("ignore")
+        with _quiet():
             program = torch.onnx.export(module, *(() if inputs is None else (inputs,)), **settings)
     except Exception as error:  # torch has many kinds
         raise InvalidInputError(f"torch cannot export the module: {_line(error)}") from error
@@ -124,6 +169,8 @@ def _has_external_data(model: onnx.ModelProto, path: Path) -> bool:
     return any(tensor.external_data for tensor in plain.graph.initializer) or len(plain.graph.node) != len(model.graph.node)
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
+    while error.__cause__ is not None:  # torch wraps what went wrong into advice
+        error = error.__cause__
     text = re.sub(r"\x1b\[\d+m", "", str(error)).strip()  # without colours
     return (text.splitlines() or [type(error).__name__])[0][:300]

@@ -40,8 +40,9 @@ class AdoptSettings:
     """Whether biases make up for what integers shift in the mean, in the formats that lose less by it."""
     sensitivity: str = "measured"
     """What predicts the divergence of mixtures: measured, one group at a time beside float32; averaged, one group at a time
-    beside each format, which takes as many times the networks and ranks better; fisher, from gradients of the outputs, which
-    needs torch, and gradients of all that follows a group."""
+    beside each format, which takes as many times the networks and ranks better; mixtures, by as many
+    random mixtures, which is best of many groups; fisher, from gradients of the outputs, which needs torch, and gradients of
+    all that follows a group."""
     choose: Literal["sums", "programming", "strategy"] = "sums"
     """What is measured: sums, members of exact fronts of what sensitivities predict; programming, what integer programming
     finds within the limits, where these leave few of the fronts; strategy, what `search.strategy` says, whose predictors
@@ -65,12 +66,16 @@ class AdoptSettings:
         SENSITIVITIES.get(self.sensitivity)
         if unknown := sorted(set(self.floor) - set(FLOORS)):
             raise InvalidInputError(f"floor is on {' or '.join(FLOORS)}, got {unknown}")
+        if wrong := {name: value for name, value in self.floor.items() if not 0 <= value < float("inf")}:
+            raise InvalidInputError(f"floor must be 0 or more, got {wrong}")
         if unknown := sorted(set(self.kinds.values()) - set(KINDS)):
             raise InvalidInputError(f"kinds are {', '.join(KINDS)}, got {unknown}")
         if self.calibrator != AUTO:
             CALIBRATORS.get(self.calibrator)
         if wrong := {name: weight for name, weight in self.outputs.items() if not weight >= 0}:
             raise InvalidInputError(f"outputs must have weights of 0 or more, got {wrong}")
+        if self.outputs and not any(self.outputs.values()):
+            raise InvalidInputError("outputs must have a weight above 0 for one of them at least")
         if self.pictures.layout not in ("rgb", "bgr"):
             raise InvalidInputError(f"pictures.layout must be rgb or bgr, got '{self.pictures.layout}'")
         if bad := [name for name, shape in self.shapes.items() if not shape or min(shape) < 1]:

@@ -34,7 +34,7 @@ from nas.run.experiment import Experiment
 from nas.run.folder import RunFolder
 from nas.run.provenance import provenance, recorded
 from nas.run.resolve import create_folder, resolve_experiment
-from nas.run.stages.adopt import bisect, examined, search_adopted
+from nas.run.stages.adopt import bisect, examined, given_samples, search_adopted
 from nas.run.stages.front import write_front
 from nas.search.pareto import knee
 from nas.search.study import SearchResult
@@ -109,14 +109,21 @@ class Adoption(BaseRun):
             )
         if not run.samples_file.exists():
             save_samples(found, run.samples_file)
-        elif samples is not None and found.digest != run.samples.digest:
-            raise InvalidInputError(f"'{path}' was made with other samples than are given now; choose another folder")
+        elif samples is not None or Path(settings.samples).exists():  # a function may give others each time
+            found = given_samples(resolved, inputs_of(run.adopted), samples)
+            if found.digest != run.samples.digest:
+                raise InvalidInputError(
+                    f"'{path}' was made with other samples than are given now ({settings.samples}); choose another folder"
+                )
         return run
 
     @classmethod
     def open(cls, folder: str | Path, *, overrides: Sequence[str] = ()) -> "Adoption":
         """Open a folder that an adoption made; arguments as for `Run.open`."""
-        return cls(RunFolder.open(expanded(str(folder))).with_overrides(overrides))
+        found = RunFolder.open(expanded(str(folder)))
+        if not found.experiment.adopt.is_set:
+            raise InvalidInputError(f"'{found.path}' is a run that trains, made by `hwnas run`: no model was adopted there")
+        return cls(found.with_overrides(overrides))
 
     # ------------------------------------------------------------------ parts
 
@@ -171,14 +178,14 @@ class Adoption(BaseRun):
     def bank(self) -> Bank:
         """Every layer in every format, repaired; made once and kept in the folder."""
         file, identity = self.folder.path / "bank.npz", json.dumps(self._identity, sort_keys=True)
-        note, is_known = file.with_suffix(".json"), False
+        note = file.with_suffix(".json")
         with suppress(OSError, ValueError):  # a note that was torn is none
-            is_known = json.loads(note.read_text()).get("identity") == identity and file.exists()
-        if is_known:
-            return Bank.from_bytes(file.read_bytes(), self.adopted.imported.weights)
+            noted = json.loads(note.read_text())
+            if noted.get("identity") == identity and file_digest(file) == noted.get("digest", file_digest(file)):
+                return Bank.from_bytes(file.read_bytes(), self.adopted.imported.weights)
         bank, chosen = self._repaired()
         write_atomically(file, bank.to_bytes())
-        write_atomically(note, json.dumps({"identity": identity, **chosen}).encode())
+        write_atomically(note, json.dumps({"identity": identity, "digest": file_digest(file), **chosen}).encode())
         return bank
 
     @cached_property

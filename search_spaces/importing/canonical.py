@@ -6,10 +6,12 @@ It needs NumPy and onnx alone. Names of modules that torch writes beside the ope
 import ast
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference, version_converter
 from onnx.reference import ReferenceEvaluator
 
@@ -21,7 +23,7 @@ QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "MatMulInteger
 ALIASES = ("Identity", "Dropout")
 MAX_FOLDED = 50_000_000  # elements of a constant that is computed beforehand
 SCOPES = "pkg.torch.onnx.name_scopes"
-FLOATS = {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16"}
+FLOATS = {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16", TensorProto.DOUBLE: "float64"}
 
 
 def read_model(path: Path) -> onnx.ModelProto:
@@ -36,8 +38,14 @@ def read_model(path: Path) -> onnx.ModelProto:
         raise InvalidInputError(
             f"cannot read '{path}', or the external data beside it: {error.strerror or error}"
         ) from error
-    except (DecodeError, ValueError, onnx.checker.ValidationError) as error:
+    except onnx.checker.ValidationError as error:  # of external data
+        raise InvalidInputError(f"'{path}': its external data cannot be read: {first_line(error)}") from error
+    except DecodeError as error:
         raise InvalidInputError(f"'{path}' is no ONNX model, or is cut off") from error
+    except ValueError as error:
+        raise InvalidInputError(
+            f"'{path}' is no ONNX model, or it or its external data is cut off: {first_line(error)}"
+        ) from error
     if not model.graph.node:
         raise InvalidInputError(f"'{path}' holds no operators: it is no ONNX model, or is cut off")
     return model
@@ -62,6 +70,8 @@ def canonicalize(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]] |
 
 
 def _check(model: onnx.ModelProto) -> None:
+    if not any(opset.domain in ("", "ai.onnx") for opset in model.opset_import):
+        raise InvalidInputError("the model names no opset of ONNX: it is no whole model; export it anew")
     kinds = {node.op_type for node in _all_nodes(model.graph)}
     if found := sorted(kinds & set(QUANTIZED)):
         raise InvalidInputError(
@@ -72,10 +82,13 @@ def _check(model: onnx.ModelProto) -> None:
         raise InvalidInputError(
             f"operator '{foreign[0].op_type}' is of domain '{foreign[0].domain}', not ONNX's own; export without it"
         )
+    if unknown := [node.op_type for node in _all_nodes(model.graph) if not onnx.defs.has(node.op_type)]:
+        raise InvalidInputError(f"operator '{unknown[0]}' is none of ONNX's: export the model without it")
     types = {
         t.type.tensor_type.elem_type: t.name for t in (*model.graph.input, *model.graph.value_info, *model.graph.output)
     }
-    types |= {tensor.data_type: tensor.name for tensor in model.graph.initializer}
+    held = [a.t for node in _all_nodes(model.graph) if node.op_type == "Constant" for a in node.attribute if a.HasField("t")]
+    types |= {tensor.data_type: tensor.name for tensor in (*held, *model.graph.initializer)}
     if narrow := next((kind for kind in FLOATS if kind in types), None):
         raise InvalidInputError(f"tensor '{types[narrow]}' is {FLOATS[narrow]}: adopt the model in float32")
     for node in model.graph.node:
@@ -148,6 +161,13 @@ def _with_shapes(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) 
     return model
 
 
+def _array_of(tensor: TensorProto) -> NDArray[Any]:
+    try:
+        return numpy_helper.to_array(tensor)
+    except ValueError as error:
+        raise InvalidInputError(f"tensor '{tensor.name}' does not hold what its shape says: the file is damaged") from error
+
+
 class _Folder:
     """Computes beforehand what depends on no input.
 
@@ -158,7 +178,7 @@ class _Folder:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
         self.opset = max(opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx"))
-        self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        self.constants = {tensor.name: _array_of(tensor) for tensor in model.graph.initializer}
         self.alias: dict[str, str] = {}
 
     def folded(self) -> Program:
@@ -186,6 +206,8 @@ class _Folder:
                 ops.append(Op("Identity", f"{output}:Identity", [source], [output], {}))
                 self.shapes[output], self.dtypes[output] = self.shapes[source], self.dtypes[source]
         program = Program(ops, self.constants, self.shapes, self.dtypes, inputs, outputs, self.opset)
+        if unused := [name for name in inputs if not program.consumers(name) and name not in outputs]:
+            raise InvalidInputError(f"input '{unused[0]}' is used by no operator: export the model without it")
         program.prune()
         for op in program.ops:
             for tensor in op.outputs:

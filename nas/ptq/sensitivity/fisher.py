@@ -8,6 +8,7 @@ whole network, whatever the number of groups.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from nas.events.progress import progress_bar
 from nas.ptq.execution import feeds_of, tensors_of
 from nas.ptq.sensitivity.sensitivity import SENSITIVITIES, Losses, Network, singles
 from nas.tasks.divergence import Curvature, divergences, joined
-from search_spaces.errors import InvalidInputError
+from search_spaces.errors import InvalidInputError, NotReadyError
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Node
 from search_spaces.operators.opaque import Opaque
@@ -35,12 +36,17 @@ def fisher(network: Network, known: Losses, keep: Callable[[str, float], None]) 
     """See `Sensitivity`.
 
     Raises:
+        NotReadyError: If torch is not installed.
         InvalidInputError: If what is shipped as it is, and has no gradient, takes what a group gives.
 
     Source:
         Fisher's information as curvature: Theis et al. 2018, arXiv:1801.05787; that of drawn answers is the Hessian of the
         divergence: Martens 2020, arXiv:1412.1193, section 9.2.
     """
+    if find_spec("torch") is None:
+        raise NotReadyError(
+            "adopt.sensitivity: fisher needs torch; install it with `pip install 'hwnas[adopt]'`, or use measured"
+        )
     space = network.adopted.space
     start = space.subnet(np.zeros(len(space.choices), np.int16))
     subnets = [space.subnet(genome) for _, _, genome in singles(space)]

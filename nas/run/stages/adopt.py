@@ -1,18 +1,20 @@
 """Stages of an adopted model: it is examined, and what sensitivities predict says which mixtures are measured."""
 
+import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.data.samples import Samples, load_samples, split_samples
+from nas.data.samples import MIN_SAMPLES, Samples, load_samples, split_samples
 from nas.events.progress import progress_bar
-from nas.objectives.adopted_evaluator import inputs_of
+from nas.objectives.adopted_evaluator import AdoptedEvaluator, inputs_of
 from nas.objectives.objective import Objective
-from nas.ptq.importing import import_model, read_adopted
+from nas.ptq.bank import Bank
+from nas.ptq.importing import import_model, original_outputs, read_adopted
 from nas.ptq.sensitivity.sensitivity import corrected
 from nas.run.experiment import Experiment
 from nas.search.exact import exact_front
@@ -22,7 +24,8 @@ from nas.search.study import SearchResult, search
 from nas.tasks.divergence import DIVERGENCE, ERROR
 from predictors import Signal
 from search_spaces.costs import FactorTable, cost_table
-from search_spaces.errors import InvalidInputError
+from search_spaces.errors import HwnasError, InvalidInputError
+from search_spaces.graph.tensor import TensorSpec
 from search_spaces.space.space import Genomes
 
 if TYPE_CHECKING:
@@ -109,6 +112,38 @@ def bisect(run: "Adoption", table: FactorTable) -> Genomes:
     return found
 
 
+def given_samples(experiment: Experiment, inputs: Sequence[TensorSpec], samples: Mapping[str, Any] | None) -> Samples:
+    """Return the samples of an adoption: arrays that are given, or what its settings name."""
+    settings = experiment.adopt
+    if samples is None:
+        return load_samples(settings.samples, inputs, seed=experiment.seed, pictures=settings.pictures)
+    return split_samples(samples, inputs, seed=experiment.seed, source=settings.samples)
+
+
+def _check_classes(samples: Samples, shape: tuple[int, ...]) -> None:
+    n_classes = math.prod(shape)
+    for labels in samples.answers.values():
+        if n_classes > 1 and not 0 <= labels.min() <= labels.max() < n_classes:
+            raise InvalidInputError(
+                f"labels go from {labels.min()} to {labels.max()}; the model's first output has {n_classes} classes, from 0"
+            )
+
+
+def _examined_file(experiment: Experiment, file: Path, samples: Mapping[str, Any] | None) -> Samples:
+    settings = replace(experiment.adopt, model=str(file))
+    inputs = inputs_of(read_adopted(settings, (), experiment.formats))
+    found = given_samples(experiment, inputs, samples)
+    adopted, _ = import_model(settings, found.calibrate, formats=experiment.formats)
+    few = {name: array[:MIN_SAMPLES] for name, array in found.val.items()}
+    references = {"val": original_outputs(file, inputs, few)}
+    bank = Bank(adopted.imported.weights, {}, {})
+    evaluator = AdoptedEvaluator(adopted, bank, found, references, weights=settings.outputs, kinds=settings.kinds)
+    if wrong := [name for name in evaluator.kinds if not np.isfinite(references["val"][name]).all()]:
+        raise InvalidInputError(f"output '{wrong[0]}' of the model is NaN or infinite for samples: nothing can be compared")
+    _check_classes(found, next(iter(references["val"].values())).shape[1:])
+    return found
+
+
 def examined(experiment: Experiment, content: bytes, samples: Mapping[str, Any] | None) -> Samples:
     """Return the samples of an adoption, after the model was read with its settings and checked on them.
 
@@ -116,16 +151,15 @@ def examined(experiment: Experiment, content: bytes, samples: Mapping[str, Any] 
         InvalidInputError: If something is wrong with the model, its settings or the samples.
     """
     settings = experiment.adopt
+    if experiment.search.min and settings.choose != "strategy":
+        raise InvalidInputError("limits from below (--min) need `--set adopt.choose=strategy`; exact fronts have upper ones")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "original.onnx"
         file.write_bytes(content)
-        here = replace(settings, model=str(file))
-        inputs = inputs_of(read_adopted(here, (), experiment.formats))
-        if samples is None:
-            found = load_samples(settings.samples, inputs, seed=experiment.seed, pictures=settings.pictures)
-        else:
-            found = split_samples(samples, inputs, seed=experiment.seed, source=settings.samples)
-        import_model(here, found.calibrate, formats=experiment.formats)
+        try:
+            found = _examined_file(experiment, file, samples)
+        except HwnasError as error:  # it speaks of the user's file, not of this copy
+            raise type(error)(str(error).replace(str(file), settings.model)) from error
     if "error_drop" in settings.floor:
         found.check_answers("error_drop")
     return found

@@ -139,7 +139,7 @@ def describe_blocks(graph: Graph) -> list[dict[str, Any]]:
     for name, nodes in graph.blocks.items():
         last = nodes[-1]
         kernels = [max(pair(node.kernel)) for node in nodes if isinstance(node, Conv)]
-        channels, *size = last.shape
+        channels, *size = last.shape or (1,)
         blocks.append(
             {
                 "name": name.partition("@")[0],
@@ -198,7 +198,9 @@ def importances(space: SearchSpace, genomes: Genomes, values: np.ndarray, title:
         name: CategoricalDistribution(tuple(sorted(set(column)))) for name, column in columns.items() if len(set(column)) > 1
     }
     study = optuna.create_study()
-    for i, value in enumerate(values):
+    for i, value in enumerate(
+        (values - values.min()) / np.ptp(values)
+    ):  # so small as divergences are, trees see no variance
         params = {name: columns[name][i] for name in varied}
         study.add_trial(optuna.trial.create_trial(params=params, distributions=varied, value=float(value)))
     with warnings.catch_warnings():

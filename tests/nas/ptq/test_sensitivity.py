@@ -173,3 +173,21 @@ def test_averaged_is_the_mean_over_networks_of_one_format_and_resumes(tmp_path):
     n_measured = len(network.measured)
     assert SENSITIVITIES.get("averaged")(network, kept, kept.__setitem__) == found
     assert len(network.measured) == n_measured
+
+
+def test_mixtures_find_what_adds_up_among_mixtures_and_resume(tmp_path):
+    run = adoption(tmp_path, small_network(), (1, 8, 8))
+    space = run.space
+    own = [np.linspace(0, i + 1.0, n) for i, n in enumerate(space.cardinalities)]
+
+    def loss(genome):
+        return 0.25 + sum(float(values[gene]) for values, gene in zip(own, genome, strict=True))
+
+    network, kept = Interacting(run.adopted, loss), {}
+    found = SENSITIVITIES.get("mixtures")(network, {}, kept.__setitem__)
+    assert len(kept) == len(set(network.measured)) <= 3 * int((space.cardinalities - 1).sum())
+    genomes = space.sample(60, np.random.default_rng(1))
+    assert table_of(space, found)(genomes) == pytest.approx(np.array([loss(genome) for genome in genomes]), abs=1e-6)
+    n_measured = len(network.measured)
+    assert SENSITIVITIES.get("mixtures")(network, kept, kept.__setitem__) == found
+    assert len(network.measured) == n_measured

@@ -61,6 +61,16 @@ def test_corners_stand_in_their_share_of_the_steps(tiny_space, make_schedule, ar
         assert 0.2 < share < 0.45, name
 
 
+def test_compound_networks_have_all_sizes_at_one_level(tiny_space, make_schedule, rng):
+    moment = Moment(tiny_space, make_schedule(n_random=64), 0.0)
+    free = np.setdiff1d(np.arange(len(tiny_space.choices)), format_genes(tiny_space))
+    levels = np.floor(np.linspace(0, 0.999, 50)[:, None] * tiny_space.cardinalities).astype(np.int16)
+    at_one_level = shapes(tiny_space, tiny_space.canonicalize(levels))
+    for share, least, most in ((0.0, 0.0, 0.6), (0.5, 0.4, 0.9), (1.0, 1.0, 1.0)):
+        drawn = SAMPLERS.build("sandwich", {"compound": share}).draw(moment, rng)[1:-1, free]
+        assert least <= np.mean([row.tobytes() in at_one_level for row in drawn]) <= most, share
+
+
 def test_pareto_draws_what_is_promised_most(tiny_space, make_schedule, around, rng):
     moment = Moment(tiny_space, make_schedule(n_random=6), 0.0, around)
     biased = np.concatenate([SAMPLERS.build("pareto", {"candidates": 32}).draw(moment, rng) for _ in range(30)])
