@@ -73,6 +73,47 @@ def write_folder(folder, kind="F32", is_tied=True, **changed):
     return folder
 
 
+def write_gguf(file, folder, change=lambda writer: None):
+    """Write the model of `write_folder` as llama.cpp has it, with something changed."""
+    import gguf
+
+    writer, s = gguf.GGUFWriter(file, "llama"), SIZES
+    write_folder(folder)
+    writer.add_block_count(s["depth"])
+    writer.add_context_length(128)
+    writer.add_embedding_length(s["width"])
+    writer.add_feed_forward_length(s["mlp"])
+    writer.add_head_count(s["heads"])
+    writer.add_head_count_kv(s["kv_heads"])
+    writer.add_rope_freq_base(5000.0)
+    writer.add_layer_norm_rms_eps(1e-5)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())["model"]
+    vocabulary = sorted(tokenizer["vocab"], key=tokenizer["vocab"].get)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(vocabulary)
+    writer.add_token_types([3 if t == "<|endoftext|>" else 1 for t in vocabulary])
+    writer.add_token_merges([" ".join(m) if isinstance(m, list) else m for m in tokenizer["merges"]])
+    writer.add_eos_token_id(0)
+    names = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v"}
+    names |= {"self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up"}
+    names |= {"mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
+    for name, array in tensors().items():
+        name = name.replace("model.embed_tokens", "token_embd").replace("model.norm", "output_norm")
+        name = name.replace("model.layers.", "blk.")
+        for theirs, own in names.items():
+            name = name.replace(theirs, own)
+        if "attn_q" in name or "attn_k" in name:  # as llama.cpp's converter permutes them
+            depth = s["width"] // s["heads"]
+            array = array.reshape(-1, 2, depth // 2, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
+        writer.add_tensor(name, array)
+    change(writer)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
 def forward(weights, tokens, theta=5000.0, eps=1e-5):
     """Return the logits of tokens, written down from the paper and transformers' documentation alone."""
     w = {name: torch.from_numpy(array) for name, array in weights.items()}

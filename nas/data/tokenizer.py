@@ -86,7 +86,7 @@ class BytePairTokenizer:
     @property
     def size(self) -> int:
         """See `Tokenizer`."""
-        return int(self._model.get_vocab_size())
+        return 1 + int(max(self._model.get_vocab().values()))  # ids may have gaps
 
     def token(self, text: str) -> int | None:
         """Return the token of a piece of text, None if there is none."""
@@ -101,7 +101,7 @@ class BytePairTokenizer:
     @cached_property
     def n_bytes(self) -> NDArray[np.int64]:
         """See `Tokenizer`; in the alphabet of byte-level tokens a character is a byte."""
-        found = np.array([len(self._model.id_to_token(i)) for i in range(self.size)])
+        found = np.array([len(self._model.id_to_token(i) or "") for i in range(self.size)])
         found[self.end] = 1
         return found
 

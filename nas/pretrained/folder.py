@@ -15,7 +15,14 @@ from search_spaces.errors import DamagedFileError, InvalidInputError
 from search_spaces.families.decoder import Decoder
 
 KINDS = ("LlamaForCausalLM", "MistralForCausalLM")
-PLAIN = {"rope_scaling": None, "attention_bias": False, "mlp_bias": False, "sliding_window": None, "hidden_act": "silu"}
+PLAIN = {
+    "rope_scaling": None,
+    "partial_rotary_factor": 1.0,
+    "attention_bias": False,
+    "mlp_bias": False,
+    "sliding_window": None,
+    "hidden_act": "silu",
+}
 
 
 def read_folder(folder: Path) -> Llama:
@@ -31,6 +38,9 @@ def read_folder(folder: Path) -> Llama:
         raise InvalidInputError(f"'{folder}' is of the architecture {kinds[0]}; those that are read: {', '.join(KINDS)}")
     if odd := [key for key, value in PLAIN.items() if config.get(key, value) != value]:
         raise InvalidInputError(f"'{folder}': {odd[0]} is {config[odd[0]]}, which is not read; it must be {PLAIN[odd[0]]}")
+    rotary = config.get("rope_parameters") or {}  # as transformers 5 has them
+    if (kind := rotary.get("rope_type", "default")) != "default":
+        raise InvalidInputError(f"'{folder}': its rotary positions are scaled ({kind}), which is not read")
     try:
         heads = int(config["num_attention_heads"])
         kv_heads = int(config.get("num_key_value_heads") or heads)
@@ -43,7 +53,7 @@ def read_folder(folder: Path) -> Llama:
             head_depth=int(config.get("head_dim") or config["hidden_size"] // heads),
             mlp_width=int(config["intermediate_size"]),
             context=int(config["max_position_embeddings"]),
-            base=float(config.get("rope_theta", 10000.0)),
+            base=float(rotary.get("rope_theta", config.get("rope_theta", 10000.0))),
             epsilon=float(config["rms_norm_eps"]),
             is_tied=bool(config.get("tie_word_embeddings", False)),
         )

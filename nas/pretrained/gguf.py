@@ -27,6 +27,8 @@ NAMES = {  # of a layer's part, by our name
 }
 CONTROL = 3  # type of a token that is no text
 DIGITS_APART = ("smollm", "starcoder", "refact", "codeshell")  # pre-tokenizers that keep digits apart
+WHOLE = (None, "default", "gpt-2")  # those that do not
+PLAIN = {"rope.scaling.type": "none", "rope.scale_linear": 1.0, "attention.sliding_window": 0, "expert_count": 0}
 
 
 def read_gguf(path: Path) -> Llama:
@@ -52,11 +54,10 @@ def read_gguf(path: Path) -> Llama:
         if isinstance(error, InvalidInputError):
             raise
         raise DamagedFileError(f"'{path}' is no whole GGUF file ({error}); fetch it again") from error
-    if odd := [
-        name for name in fields if name.startswith("llama.rope.scaling") and "type" in name and fields[name] != "none"
-    ]:
-        raise InvalidInputError(f"'{path}' scales its rotary positions ({odd[0]}), which is not read")
-    heads, kv_heads = (int(fields[f"llama.attention.{name}"]) for name in ("head_count", "head_count_kv"))
+    if odd := [name for name, plain in PLAIN.items() if fields.get(f"llama.{name}", plain) != plain]:
+        raise InvalidInputError(f"'{path}': llama.{odd[0]} is {fields[f'llama.{odd[0]}']}, which is not read")
+    heads = int(fields["llama.attention.head_count"])
+    kv_heads = int(fields.get("llama.attention.head_count_kv", heads))
     width = int(fields["llama.embedding_length"])
     shape = Decoder(
         vocabulary=tensors["token_embd.weight"].shape[0],
@@ -82,9 +83,17 @@ def read_gguf(path: Path) -> Llama:
             if tensor is not None and ours in ("attention/queries", "attention/keys"):
                 tensor = in_halves(tensor, shape.head_depth)
             named[f"model.layers.{layer}.{theirs}.weight"] = tensor
+    if unread := sorted(set(tensors) - _read(shape)):
+        raise InvalidInputError(f"'{path}' has the tensor '{unread[0]}', which is not read: it is no plain LLaMA")
     weights = weights_from({name: tensor for name, tensor in named.items() if tensor is not None}, shape, str(path))
     tokenizer, end = _tokenizer(fields, path)
     return Llama(path.stem, shape, weights, tokenizer, end, file_digest(path)[:16], _chat(fields))
+
+
+def _read(shape: Decoder) -> set[str]:
+    """Return the names of the tensors that are read."""
+    layers = {f"blk.{layer}.{name}.weight" for layer in range(shape.depth) for name in NAMES.values()}
+    return {"token_embd.weight", "output_norm.weight", "output.weight"} | layers
 
 
 def _chat(fields: Mapping[str, Any]) -> Chat | None:
@@ -109,7 +118,9 @@ def _tokenizer(fields: dict[str, Any], path: Path) -> tuple[str, str]:
     tokens = fields["tokenizer.ggml.tokens"]
     control = [i for i, kind in enumerate(fields["tokenizer.ggml.token_type"]) if kind == CONTROL]
     split: dict[str, Any] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    if fields.get("tokenizer.ggml.pre") in DIGITS_APART:
+    if (kind := fields.get("tokenizer.ggml.pre")) not in (*WHOLE, *DIGITS_APART):
+        raise InvalidInputError(f"'{path}' splits text in the way of '{kind}', which is not read")
+    if kind in DIGITS_APART:
         split = {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, split]}
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     content = {

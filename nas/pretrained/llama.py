@@ -1,6 +1,8 @@
 """A LLaMA-like model as it was read, whatever it lay in."""
 
-from collections.abc import Mapping, Sequence
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.errors import DamagedFileError, InvalidInputError
+from search_spaces.errors import DamagedFileError, HwnasError, InvalidInputError
 from search_spaces.families.decoder import CACHE_FORMAT, Decoder, decoder, kv_heads_from
 from search_spaces.space.space import SearchSpace
 
@@ -163,9 +165,39 @@ def read_llama(path: Path) -> Llama:
     if path.is_dir():
         from nas.pretrained.folder import read_folder
 
-        return read_folder(path)
+        return _checked(path, read_folder)
     if path.suffix != ".gguf" or not path.is_file():
         raise InvalidInputError(f"'{path}' is no .gguf file, nor a folder with config.json")
     from nas.pretrained.gguf import read_gguf
 
-    return read_gguf(path)
+    return _checked(path, read_gguf)
+
+
+def _checked(path: Path, read: Callable[[Path], Llama]) -> Llama:
+    """Return a model that can be computed with."""
+    try:
+        model = read(path)
+        used = _greatest_token(json.loads(model.tokenizer))
+    except HwnasError:
+        raise
+    except Exception as error:  # whatever odd contents make of the readers
+        what = f"{type(error).__name__}: {error}"
+        raise DamagedFileError(f"'{path}' does not hold what such models hold ({what}); fetch the model again") from error
+    shape = model.shape
+    if not 0 < shape.epsilon < 1 or not 1 < shape.base < math.inf or shape.depth < 2:
+        raise InvalidInputError(
+            f"'{path}': epsilon {shape.epsilon:g}, base of rotary positions {shape.base:g}, {shape.depth} layers: not as "
+            "such models have them, of two layers and more"
+        )
+    if wrong := [name for name, array in model.weights.items() if not np.isfinite(array).all()]:
+        raise InvalidInputError(f"'{path}': the weight of '{wrong[0]}' holds NaN or infinity")
+    if used >= shape.vocabulary:
+        raise InvalidInputError(
+            f"'{path}': its tokenizer has a token {used}, its table {shape.vocabulary} rows: they are not of one model"
+        )
+    return model
+
+
+def _greatest_token(tokenizer: Mapping[str, Any]) -> int:
+    added = [each["id"] for each in tokenizer.get("added_tokens") or []]
+    return int(max([*tokenizer["model"]["vocab"].values(), *added]))

@@ -11,6 +11,7 @@ from nas.pretrained.llama import read_llama
 from nas.run.folder import RunFolder
 from nas.run.resolve import resolve_experiment
 from nas.tasks import TASKS
+from search_spaces.errors import HwnasError, InvalidInputError
 
 if TYPE_CHECKING:
     from nas.run.run import Run  # needs torch
@@ -67,6 +68,9 @@ def adopt_language_model(
     name = re.sub(r"[^\w.-]", "-", read.name)
     to = Path(folder).expanduser() if folder else Path("runs") / name
     tokenizer = to.resolve().parent / f"{to.name}.tokenizer.json"
+    is_new = not (to / "experiment.yaml").is_file()
+    if not is_new and tokenizer.exists() and tokenizer.read_text(encoding="utf-8") != read.tokenizer:
+        raise InvalidInputError(f"'{to}' was made of another model than '{path}': choose another folder")
     tokenizer.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(tokenizer, read.tokenizer.encode())
     is_file = Path(text).expanduser().exists()
@@ -84,10 +88,15 @@ def adopt_language_model(
         "search": LANGUAGE_SEARCH,
         **settings,
     }
-    resolved, _ = resolve_experiment(experiment, to, overrides)
-    if (to / "experiment.yaml").is_file():
-        left_out = RunFolder.open(to).experiment.left_out
-    else:
-        data = resolved.data.load(TASKS.get(resolved.task).targets, resolved.seed)
-        left_out = order_of_influence(read, torch.from_numpy(data.train[data.inputs][:N_WINDOWS]))
-    return Run.create(replace(resolved, left_out=left_out), to)
+    try:
+        resolved, _ = resolve_experiment(experiment, to, overrides)
+        if is_new:
+            data = resolved.data.load(TASKS.get(resolved.task).targets, resolved.seed)
+            left_out = order_of_influence(read, torch.from_numpy(data.train[data.inputs][:N_WINDOWS]))
+        else:
+            left_out = RunFolder.open(to).experiment.left_out
+        return Run.create(replace(resolved, left_out=left_out), to)
+    except HwnasError:
+        if not (to / "experiment.yaml").is_file():  # nothing is left of what was refused
+            tokenizer.unlink()
+        raise

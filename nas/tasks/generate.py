@@ -18,10 +18,15 @@ if json.loads((folder / "tokenizer.json").read_text())["model"]["type"] == "byte
     encode = lambda text: list(text.encode())  # noqa: E731
     decode = lambda tokens: bytes(tokens).decode(errors="replace")  # noqa: E731
 else:
-    from tokenizers import Tokenizer
-
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        sys.exit("this model needs tokenizers: pip install tokenizers")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     encode, decode = lambda text: tokenizer.encode(text).ids, tokenizer.decode  # noqa: E731
+here, least = onnxruntime.__version__, subnet["onnx"]["min_onnxruntime"]
+if [int(part) for part in here.split(".")[:2]] < [int(part) for part in least.split(".")[:2]]:
+    sys.exit(f"this model needs onnxruntime {least}, here is {here}: pip install --upgrade onnxruntime")
 
 
 class Model:
@@ -76,7 +81,7 @@ def choose(answers, temperature, top_k, rng):
     if temperature <= 0:
         return int(answers.argmax())
     likely = np.argsort(answers)[-top_k:] if top_k else np.arange(len(answers))
-    shares = np.exp((answers[likely] - answers[likely].max()) / temperature)
+    shares = np.exp((answers[likely] - answers[likely].max()) / max(temperature, 1e-6))
     return int(rng.choice(likely, p=shares / shares.sum()))
 
 
@@ -92,6 +97,10 @@ def main():
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--check", action="store_true", help="write the sample again")
     options = parser.parse_args()
+    if not options.temperature >= 0 or options.top_k < 0 or options.tokens < 0 or (options.seed or 0) < 0:
+        parser.error("--temperature, --top-k, --tokens and --seed must be 0 or more")
+    sys.stdout.reconfigure(errors="replace")
+    options.prompt = options.prompt.encode(errors="surrogateescape").decode(errors="replace")
     model, rng = Model(), np.random.default_rng(options.seed)
     if options.check:
         sample = np.load(folder / "samples.npz")

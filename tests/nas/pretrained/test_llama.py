@@ -1,4 +1,3 @@
-import json
 import shutil
 from dataclasses import replace
 
@@ -24,7 +23,7 @@ from nas.tasks.language import Language
 from search_spaces import decoder
 from search_spaces.errors import DamagedFileError, InvalidInputError, NotReadyError
 from search_spaces.space.baselines import uniform_genome
-from tests.llama_models import SIZES, TEXT, config, forward, tensors, write_folder
+from tests.llama_models import SIZES, TEXT, config, forward, tensors, write_folder, write_gguf
 
 TOKENS = torch.randint(0, SIZES["vocabulary"], (2, 40), generator=torch.Generator().manual_seed(0))
 
@@ -49,39 +48,9 @@ def test_a_folder_computes_what_the_paper_says(tmp_path, kind, is_tied):
 
 
 def test_a_gguf_file_is_the_same_model(tmp_path):
-    gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
-    writer, s, folder = gguf.GGUFWriter(tmp_path / "m.gguf", "llama"), SIZES, write_folder(tmp_path / "hf")
-    writer.add_block_count(s["depth"])
-    writer.add_context_length(128)
-    writer.add_embedding_length(s["width"])
-    writer.add_feed_forward_length(s["mlp"])
-    writer.add_head_count(s["heads"])
-    writer.add_head_count_kv(s["kv_heads"])
-    writer.add_rope_freq_base(5000.0)
-    writer.add_layer_norm_rms_eps(1e-5)
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())["model"]
-    vocabulary = sorted(tokenizer["vocab"], key=tokenizer["vocab"].get)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(vocabulary)
-    writer.add_token_types([3 if t == "<|endoftext|>" else 1 for t in vocabulary])
-    writer.add_token_merges([" ".join(m) if isinstance(m, list) else m for m in tokenizer["merges"]])
-    writer.add_eos_token_id(0)
-    names = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v"}
-    names |= {"self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up"}
-    names |= {"mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
-    for name, array in tensors().items():
-        name = name.replace("model.embed_tokens", "token_embd").replace("model.norm", "output_norm")
-        name = name.replace("model.layers.", "blk.")
-        for theirs, own in names.items():
-            name = name.replace(theirs, own)
-        if "attn_q" in name or "attn_k" in name:  # as llama.cpp's converter permutes them
-            depth = s["width"] // s["heads"]
-            array = array.reshape(-1, 2, depth // 2, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
-        writer.add_tensor(name, array)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    pytest.importorskip("gguf", reason="the package gguf is not installed")
+    folder = tmp_path / "hf"
+    write_gguf(tmp_path / "m.gguf", folder)
     model, other = read_llama(tmp_path / "m.gguf"), read_llama(folder)
     assert replace(model.shape, epsilon=1e-5) == other.shape
     assert model.shape.epsilon == pytest.approx(1e-5)

@@ -210,6 +210,8 @@ def test_the_exported_folder_writes_text_without_torch(exported):
     assert first == again
     assert first.startswith("the quick")
     assert generate("the", "--temperature", "0", "--tokens", "9", "--stop", "e").returncode == 0
+    for odd in ("--temperature=nan", "--top-k=-1", "--seed=-1"):
+        assert "must be 0 or more" in generate("x", odd).stderr
     long = generate("x" * 40)
     assert long.returncode == 1
     assert "the prompt has 41 tokens" in long.stderr
