@@ -60,7 +60,8 @@ class Text:
         found = {split: windows(tokenizer, texts, self.context) for split, texts in parts.items()}
         if short := [split for split, arrays in found.items() if not len(arrays[TARGETS])]:
             raise InvalidInputError(
-                f"the data set '{name}' has too little text: no window of {self.context} tokens for {' and '.join(short)}"
+                f"the data set '{name}' has too little text: no window of {self.context} tokens for {' and '.join(short)}; "
+                "give more, with empty lines between pieces, or a smaller data.options.context"
             )
         if n_val:
             found["val"] = {key: array[:n_val] for key, array in found["val"].items()}

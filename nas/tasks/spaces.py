@@ -5,6 +5,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from nas.tasks.task import Task
 from search_spaces import SPACES, SearchSpace
 from search_spaces.errors import InvalidInputError, users_code
@@ -36,4 +38,8 @@ def build_space(name: str, task: Task, formats: Sequence[str] = ()) -> SearchSpa
         raise InvalidInputError(f"the space '{name}' must give a SearchSpace, got {type(space).__name__}")
     if space.slots and (n := space.n_inputs) != len(task.inputs):
         raise InvalidInputError(f"the space '{name}' takes {n} inputs, the task {len(task.inputs)}")
+    graph = space.subnet(np.zeros(len(space.choices), np.int16)).graph
+    takes, given = [t.dtype for node in graph.inputs for t in node.outputs], [t.dtype for t in task.inputs]
+    if takes != given:
+        raise InvalidInputError(f"the space '{name}' takes {', '.join(takes)}, the task gives {', '.join(given)}")
     return space

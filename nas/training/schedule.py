@@ -16,7 +16,7 @@ class SamplerSettings(Named):
     name: str = "sandwich"
     """Draws the networks of a step: sandwich, single_path; around an earlier front: front, pareto."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Its own settings by name, as `{corners: 0.5}` of sandwich or `{neighbours: 0.3}` of front."""
+    """Its own settings by name, as `{compound: 0.5}` of sandwich or `{neighbours: 0.3}` of front."""
 
 
 @dataclass(frozen=True, kw_only=True)

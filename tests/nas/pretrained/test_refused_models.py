@@ -5,8 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from nas.data import load_dataset
 from nas.pretrained.llama import read_llama
 from nas.run.adopt_language import adopt_language_model
+from nas.tasks.classification import Classification
+from nas.tasks.spaces import build_space
 from search_spaces.errors import DamagedFileError, HwnasError, InvalidInputError
 from tests.llama_models import TEXT, write_folder, write_gguf
 
@@ -102,3 +105,8 @@ def test_another_model_under_the_same_run_harms_nothing(tmp_path):
     with pytest.raises(InvalidInputError, match="too little text"):
         adopt_language_model(other, str(tmp_path / "short.txt"), tmp_path / "new", **settings)
     assert not list(tmp_path.glob("new*"))
+
+
+def test_pictures_are_no_tokens():
+    with pytest.raises(InvalidInputError, match="the space 'decoder-tiny' takes int64, the task gives float32"):
+        build_space("decoder-tiny", Classification.of(load_dataset("digits")))
