@@ -82,6 +82,15 @@ class Samples:
         if not self.answers:
             raise InvalidInputError(f"{why} needs labels: an array `labels` beside the samples")
 
+    def check_classes(self, shape: tuple[int, ...]) -> None:
+        """Raise `InvalidInputError` if labels are none of the classes of an output of this shape, without the batch axis."""
+        n = math.prod(shape)
+        for labels in self.answers.values():
+            if n > 1 and not 0 <= labels.min() <= labels.max() < n:
+                raise InvalidInputError(
+                    f"labels go from {labels.min()} to {labels.max()}; the model's first output has {n} classes, from 0"
+                )
+
     @property
     def sizes(self) -> dict[str, int]:
         """Number of samples of each part."""

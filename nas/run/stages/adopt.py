@@ -1,6 +1,5 @@
 """Stages of an adopted model: it is examined, and what sensitivities predict says which mixtures are measured."""
 
-import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -120,15 +119,6 @@ def given_samples(experiment: Experiment, inputs: Sequence[TensorSpec], samples:
     return split_samples(samples, inputs, seed=experiment.seed, source=settings.samples)
 
 
-def _check_classes(samples: Samples, shape: tuple[int, ...]) -> None:
-    n_classes = math.prod(shape)
-    for labels in samples.answers.values():
-        if n_classes > 1 and not 0 <= labels.min() <= labels.max() < n_classes:
-            raise InvalidInputError(
-                f"labels go from {labels.min()} to {labels.max()}; the model's first output has {n_classes} classes, from 0"
-            )
-
-
 def _examined_file(experiment: Experiment, file: Path, samples: Mapping[str, Any] | None) -> Samples:
     settings = replace(experiment.adopt, model=str(file))
     inputs = inputs_of(read_adopted(settings, (), experiment.formats))
@@ -140,7 +130,7 @@ def _examined_file(experiment: Experiment, file: Path, samples: Mapping[str, Any
     evaluator = AdoptedEvaluator(adopted, bank, found, references, weights=settings.outputs, kinds=settings.kinds)
     if wrong := [name for name in evaluator.kinds if not np.isfinite(references["val"][name]).all()]:
         raise InvalidInputError(f"output '{wrong[0]}' of the model is NaN or infinite for samples: nothing can be compared")
-    _check_classes(found, next(iter(references["val"].values())).shape[1:])
+    found.check_classes(next(iter(references["val"].values())).shape[1:])
     return found
 
 
