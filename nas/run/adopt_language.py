@@ -98,5 +98,5 @@ def adopt_language_model(
         return Run.create(replace(resolved, left_out=left_out), to)
     except HwnasError:
         if not (to / "experiment.yaml").is_file():  # nothing is left of what was refused
-            tokenizer.unlink()
+            tokenizer.unlink(missing_ok=True)
         raise

@@ -263,6 +263,7 @@ class Adoption(BaseRun):
         with self.folder.locked():
             for line in self.read():
                 logger.info("%s", line)
+            self.check_constraints()
             self.measure()
             self.search()
             self.report()

@@ -27,10 +27,10 @@ def mixtures(network: Network, known: Losses, keep: Callable[[str, float], None]
 
     space = network.adopted.space
     alone = singles(space)
-    drawn = space.sample(N_EACH * len(alone), np.random.default_rng(0))
+    drawn = space.sample(max(1, N_EACH * len(alone)), np.random.default_rng(0))
     losses = losses_of(network, drawn, known, keep)
     measured = np.array([losses[space.subnet(genome).id] for genome in drawn])
-    has = np.array([drawn[:, gene] == option for gene, option, _ in alone]).T
+    has = np.reshape([drawn[:, gene] == option for gene, option, _ in alone], (len(alone), len(drawn))).T
     common, *added = nnls(np.column_stack([np.ones(len(drawn)), has]), measured)[0]
     found = {space.subnet(np.zeros(len(space.choices), np.int16)).id: float(common)}
     return found | {space.subnet(genome).id: float(common + each) for (_, _, genome), each in zip(alone, added, strict=True)}

@@ -198,9 +198,8 @@ def importances(space: SearchSpace, genomes: Genomes, values: np.ndarray, title:
         name: CategoricalDistribution(tuple(sorted(set(column)))) for name, column in columns.items() if len(set(column)) > 1
     }
     study = optuna.create_study()
-    for i, value in enumerate(
-        (values - values.min()) / np.ptp(values)
-    ):  # so small as divergences are, trees see no variance
+    scaled = (values - values.min()) / np.ptp(values)  # trees take tiny variances, as of divergences, for none
+    for i, value in enumerate(scaled):
         params = {name: columns[name][i] for name in varied}
         study.add_trial(optuna.trial.create_trial(params=params, distributions=varied, value=float(value)))
     with warnings.catch_warnings():
