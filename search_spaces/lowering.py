@@ -27,6 +27,10 @@ IR_VERSION = 10
 OPSET = 21
 IR_VERSION_OF_NEWER = 11  # of opset 23
 CONTRIB = "com.microsoft"
+AXES = ("tokens", "kept")
+"""Names of the axes of new tokens and of kept ones, of a model that takes any number of both."""
+LENGTHS = ("seqlens_k", "total_sequence_length")
+"""Inputs of such a model, as of GroupQueryAttention: how many tokens there are, less one, and how many."""
 
 
 def lower(
@@ -50,7 +54,7 @@ def lower(
         int4: Whether weights of up to 4 bits are stored two a byte. onnxruntime widens them when it opens the file, so that
             it computes the same at the same speed.
         sequence: Names of the axes of new tokens and of kept ones, where the model is to take any number of both; it takes
-            `seqlens_k` and `total_sequence_length` then, as GroupQueryAttention does. None: as many as the graph says.
+            `LENGTHS` then. None: as many as the graph says.
         portable: Whether operators of ONNX alone are written, none of onnxruntime's own: weights in groups get a
             DequantizeLinear, activations that kernels round at run time stay float32, and what is kept comes back longer by
             the new tokens, in the place of a buffer and its two lengths. Such a model has names of axes and a batch of one.
@@ -77,7 +81,7 @@ def lower(
     writer = Writer(graph, weights, int4=int4, takes_lengths=bool(sequence), portable=portable)
     for node in graph.nodes:
         node.emit(writer)
-    axes = dict(zip(("tokens", "kept"), sequence, strict=True)) if sequence else {}
+    axes = dict(zip(AXES, sequence, strict=True)) if sequence else {}
     given = [_named(_tensor_info(t, batch), 1, axes.get("tokens")) for node in graph.inputs for t in node.outputs]
     kept = [_named(_tensor_info(state, batch), 2, axes.get("kept")) for state in states]
     axis = f"{axes['kept']}_and_{axes['tokens']}" if portable and axes else axes.get("kept")
@@ -256,18 +260,17 @@ class Writer:
             source: A tensor of as many samples.
             total: Tokens.
         """
-        names = ("seqlens_k", "total_sequence_length")
         if self._takes_lengths:
             if not self.inputs:
-                self.inputs += [helper.make_tensor_value_info(name, TensorProto.INT32, [1]) for name in names]
-            return names
-        last = f"{names[0]}/{total}"
+                self.inputs += [helper.make_tensor_value_info(name, TensorProto.INT32, [1]) for name in LENGTHS]
+            return LENGTHS
+        last = f"{LENGTHS[0]}/{total}"
         if self.is_first(last):
             n_samples = self.operator("Shape", [source], f"{last}/samples", start=0, end=1)
             self.operator(
                 "ConstantOfShape", [n_samples], last, value=helper.make_tensor("", TensorProto.INT32, [1], [total - 1])
             )
-        return last, self.constant_once(f"{names[1]}/{total}", np.array([total], np.int32))
+        return last, self.constant_once(f"{LENGTHS[1]}/{total}", np.array([total], np.int32))
 
     def tensor(self, tensor: onnx.TensorProto, name: str) -> str:
         """Write a constant as it is, under another name, and return that."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import sysconfig
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ class Text:
     """What a source gives.
 
     Attributes:
-        texts: Whole ones, as reviews, or long ones, which are cut at empty lines.
+        texts: Whole ones, as reviews, or long ones, which are cut at empty lines, or else at ends of lines.
         tokenizer: `bytes`; `bpe`: byte pairs, trained on the training part; or a `tokenizer.json`.
         vocabulary: Tokens of `bpe`.
         context: Tokens of a window.
@@ -61,7 +61,7 @@ class Text:
         if short := [split for split, arrays in found.items() if not len(arrays[TARGETS])]:
             raise InvalidInputError(
                 f"the data set '{name}' has too little text: no window of {self.context} tokens for {' and '.join(short)}; "
-                "give more, with empty lines between pieces, or a smaller data.options.context"
+                "give more of it, on more lines, or a smaller data.options.context"
             )
         if n_val:
             found["val"] = {key: array[:n_val] for key, array in found["val"].items()}
@@ -69,20 +69,29 @@ class Text:
         return Dataset(name, found["train"], found["val"], found["test"], facts)
 
 
-def pieces(texts: Iterable[str], max_bytes: int = 0) -> Iterable[str]:
-    """Yield texts, long ones cut at empty lines into pieces of about 4,000 characters, up to some bytes in all."""
+def pieces(texts: Iterable[str], max_bytes: int = 0) -> Iterator[str]:
+    """Yield texts, long ones cut into pieces of about 4,000 characters, up to some bytes in all."""
     left = max_bytes or np.inf
     for text in texts:
-        piece: list[str] = []
-        for paragraph in (*text.split("\n\n"), None):
-            if piece and (paragraph is None or sum(map(len, piece)) + len(paragraph) > PIECE):
-                joined = "\n\n".join(piece).strip("\n")
-                piece, left = [], left - len(joined.encode())
-                if left < 0:
-                    return
-                if joined:
-                    yield joined
-            piece += [] if paragraph is None else [paragraph]
+        for piece in _cut(text, "\n\n", "\n"):
+            left -= len(piece.encode())
+            if left < 0:
+                return
+            yield piece
+
+
+def _cut(text: str, separator: str, *finer: str) -> Iterator[str]:
+    """Yield pieces of a text between separators, and where they lie too far apart between finer ones."""
+    piece: list[str] = []
+    for part in (*text.split(separator), None):
+        if piece and (part is None or sum(map(len, piece)) + len(part) > PIECE):
+            joined = separator.join(piece).strip("\n")
+            if finer and len(piece) == 1 and len(joined) > PIECE:
+                yield from _cut(joined, *finer)
+            elif joined:
+                yield joined
+            piece = []
+        piece += [] if part is None else [part]
 
 
 def windows(tokenizer: Tokenizer, texts: Sequence[str], context: int) -> Arrays:

@@ -14,29 +14,35 @@ from latency_tables.timing.energy import EnergyMeter
 from latency_tables.timing.protocol import Protocol
 from nas.export.verification.verify import changed_files, read_subnet
 from search_spaces.errors import DamagedFileError, HwnasError, InvalidInputError, first_line
+from search_spaces.lowering import AXES, LENGTHS
+from search_spaces.space.phase import Phase
 
 SECONDS = 0.5  # of runs in one go, of which median and percentile are taken
 
 
 @dataclass(frozen=True)
 class BatchTime:
-    """Latency of one batch.
+    """Latency of one batch, of a language model of one phase.
 
     Attributes:
         batch: Samples that are taken at once.
+        phase: Way of running a language model, `decode` or `prefill`; '' for other networks.
         ms: Milliseconds by the protocol of the latency tables.
         spread: Relative spread of its rounds.
         median_ms: Median of single runs.
         p95_ms: Their 95th percentile.
         energy_mj: Millijoules of the whole processor for one run; None where it was not asked for.
+        recorded_ms: What the export recorded on this device with a batch of one; None where it recorded none.
     """
 
     batch: int
+    phase: str
     ms: float
     spread: float
     median_ms: float
     p95_ms: float
-    energy_mj: float | None = None
+    energy_mj: float | None
+    recorded_ms: float | None
 
 
 @dataclass(frozen=True)
@@ -47,15 +53,13 @@ class Benchmark:
         folder: What was timed.
         device: Name of the device.
         cpu: The processor.
-        times: For each batch size.
-        recorded_ms: What the export recorded on this device with a batch of one; None where it recorded none.
+        times: For each phase and each batch size.
     """
 
     folder: Path
     device: str
     cpu: str
     times: tuple[BatchTime, ...]
-    recorded_ms: float | None
 
 
 def bench(
@@ -73,7 +77,7 @@ def bench(
     Raises:
         InvalidInputError: If a file is missing or damaged, the model does not take such batches, or its runtime refuses it.
     """
-    recorded = read_subnet(folder)["measured"]
+    subnet = read_subnet(folder)
     if device.remote:
         raise InvalidInputError(f"the device '{device.name}' is remote; `hwnas bench` times on this machine")
     if device.batch != 1:
@@ -88,14 +92,49 @@ def bench(
         raise DamagedFileError(f"'{folder}' lacks model.onnx; export the subnet again") from error
     if "model.onnx" in changed_files(folder):
         raise DamagedFileError(f"'{folder / 'model.onnx'}' is not the file that was exported; export the subnet again")
+    if max(batches) > 1 and not _is_dynamic(model):
+        way_out = "as every language model" if "phases" in subnet else "export it with --dynamic-batch to time batches"
+        raise InvalidInputError(f"'{folder}' takes one sample a call; {way_out}")
     fingerprint, protocol = device.fingerprint(), Protocol(rounds=rounds)
-    times = tuple(_timed(folder, model, replace(device, batch=batch), protocol, meter) for batch in batches)
-    return Benchmark(folder, device.name, str(fingerprint["cpu"]), times, _recorded(recorded, fingerprint))
+    times = []
+    for phase, of_phase in _phases(model, subnet).items():
+        for batch in batches:
+            recorded = _recorded(subnet["measured"], fingerprint, phase) if batch == 1 else None
+            times.append(_timed(of_phase, phase, folder, replace(device, batch=batch), protocol, meter, recorded))
+    return Benchmark(folder, device.name, str(fingerprint["cpu"]), tuple(times))
 
 
-def _timed(folder: Path, model: bytes, device: Device, protocol: Protocol, meter: EnergyMeter | None) -> BatchTime:
-    if device.batch > 1 and not _is_dynamic(model):
-        raise InvalidInputError(f"'{folder}' takes one sample a call; export it with --dynamic-batch to time batches")
+def _phases(model: bytes, subnet: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return by phase the model as it is called then; under '' the model itself where there are none."""
+    return {name: _in_phase(model, Phase(**sizes)) for name, sizes in subnet.get("phases", {}).items()} or {"": model}
+
+
+def _in_phase(model: bytes, phase: Phase) -> bytes:
+    """Return a language model with the axes and lengths of a phase."""
+    fixed = onnx.load_model_from_string(model)
+    total = phase.past + phase.tokens
+    sizes = dict(zip(AXES, (phase.tokens, total), strict=True))
+    for tensor in (*fixed.graph.input, *fixed.graph.output):
+        for axis in tensor.type.tensor_type.shape.dim:
+            if axis.dim_param:
+                axis.dim_value = sizes[axis.dim_param]
+    for name, value in zip(LENGTHS, (total - 1, total), strict=True):
+        fixed.graph.initializer.append(onnx.numpy_helper.from_array(np.array([value], np.int32), name))
+    taken = [tensor for tensor in fixed.graph.input if tensor.name not in LENGTHS]
+    del fixed.graph.input[:]
+    fixed.graph.input.extend(taken)
+    return bytes(fixed.SerializeToString())
+
+
+def _timed(
+    model: bytes,
+    phase: str,
+    folder: Path,
+    device: Device,
+    protocol: Protocol,
+    meter: EnergyMeter | None,
+    recorded_ms: float | None,
+) -> BatchTime:
     try:
         found = measure_model(model, device, protocol)
         runs = 1000 * run_times(model, device, SECONDS)
@@ -104,7 +143,8 @@ def _timed(folder: Path, model: bytes, device: Device, protocol: Protocol, meter
         raise
     except Exception as error:  # every runtime has its own kinds
         raise InvalidInputError(f"{device.backend} cannot run '{folder / 'model.onnx'}': {first_line(error)}") from error
-    return BatchTime(device.batch, found.ms, found.spread, float(np.median(runs)), float(np.percentile(runs, 95)), energy)
+    median, p95 = float(np.median(runs)), float(np.percentile(runs, 95))
+    return BatchTime(device.batch, phase, found.ms, found.spread, median, p95, energy, recorded_ms)
 
 
 def _is_dynamic(model: bytes) -> bool:
@@ -112,6 +152,8 @@ def _is_dynamic(model: bytes) -> bool:
     return not shape.dim[0].HasField("dim_value")
 
 
-def _recorded(measured: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> float | None:
-    before = measured.get("file_latency_ms", measured.get("latency_ms"))
-    return float(before) if before is not None and dict(measured.get("device", {})) == fingerprint else None
+def _recorded(measured: Mapping[str, Any], fingerprint: Mapping[str, Any], phase: str) -> float | None:
+    if dict(measured.get("device", {})) != fingerprint:
+        return None
+    before = measured.get(f"{phase}_ms") if phase else measured.get("file_latency_ms", measured.get("latency_ms"))
+    return None if before is None else float(before)

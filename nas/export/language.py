@@ -24,10 +24,8 @@ from search_spaces.costs import cache_bytes, graph_costs
 from search_spaces.errors import VerificationError
 from search_spaces.families.decoder import offered_formats
 from search_spaces.graph.graph import Graph
-from search_spaces.lowering import lower
+from search_spaces.lowering import AXES, lower
 from search_spaces.space.subnet import Subnet
-
-AXES = ("tokens", "kept")
 
 
 def export_language_model(
@@ -90,6 +88,7 @@ def export_language_model(
             "options": dict(data.options),
         },
         "context": context,
+        "phases": {name: _sizes(subnet, name) for name in subnet.space.phases},
         "vocabulary": int(data.facts["vocabulary"]),
         "end": int(tokenizer.end),
         "onnx": {"bytes": len(model), "min_onnxruntime": min_onnxruntime(content)},
@@ -118,6 +117,13 @@ def export_language_model(
         (draft / "README.md").write_text(_card(description, graph, proof))
         np.savez(draft / "samples.npz", prompt=prompt, written=written)
     return Exported(folder, proof)
+
+
+def _sizes(subnet: Subnet, phase: str) -> dict[str, int]:
+    """Return how many tokens are taken in a phase, and how many were there before."""
+    graph = subnet.space.at(phase).build(subnet.genome)
+    n_tokens, state = graph.inputs[0].shape[0], next(state for node in graph.nodes for state in node.states)
+    return {"tokens": n_tokens, "past": state.shape[1] - n_tokens}
 
 
 def _check(subnet: Subnet, parity: TextParity, whereto: str = "") -> None:

@@ -63,19 +63,20 @@ def verification_line(folder: str, found: Verification) -> str:
 
 
 def benchmark_lines(found: Benchmark) -> Sequence[str]:
-    """Return the latency of every batch size, that of one sample beside what its export recorded."""
-    lines = []
+    """Return the latency of every phase and batch size, that of one sample beside what its export recorded."""
+    lines, n_batches = [], len({each.batch for each in found.times})
     for each in found.times:
-        batch = "" if len(found.times) == 1 and each.batch == 1 else f" batch {each.batch},"
+        called = (each.phase, f"batch {each.batch}" if n_batches > 1 or each.batch > 1 else "")
         line = (
-            f"{found.folder}:{batch} {each.ms:.4f} ms, spread {100 * each.spread:.1f} %, median {each.median_ms:.4f} ms, "
+            f"{found.folder}: {''.join(f'{word}, ' for word in called if word)}{each.ms:.4f} ms, "
+            f"spread {100 * each.spread:.1f} %, median {each.median_ms:.4f} ms, "
             f"95th percentile {each.p95_ms:.4f} ms, on {found.device}, {found.cpu}"
         )
         if each.energy_mj is not None:
             line += f", {each.energy_mj:.4g} mJ a run of the whole processor"
-        if each.batch == 1 and found.recorded_ms is not None:
-            change = 100 * (each.ms / found.recorded_ms - 1)
-            line += f"; its export recorded {found.recorded_ms:.4f} ms, {change:+.1f} %"
+        if each.recorded_ms is not None:
+            change = 100 * (each.ms / each.recorded_ms - 1)
+            line += f"; its export recorded {each.recorded_ms:.4f} ms, {change:+.1f} %"
         elif each.batch == 1:
             line += "; its export recorded none on this device"
         lines.append(line)

@@ -85,6 +85,11 @@ class Experiment:
             Accelerator.from_dict(self.accelerator, "accelerator")
         if (self.adopt.is_set or self.pretrained) and self.specialise.rounds:
             raise InvalidInputError("specialise: the weights of a model that was trained elsewhere stay as they are")
+        if self._offered_phases and (name := next((n for n, device in self.devices.items() if device.batch > 1), "")):
+            raise InvalidInputError(
+                f"devices.{name}.batch must be 1: networks of task '{self.task}' take one sample a call, "
+                f"got {self.devices[name].batch}"
+            )
         object.__setattr__(self, "search", self._resolved_search())
 
     def _resolved_search(self) -> SearchSettings:

@@ -100,6 +100,8 @@ def decoder(
     Raises:
         InvalidInputError: If a format is unknown, a group of it does not divide a width, or sizes do not fit.
     """
+    if set(formats) == {CACHE_FORMAT}:
+        raise InvalidInputError(f"formats: '{CACHE_FORMAT}' is that of the cache; name one of weights beside it, as w8a8")
     offered = check_formats([each for each in formats if each != CACHE_FORMAT])
     cache = [Choice(CACHE, (8, FLOAT32.bits))] if CACHE_FORMAT in formats else []
     order = tuple(order) or tuple(range(shape.depth - 1, 1, -1))

@@ -85,9 +85,12 @@ def test_sources(tmp_path):
     assert short.size("train") * 256 < 300_000
 
 
-def test_long_texts_are_cut_at_empty_lines():
+def test_long_texts_are_cut_at_empty_lines_or_else_at_ends_of_lines():
     found = list(pieces(["\n\n".join("x" * 1500 for _ in range(5))]))
     assert [len(piece) for piece in found] == [3002, 3002, 1500]
+    lines = "\n".join("x" * 1500 for _ in range(5))
+    assert [len(piece) for piece in pieces([f"short\n\n{lines}\n\nshort"])] == [5, 3001, 3001, 1500, 5]
+    assert list(pieces(["x" * 9000])) == ["x" * 9000]
     assert list(pieces(["a" * 100, "b" * 100], max_bytes=150)) == ["a" * 100]
 
 

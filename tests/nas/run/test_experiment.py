@@ -80,6 +80,7 @@ def test_phases_that_nothing_names_are_not_timed(tmp_path):
         ("name: e\nseed: 4294967296", "seed must be in 0..4.29497e.09"),
         ("name: e\ndevices: {pi: {threads: 99999999999}}", "devices.pi.threads must be in 1..1024"),
         ("name: e\nsearch: {max: {latency_ms: .inf}}", "search.max must be above 0 and finite"),
+        ("name: e\ntask: language\ndevices: {pi: {batch: 4}}", "devices.pi.batch must be 1: networks of task 'language'"),
         ("seed: 1", "it lacks the key name"),
         ("- 1", "must hold keys and values of an experiment, got list"),
         ("name: [", "is not YAML"),

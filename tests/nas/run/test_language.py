@@ -30,7 +30,7 @@ from nas.run.run import Run
 from nas.run.stages.finetune import finetune
 from nas.supernet.deploy import extract, fold
 from search_spaces.errors import InvalidInputError, NotReadyError
-from search_spaces.lowering import lower
+from search_spaces.lowering import AXES, lower
 from search_spaces.space.baselines import uniform_genome
 from tests.llama_models import TEXT, write_folder
 
@@ -224,9 +224,11 @@ def test_the_exported_folder_writes_text_without_torch(exported):
     }
 
 
-def test_an_exported_folder_is_verified(exported, text, tmp_path, capsys):
+def test_an_exported_folder_is_verified_and_timed(exported, text, capsys):
     assert main(["verify", str(exported), "--data", str(text)]) == 0
-    assert "operators, " in capsys.readouterr().out
+    assert main(["bench", str(exported), "--rounds", "2"]) == 0
+    out = capsys.readouterr().out
+    assert all(part in out for part in ("operators, ", ": prefill, ", ": decode, ", "; its export recorded "))
     subnet = json.loads((exported / "subnet.json").read_text())
     assert subnet["context"] == 32
     assert subnet["costs"]["kv_cache_bytes"] > 0
@@ -251,7 +253,7 @@ def test_a_file_for_other_runtimes_answers_as_the_network_does(finished, tmp_pat
     evaluator = run.evaluator()
     weights = extract(evaluator.supernet, subnet.graph, evaluator.calibrate(subnet.graph))
     serving = serving_graph(subnet)
-    model = lower(serving, weights, sequence=("tokens", "kept"), portable=True)
+    model = lower(serving, weights, sequence=AXES, portable=True)
     assert {each.domain for each in model.opset_import} == {""}
     LANGUAGE_TARGETS.get(target).write(model, tmp_path)
     windows = run.data.test["tokens"][:3]
@@ -283,7 +285,7 @@ def answers_of_file(run, genome):
     graph = space.subnet(genome).graph
     calibration = evaluator.calibrate(graph)
     weights = extract(evaluator.supernet, graph, calibration)
-    model = lower(space.at("prefill").build(genome), weights, sequence=("tokens", "kept")).SerializeToString()
+    model = lower(space.at("prefill").build(genome), weights, sequence=AXES).SerializeToString()
     return TokenSession(model, 32), Network(graph, fold(evaluator.supernet, graph, calibration), 8)
 
 
@@ -322,7 +324,7 @@ def test_a_cache_of_integers_is_proved(finished, scheme):
     evaluator, subnet = run.evaluator(), run.space.subnet(genome)
     serving, calibration = serving_graph(subnet), evaluator.calibrate(subnet.graph)
     weights = extract(evaluator.supernet, subnet.graph, calibration)
-    model = lower(serving, weights, sequence=("tokens", "kept"))
+    model = lower(serving, weights, sequence=AXES)
     assert min_onnxruntime(model) == "1.27"
     assert {key: np.asarray(value).tolist() for key, value in weights_of(model, serving).items()} == {
         key: value.tolist() for key, value in weights.items()

@@ -97,6 +97,7 @@ def test_baselines_are_every_uniform_scheme():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"formats": ("kv8",)}, "formats: 'kv8' is that of the cache; name one of weights beside it"),
         ({"formats": ("w4a8d-g128",)}, r"groups of 'w4a8d-g128' do not divide the widths \[32, 64\]"),
         ({"depths": (0, 4)}, "depths of space 'small' are numbers from 1 up to 4"),
         ({"kv_heads": (1,)}, "kv_heads of space 'small' are numbers from 1 up to 2, which is among them"),
