@@ -54,12 +54,27 @@ if list(map(int, here.split(".")[:2])) < list(map(int, least.split("."))):
     sys.exit(f"model.onnx needs onnxruntime {least} or newer, this is {here}")
 session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
 given = [each["name"] for each in subnet["outputs"]]
-%PICTURES%
+taken = {each["name"]: each["batched"] for each in subnet["inputs"]}
+
+
+def arrays(file):
+    """Return the inputs that an .npz holds."""
+    try:
+        with np.load(file) as content:
+            found = {each["name"]: content[each["name"]].astype(each["type"]) for each in subnet["inputs"]}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        sys.exit(f"'{file}' must be an .npz file with arrays called {', '.join(taken)}: {error}")
+    n = len(next(iter(found.values())))
+    for each in subnet["inputs"]:
+        wanted, shape = (n, *each["shape"][each["batched"] :]), found[each["name"]].shape
+        if not n or shape != wanted:
+            sys.exit(f"'{file}': '{each['name']}' must be of shape {('samples', *wanted[1:])}, got {shape}")
+    return found
+%READ%
 
 def answers(inputs):
     """Return what the model gives for samples, by output, samples along the first axis."""
-    taken = {each["name"]: each["batched"] for each in subnet["inputs"]}
-    n = len(next(iter(inputs.values())))
+    n = len(inputs[next(iter(taken))])
     calls = [{k: inputs[k][i : i + 1] if taken[k] else np.asarray(inputs[k][i]) for k in taken} for i in range(n)]
     return {name: np.stack(found) for name, found in zip(given, zip(*(session.run(given, call) for call in calls)))}
 
@@ -80,7 +95,7 @@ READ_ARRAYS = '''
 
 def read(names):
     """Return the arrays of a file."""
-    return dict(np.load(names[0]))
+    return arrays(names[0])
 
 '''
 READ_PICTURES = '''
@@ -88,15 +103,18 @@ READ_PICTURES = '''
 def read(names):
     """Return pictures, or the arrays of an .npz, as the model takes them: (pixel / 255 - mean) / std."""
     if names[0].endswith(".npz"):
-        return dict(np.load(names[0]))
+        return arrays(names[0])
     from PIL import Image
 
-    settings, taken = subnet["pictures"], subnet["inputs"][0]
-    channels, height, width = taken["shape"][-3:]
+    settings, (own,) = subnet["pictures"], subnet["inputs"]
+    channels, height, width = own["shape"][-3:]
     mean, std = (np.reshape(np.broadcast_to(settings[key], channels), (-1, 1, 1)) for key in ("mean", "std"))
     found = []
     for name in names:
-        picture = Image.open(name).convert("L" if channels == 1 else "RGB")
+        try:
+            picture = Image.open(name).convert("L" if channels == 1 else "RGB")
+        except OSError as error:
+            sys.exit(f"cannot read the picture '{name}': {error}")
         short = settings["resize"] or max(height, width)
         factor = max(short / min(picture.size), height / picture.height, width / picture.width)
         picture = picture.resize((max(width, round(picture.width * factor)), max(height, round(picture.height * factor))))
@@ -105,7 +123,7 @@ def read(names):
         planes = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
         planes = planes[::-1] if settings["layout"] == "bgr" else planes
         found.append((planes / 255 - mean) / std)
-    return {taken["name"]: np.stack(found).astype(np.float32)}
+    return {own["name"]: np.stack(found).astype(np.float32)}
 
 '''
 
@@ -197,7 +215,7 @@ def export_adopted(
         (draft / "subnet.json").write_text(json.dumps(description, indent=1) + "\n")
         (draft / "parity.json").write_text(json.dumps(proof, indent=1) + "\n")
         (draft / "README.md").write_text(card(description, proof, samples))
-        (draft / "predict.py").write_text(PROGRAM.replace("%PICTURES%", READ_PICTURES if pictures else READ_ARRAYS))
+        (draft / "predict.py").write_text(PROGRAM.replace("%READ%", READ_PICTURES if pictures else READ_ARRAYS))
         arrays: dict[str, Any] = {
             **few,
             **{f"{name}{EXPECTED}": array for name, array in _with_batch(graph, outputs).items()},

@@ -141,18 +141,22 @@ def numbers(table: pd.DataFrame) -> list[str]:
     return [column.name for column in number_columns(table)]
 
 
+def in_full(name: str, known: Sequence[str]) -> str:
+    """Return the column that a user's name stands for: that of a metric alone is its value in validation."""
+    column = Column(name, "val").name
+    return column if column in known and name not in known else name
+
+
 def select(table: pd.DataFrame, upper: Mapping[str, float], lower: Mapping[str, float]) -> pd.DataFrame:
-    """Return the rows that satisfy upper and lower bounds by column.
+    """Return the rows that satisfy upper and lower bounds by column, see `in_full`.
 
     Raises:
         InvalidInputError: If a column does not exist or holds no numbers.
     """
-    for name in [*upper, *lower]:
-        if name not in numbers(table):
-            known = ", ".join(numbers(table))
-            raise InvalidInputError(f"cannot limit '{name}'; the columns of numbers are {known}")
-    for name, bound in upper.items():
-        table = table[table[name] <= bound]
-    for name, bound in lower.items():
-        table = table[table[name] >= bound]
+    known = numbers(table)
+    for name, bound, sign in [*((n, b, 1) for n, b in upper.items()), *((n, b, -1) for n, b in lower.items())]:
+        column = in_full(name, known)
+        if column not in known:
+            raise InvalidInputError(f"cannot limit '{name}'; the columns of numbers are {', '.join(known)}")
+        table = table[sign * table[column] <= sign * bound]
     return table.reset_index(drop=True)

@@ -44,6 +44,8 @@ def stored_model(source: str) -> bytes:
     path = Path(source).expanduser()
     if path.suffix == ".pt2":
         return _from_exported_program(path)
+    if path.suffix == ".py":
+        raise InvalidInputError(f"'{source}' names no function: FILE.py:FUNCTION gives a torch module and its inputs")
     if path.suffix in PICKLES:
         raise InvalidInputError(
             f"'{path}' is a pickle, which runs whatever it holds and is never loaded: export the model to ONNX, or name "

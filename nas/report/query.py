@@ -9,7 +9,7 @@ import pandas as pd
 
 from latency_tables.table.table import LatencyTable
 from nas.events.renamed import renamed_columns
-from nas.objectives.columns import minimized_columns, numbers, select
+from nas.objectives.columns import in_full, minimized_columns, numbers, select
 from nas.report.console import terminal
 from nas.report.recommended import parsed_weights, recommendation_lines, recommended
 from nas.report.table import describe, print_front, print_validation, to_text
@@ -103,14 +103,16 @@ def print_query(name: str, scores: Scores, query: Query, form: str, other: Score
 def _rows(scores: Scores, query: Query) -> pd.DataFrame:
     upper, lower = _constraints("--max", query.max), _constraints("--min", query.min)
     front = select(scores.front, upper, lower)
+    known = numbers(scores.front)
     if front.empty:
-        reach = [f"{n} is {scores.front[n].min():g} to {scores.front[n].max():g}" for n in [*upper, *lower]]
+        limited = {name: scores.front[in_full(name, known)] for name in [*upper, *lower]}
+        reach = [f"{name} is {values.min():g} to {values.max():g}" for name, values in limited.items()]
         raise NothingFoundError(f"no network of the front satisfies these constraints; on the front {', '.join(reach)}")
     if query.sort:
-        (name,) = _known([query.sort], numbers(front), "--sort")
+        (name,) = _known([in_full(query.sort, known)], known, "--sort")
         front = front.loc[np.argsort(minimized_columns(front, [name])[:, 0], kind="stable")].reset_index(drop=True)
     if query.best:
-        (best,) = _known([query.best], numbers(front), "--best")
+        (best,) = _known([in_full(query.best, known)], known, "--best")
         front = front.loc[[int(np.argmin(minimized_columns(front, [best])[:, 0]))]].reset_index(drop=True)
     if query.knee:
         front = front.loc[[knee(minimized_columns(front, scores.objectives))]].reset_index(drop=True)

@@ -146,8 +146,8 @@ class Archives:
         """
         genomes = self.genomes()
         if not len(genomes):
-            path = self.folder.path
-            raise NotReadyError(f"'{path}' has measured no networks yet; measure some with `hwnas search {path}`")
+            folder = self.folder
+            raise NotReadyError(f"'{folder.path}' has measured no networks yet; measure some with `{folder.command}`")
         frame, tested = self.validation.frame(), self.test.lookup(genomes)
         values: dict[Column, np.ndarray] = {}
         for name in self.validation.names:

@@ -73,11 +73,11 @@ class BaseRun(ABC):
     def latencies(self) -> tuple[Latencies, ...]:
         """The latencies on every device of the run, in every phase; the first device's without a suffix."""
         config, made = self.experiment, []
-        owner, verb = str(self.folder.path), "specialise" if self.folder.number else "search"
+        owner, command = str(self.folder.path), self.folder.command
         for i, device in enumerate(config.devices.values()):
             for phase, column in zip(config.phases or ("",), config.latencies_of(i), strict=True):
                 path = self.folder.table_path(device.name, phase)
-                table = DeviceTable(self.space.at(phase), device, config.table, path, config.seed, owner, verb, phase)
+                table = DeviceTable(self.space.at(phase), device, config.table, path, config.seed, owner, command, phase)
                 made.append(Latencies(table, self.archives.open, column))
         return tuple(made)
 

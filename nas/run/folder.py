@@ -87,6 +87,12 @@ class RunFolder:
         except (ValueError, TypeError, KeyError) as error:
             raise DamagedFileError(f"'{self.begun}' is damaged; delete the folder of its round to train it anew") from error
 
+    @property
+    def command(self) -> str:
+        """The command that searches in it and goes on with it."""
+        verb = "adopt" if self.experiment.adopt.is_set else "specialise" if self.number else "search"
+        return f"hwnas {verb} {self.path}"
+
     def begin(self) -> None:
         """Keep how the round is trained."""
         if not self.begun.exists():
@@ -134,7 +140,8 @@ class RunFolder:
         what = "; ".join(f"{key} was {theirs.get(key)}, is {mine.get(key)}" for key in differing[:3])
         way_out = "choose another folder with --out"
         if all(key.startswith(("search.", "specialise.")) for key in differing):
-            way_out += f", or go on with this one, and change it, by `hwnas run {self.path} --set KEY=VALUE`"
+            verb = "adopt" if self.experiment.adopt.is_set else "run"
+            way_out += f", or go on with this one, and change it, by `hwnas {verb} {self.path} --set KEY=VALUE`"
         raise InvalidInputError(f"'{self.path}' holds another experiment ({what}); {way_out}")
 
     @classmethod
@@ -325,8 +332,8 @@ class RunFolder:
 
     def _read_csv(self, path: Path) -> pd.DataFrame:
         if not path.exists():
-            raise NotReadyError(f"'{self.path}' has no {path.name} yet; make it with `hwnas search {self.path}`")
-        remedy = f"make it anew with `hwnas search {self.path}`"
+            raise NotReadyError(f"'{self.path}' has no {path.name} yet; make it with `{self.command}`")
+        remedy = f"make it anew with `{self.command}`"
         try:
             text = path.read_text()
             table = pd.read_csv(io.StringIO(text), dtype={"id": str, "baseline": str}).rename(columns=COLUMNS)

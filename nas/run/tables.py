@@ -48,7 +48,7 @@ class DeviceTable:
         path: File of the table.
         seed: Draws the whole networks.
         owner: What a command names to mean this table: a run folder, or `--space NAME`; for messages.
-        verb: The verb of the command that times networks of a run.
+        command: The command that times networks of a run, for messages.
         phase: In which networks are timed, where they have such; the space is the reading of that phase.
     """
 
@@ -58,7 +58,7 @@ class DeviceTable:
     path: Path
     seed: int
     owner: str
-    verb: str = "search"
+    command: str = ""
     phase: str = ""
 
     @property
@@ -293,7 +293,7 @@ def request_remote(due: Sequence[tuple[DeviceTable, dict[str, Subnet]]]) -> None
     raise NotReadyError(
         f"{max(len(networks) for _, networks in due)} networks near the front must be timed on the device "
         f"'{table.device.name}', which is remote: run `python {bundle.name}` there (it is '{bundle}'), then `hwnas measure "
-        f"{table.owner} --from result.json` and `hwnas {table.verb} {table.owner}` again"
+        f"{table.owner} --from result.json` and `{table.command}` again"
     )
 
 

@@ -100,6 +100,8 @@ def test_code_that_ends_the_program_is_told(small, tmp_path):
     (tmp_path / "data.py").write_text("import sys\n\ndef samples():\n    sys.exit(0)\n")
     with pytest.raises(InvalidInputError, match="raises SystemExit"):
         Adoption.create(experiment(small[0], f"{tmp_path / 'data.py'}:samples"), tmp_path / "run")
+    with pytest.raises(InvalidInputError, match="names no function: FILE.py:FUNCTION gives"):
+        Adoption.create(experiment(tmp_path / "data.py", small[1]), tmp_path / "run")
     (tmp_path / "data2.py").write_text("import sys\nsys.exit(3)\n")
     with pytest.raises(InvalidInputError, match="cannot be loaded: SystemExit"):
         Adoption.create(experiment(small[0], f"{tmp_path / 'data2.py'}:samples"), tmp_path / "run")

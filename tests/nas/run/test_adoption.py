@@ -107,8 +107,18 @@ def test_an_export_is_proved_runs_alone_and_is_verified_with_its_original(adopte
     assert found.verification["elements"] > 1000
     assert found.verification["operators"]["QLinearConv"] == 2
     assert found.verification["operators"].get("FusedConv", 0) == 0
-    ran = subprocess.run([sys.executable, files / "shipped" / "predict.py"], capture_output=True, text=True, check=True)
-    assert "the samples give what they gave" in ran.stdout
+    np.savez(files / "flat.npz", x=np.zeros((2, 64)))
+    np.savez(files / "double.npz", x=np.zeros((2, 1, 8, 8)))
+    for given, words in [
+        ([], "the samples give what they gave"),
+        (["double.npz"], "(2, 1, "),
+        (["flat.npz"], "'x' must be of shape ('samples', 1, 8, 8), got (2, 64)"),
+        (["small.onnx"], "must be an .npz file with arrays called x: "),
+    ]:
+        command = [sys.executable, str(files / "shipped" / "predict.py"), *(str(files / name) for name in given)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert words in ran.stdout + ran.stderr
+        assert "Traceback" not in ran.stderr
     assert main(["verify", str(files / "shipped"), "--data", str(files / "small.onnx")]) == 0
     assert f"{found.verification['elements']} integers, 4 samples" in capsys.readouterr().out
     assert main(["bench", str(files / "shipped"), "--rounds", "2"]) == 0
