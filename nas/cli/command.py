@@ -42,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _open(folder: str) -> "BaseRun":
+def _open(folder: str, overrides: Sequence[str] = ()) -> "BaseRun":
     from nas.run.open import open_run
 
-    return open_run(folder)
+    return open_run(folder, overrides=overrides)
 
 
 def _create(options: argparse.Namespace) -> "Run":
@@ -116,7 +116,8 @@ def _measure(options: argparse.Namespace) -> int:
     from nas.run.tables import table_of_space
 
     if options.space is None:
-        run = _create(options)
+        is_run = Path(options.source).is_dir() and not options.out
+        run = _open(options.source, options.set) if is_run else _create(options)
         devices = [each.table for each in run.latencies]
         take: Callable[..., list[LatencyTable]] = run.import_results
         measure: Callable[[], list[LatencyTable]] = partial(run.measure, again=options.again)

@@ -1,5 +1,6 @@
 """Open the folder of a run, whatever its networks come from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from nas.data.load import expanded
@@ -8,10 +9,10 @@ from nas.run.folder import RunFolder
 from search_spaces.errors import InvalidInputError
 
 
-def open_run(folder: str | Path) -> BaseRun:
+def open_run(folder: str | Path, *, overrides: Sequence[str] = ()) -> BaseRun:
     """Open the folder of a run: `nas.open_run("runs/digits").front(max={"latency_ms": 2})` is a pandas DataFrame.
 
-    One of a model that was trained elsewhere is an `Adoption`, and needs no torch.
+    One of a model that was trained elsewhere is an `Adoption`, and needs no torch. `overrides` are as for `Run.open`.
 
     Raises:
         InvalidInputError: If it is no run folder.
@@ -22,7 +23,7 @@ def open_run(folder: str | Path) -> BaseRun:
     if RunFolder.open(expanded(str(folder))).experiment.adopt.is_set:
         from nas.run.adoption import Adoption
 
-        return Adoption.open(folder)
+        return Adoption.open(folder, overrides=overrides)
     from nas.run.run import Run
 
-    return Run.open(folder)
+    return Run.open(folder, overrides=overrides)
