@@ -3,9 +3,9 @@
     python experiments/benchmarks/adopted_peers.py runs/efficientnet-lite0 --models nncf=nncf.onnx
 
 onnxruntime's static quantization (QDQ, a scale for each channel, after its own pre-processing) with each of its
-calibrators, and any
-files that other tools made of `original.onnx` in environments of their own, such as `adopted_nncf.py`. Prints divergence and
-latency of each, and which of them no member of the front matches in both by more than the spread.
+calibrators, and any files that other tools made of `original.onnx` in environments of their own, such as those of
+`adopted_tools.py`. Prints divergence and latency of each, and which of them no member of the front matches in both by more
+than the spread.
 """
 
 import argparse

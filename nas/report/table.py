@@ -31,8 +31,8 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, rows: pd.DataFrame
     by = ", by predicted latency" if timed and timed[0].is_predicted else ""
     count = f"{len(front)}" if len(rows) == len(front) else f"{len(rows)} of the {len(front)}"
     title = f"{count} networks that are Pareto-optimal among those measured{by}"
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("id", no_wrap=True)
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("id", no_wrap=True, min_width=10)
     table.add_column("formats", min_width=13)
     first = steering(front).metric  # the others stand in csv, json and --columns: a terminal has 80 columns
     shown = {
@@ -42,17 +42,21 @@ def print_front(front: pd.DataFrame, baselines: pd.DataFrame, rows: pd.DataFrame
     shown |= {"size_bytes": ("packed B", "{:,.0f}")} if "size_bytes" in front else {}
     further = [column for column in number_columns(front) if column.device and replace(column, device="") in timed]
     shown |= {column.name: (f"ms@{column.device}", "{:.4f}") for column in further}
-    for title, _ in shown.values():
-        table.add_column(title, justify="right", no_wrap="@" not in title)
+    own, below = ([_cells(row, shown) for _, row in each.iterrows()] for each in (rows, baselines))
+    for i, (title, _) in enumerate(shown.values()):
+        whole = max(len(text) for text in (*title.split("@"), *(cells[i] for cells in (*own, *below))))
+        table.add_column(title, justify="right", no_wrap="@" not in title, min_width=whole)
     if "beaten" in rows:
         table.add_column("beaten")
-    for _, row in rows.iterrows():
-        table.add_row(str(row["id"]), formats_of(row), *_cells(row, shown), "yes" if row.get("beaten") else "")
+    for (_, row), cells in zip(rows.iterrows(), own, strict=True):
+        table.add_row(str(row["id"]), formats_of(row), *cells, "yes" if row.get("beaten") else "")
     table.add_section()
-    for _, row in baselines.iterrows():
-        table.add_row(str(row["id"]), str(row["baseline"]).replace("float32", "f32"), *_cells(row, shown), style="dim")
+    for (_, row), cells in zip(baselines.iterrows(), below, strict=True):
+        table.add_row(str(row["id"]), str(row["baseline"]).replace("float32", "f32"), *cells, style="dim")
     if "tied" in rows and rows["tied"].any():
         table.caption = "~ tied: another network would beat it if metrics moved by the noise and times by their spread"
+    needed = console.measure(table, options=console.options.update(max_width=1000)).minimum
+    console.width = max(console.width, needed)  # no number is cut off
     console.print(table)
     for line in gains(rows if len(rows) == 1 else front, baselines):
         console.print(line)
