@@ -12,7 +12,7 @@ and times what they write.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ import onnx
 import onnxruntime
 
 Feeds = list[dict[str, np.ndarray]]
+Judged = tuple[float, list[float]]
 
 
 def main() -> None:
@@ -53,18 +54,18 @@ def nncf(options: argparse.Namespace, feeds: Feeds, tests: Feeds) -> None:
     if options.tool == "nncf":
         quantized = nncf.quantize(model, nncf.Dataset(feeds), preset=nncf.QuantizationPreset.MIXED)
     else:
-        reference = [answer(session_of(model), feed) for feed in tests]
+        session = session_of(model)
+        references = [(feed, answer(session, feed)) for feed in tests]  # it asks for single samples, too
 
-        def validate(candidate: onnx.ModelProto, data: Feeds) -> tuple[float, None]:
+        def validate(candidate: onnx.ModelProto, data: Iterable[tuple[dict[str, np.ndarray], np.ndarray]]) -> Judged:
             session = session_of(candidate)
-            found = [answer(session, feed) for feed in data]
-            losses = [float((np.exp(p) * (p - q)).sum()) for p, q in zip(reference, found, strict=True)]
-            return 1 - float(np.mean(losses)), None
+            kept = [1 - float((np.exp(p) * (p - answer(session, feed))).sum()) for feed, p in data]
+            return float(np.mean(kept)), kept
 
         quantized = nncf.quantize_with_accuracy_control(
             model,
             calibration_dataset=nncf.Dataset(feeds),
-            validation_dataset=nncf.Dataset(tests),
+            validation_dataset=nncf.Dataset(references),
             validation_fn=validate,
             max_drop=options.max_drop,
         )

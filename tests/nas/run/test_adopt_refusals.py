@@ -116,6 +116,12 @@ def test_files_that_are_no_samples(small, tmp_path):
             Adoption.create(experiment(small[0], tmp_path / name), tmp_path / "run")
 
 
+def test_a_batch_that_is_fixed_names_the_way_out(small, tmp_path):
+    four = saved(small_network(batch=4), tmp_path / "four.onnx")
+    with pytest.raises(InvalidInputError, match="4 at once; export it with a batch of 1, or an open one"):
+        Adoption.create(experiment(four, small[1]), tmp_path / "run")
+
+
 def test_pictures_are_refused_where_channels_come_last(tmp_path):
     nodes = [node("Transpose", ["x"], "t", perm=[0, 3, 1, 2]), node("Conv", ["t", "w"], "y")]
     proto = model(nodes, {"x": [1, 16, 16, 3]}, ["y"], {"w": np.ones((4, 3, 3, 3), np.float32)})
