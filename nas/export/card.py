@@ -29,10 +29,13 @@ if list(map(int, here.split(".")[:2])) < list(map(int, least.split("."))):
     sys.exit(f"model.onnx needs onnxruntime {least} or newer, this is {here}")
 session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
 (taken, given), shape = (subnet[end]["name"] for end in ("input", "output")), subnet["input"]["shape"][1:]
-inputs = np.load(sys.argv[1]) if len(sys.argv) > 1 else samples[taken]
-if list(inputs.shape[1:]) != shape:
+try:
+    inputs = (np.load(sys.argv[1]) if len(sys.argv) > 1 else samples[taken]).astype(np.float32)
+except (OSError, ValueError, AttributeError) as error:
+    sys.exit(f"'{sys.argv[1]}' must be an .npy file of numbers: {error}")
+if not inputs.size or list(inputs.shape[1:]) != shape:
     sys.exit(f"the %SAMPLES% must be of shape (number, {', '.join(map(str, shape))}), got {inputs.shape}")
-outputs = np.concatenate([session.run(None, {taken: one[None]})[0] for one in inputs.astype(np.float32)])
+outputs = np.concatenate([session.run(None, {taken: one[None]})[0] for one in inputs])
 %ANSWERS%
 if len(sys.argv) == 1 and not np.allclose(outputs, samples[given], atol=1e-3 * np.abs(samples[given]).max()):
     sys.exit("the answers differ from those of the machine that exported the model")

@@ -141,6 +141,8 @@ def test_the_bundle_explains_and_runs_itself(evaluator, digits, tmp_path):
     assert predict_py().stdout.splitlines() == [f"the {i}" for i in predictions]
     np.save(tmp_path / "images.npy", digits.test["images"][0])
     assert predict_py(tmp_path / "images.npy").stderr == "the images must be of shape (number, 1, 8, 8), got (1, 8, 8)\n"
+    for name in ("none.npy", "out/samples.npz", "out/model.onnx"):
+        assert f"{name}' must be an .npy file of numbers: " in predict_py(tmp_path / name).stderr
     np.savez(tmp_path / "out" / "samples.npz", images=samples["images"], logits=samples["logits"] + 1)
     assert "differ from those of the machine that exported" in predict_py().stderr
 
