@@ -305,7 +305,7 @@ def test_samples_are_needed(files, tmp_path, capsys):
 
 
 def test_the_verbs_of_training_send_on_to_adopt(adopted, capsys):
-    for verb in ("run", "train", "search", "measure"):
+    for verb in ("run", "train", "search"):
         assert main([verb, str(adopted.folder.path)]) == 2
         assert "is of a model that was trained elsewhere: `hwnas adopt" in capsys.readouterr().err
     assert main(["adopt", str(adopted.folder.path), "--samples", "other.npz"]) == 2
