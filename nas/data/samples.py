@@ -214,7 +214,7 @@ def _checked(array: NDArray[Any], tensor: TensorSpec, source: str) -> NDArray[An
     if array.shape[1:] == (1, *tensor.shape):  # with a batch axis of their own
         array = array[:, 0]
     if array.shape[1:] != tensor.shape:
-        is_batch = array.shape[1:] == tensor.shape[1:]
+        is_batch = not tensor.batched and array.shape[1:] == tensor.shape[1:]
         way_out = f": {tensor.shape[0]} at once; export it with a batch of 1, or an open one" if is_batch else ""
         raise InvalidInputError(
             f"samples of '{source}' for input '{tensor.name}' have shape {array.shape[1:]}, the model takes {tensor.shape}"

@@ -83,15 +83,18 @@ def pieces(texts: Iterable[str], max_bytes: int = 0) -> Iterator[str]:
 def _cut(text: str, separator: str, *finer: str) -> Iterator[str]:
     """Yield pieces of a text between separators, and where they lie too far apart between finer ones."""
     piece: list[str] = []
+    length = 0
     for part in (*text.split(separator), None):
-        if piece and (part is None or sum(map(len, piece)) + len(part) > PIECE):
+        if piece and (part is None or length + len(part) > PIECE):
             joined = separator.join(piece).strip("\n")
             if finer and len(piece) == 1 and len(joined) > PIECE:
                 yield from _cut(joined, *finer)
             elif joined:
                 yield joined
-            piece = []
-        piece += [] if part is None else [part]
+            piece, length = [], 0
+        if part is not None:
+            piece.append(part)
+            length += len(part)
 
 
 def windows(tokenizer: Tokenizer, texts: Sequence[str], context: int) -> Arrays:

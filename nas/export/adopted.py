@@ -42,6 +42,7 @@ PROGRAM = '''\
 
 import json
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -62,9 +63,9 @@ def arrays(file):
     try:
         with np.load(file) as content:
             found = {each["name"]: content[each["name"]].astype(each["type"]) for each in subnet["inputs"]}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        n = len(next(iter(found.values())))
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         sys.exit(f"'{file}' must be an .npz file with arrays called {', '.join(taken)}: {error}")
-    n = len(next(iter(found.values())))
     for each in subnet["inputs"]:
         wanted, shape = (n, *each["shape"][each["batched"] :]), found[each["name"]].shape
         if not n or shape != wanted:

@@ -93,8 +93,11 @@ def bench(
     if "model.onnx" in changed_files(folder):
         raise DamagedFileError(f"'{folder / 'model.onnx'}' is not the file that was exported; export the subnet again")
     if max(batches) > 1 and not _is_dynamic(model):
-        way_out = "as every language model" if "phases" in subnet else "export it with --dynamic-batch to time batches"
-        raise InvalidInputError(f"'{folder}' takes one sample a call; {way_out}")
+        can_be_dynamic = not {"adopted", "vocabulary"} & set(subnet)
+        way_out = "; export it with --dynamic-batch to time batches" if can_be_dynamic else ""
+        raise InvalidInputError(f"'{folder}' takes one sample a call{way_out}")
+    if "vocabulary" in subnet and "phases" not in subnet:
+        raise InvalidInputError(f"'{folder}' was exported by an older hwnas; export the subnet again to time it")
     fingerprint, protocol = device.fingerprint(), Protocol(rounds=rounds)
     times = []
     for phase, of_phase in _phases(model, subnet).items():
@@ -149,7 +152,7 @@ def _timed(
 
 def _is_dynamic(model: bytes) -> bool:
     shape = onnx.load_model_from_string(model).graph.input[0].type.tensor_type.shape
-    return not shape.dim[0].HasField("dim_value")
+    return bool(shape.dim) and not shape.dim[0].HasField("dim_value")
 
 
 def _recorded(measured: Mapping[str, Any], fingerprint: Mapping[str, Any], phase: str) -> float | None:

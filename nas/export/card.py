@@ -17,6 +17,7 @@ PROGRAM = '''\
 
 import json
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,8 @@ session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExe
 (taken, given), shape = (subnet[end]["name"] for end in ("input", "output")), subnet["input"]["shape"][1:]
 try:
     inputs = (np.load(sys.argv[1]) if len(sys.argv) > 1 else samples[taken]).astype(np.float32)
-except (OSError, ValueError, AttributeError) as error:
-    sys.exit(f"'{sys.argv[1]}' must be an .npy file of numbers: {error}")
+except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    sys.exit(f"'{sys.argv[-1]}' must be an .npy file of numbers: {error}")
 if not inputs.size or list(inputs.shape[1:]) != shape:
     sys.exit(f"the %SAMPLES% must be of shape (number, {', '.join(map(str, shape))}), got {inputs.shape}")
 outputs = np.concatenate([session.run(None, {taken: one[None]})[0] for one in inputs])

@@ -93,7 +93,8 @@ def print_query(name: str, scores: Scores, query: Query, form: str, other: Score
         print_front(scores.front, scores.baselines, rows)
     else:
         rows = pd.concat([rows, scores.baselines], ignore_index=True) if query.baselines else rows
-        rows = rows[_known(query.columns, [str(name) for name in rows])] if query.columns else rows
+        there = [str(name) for name in rows]
+        rows = rows[_known([in_full(name, there) for name in query.columns], there)] if query.columns else rows
         print((rows.to_string(index=False) if form == "table" else to_text(rows, form)).rstrip())
     for table in tables:
         if table:

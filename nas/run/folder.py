@@ -90,7 +90,8 @@ class RunFolder:
     @property
     def command(self) -> str:
         """The command that searches in it and goes on with it."""
-        verb = "adopt" if self.experiment.adopt.is_set else "specialise" if self.number else "search"
+        is_new_round = self.number > self.rounds.current
+        verb = "adopt" if self.experiment.adopt.is_set else "specialise" if is_new_round else "search"
         return f"hwnas {verb} {self.path}"
 
     def begin(self) -> None:

@@ -87,6 +87,7 @@ def test_front_refuses_bad_queries(finished, failing):
     assert "--sort must be one of error_val, " in failing(["front", finished, "--sort", "id"])
     assert "is no run folder" in failing(["front", finished, "--against", finished / "latency"])
     assert "satisfies these constraints; on the front error is" in failing(["front", finished, "--max", "error=0"], code=1)
+    assert main(["front", str(finished), "--columns", "id,error"]) == 0
     assert "cannot limit 'colour'" in failing(["front", finished, "--max", "colour=1"])
     assert "--max takes NAME=VALUE with a number" in failing(["front", finished, "--max", "latency_ms=fast"])
     assert "--max takes NAME=VALUE with a number" in failing(["front", finished, "--max", "latency_ms"])

@@ -120,6 +120,9 @@ def test_a_batch_that_is_fixed_names_the_way_out(small, tmp_path):
     four = saved(small_network(batch=4), tmp_path / "four.onnx")
     with pytest.raises(InvalidInputError, match="4 at once; export it with a batch of 1, or an open one"):
         Adoption.create(experiment(four, small[1]), tmp_path / "run")
+    np.savez(tmp_path / "grey.npz", x=np.zeros((48, 8, 8)))
+    with pytest.raises(InvalidInputError, match=r"have shape \(8, 8\), the model takes \(1, 8, 8\)$"):
+        Adoption.create(experiment(small[0], tmp_path / "grey.npz"), tmp_path / "run")
 
 
 def test_pictures_are_refused_where_channels_come_last(tmp_path):

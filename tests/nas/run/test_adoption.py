@@ -109,11 +109,17 @@ def test_an_export_is_proved_runs_alone_and_is_verified_with_its_original(adopte
     assert found.verification["operators"].get("FusedConv", 0) == 0
     np.savez(files / "flat.npz", x=np.zeros((2, 64)))
     np.savez(files / "double.npz", x=np.zeros((2, 1, 8, 8)))
+    np.savez(files / "scalar.npz", x=1.0)
+    (files / "empty.npz").write_bytes(b"")
+    (files / "cut.npz").write_bytes((files / "double.npz").read_bytes()[:200])
     for given, words in [
         ([], "the samples give what they gave"),
         (["double.npz"], "(2, 1, "),
         (["flat.npz"], "'x' must be of shape ('samples', 1, 8, 8), got (2, 64)"),
-        (["small.onnx"], "must be an .npz file with arrays called x: "),
+        *(
+            ([f], "must be an .npz file with arrays called x: ")
+            for f in ("small.onnx", "scalar.npz", "empty.npz", "cut.npz")
+        ),
     ]:
         command = [sys.executable, str(files / "shipped" / "predict.py"), *(str(files / name) for name in given)]
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
