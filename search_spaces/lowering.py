@@ -33,6 +33,11 @@ LENGTHS = ("seqlens_k", "total_sequence_length")
 """Inputs of such a model, as of GroupQueryAttention: how many tokens there are, less one, and how many."""
 
 
+def lengths_of(total: int) -> dict[str, NDArray[np.int32]]:
+    """Return what a model that takes any number of tokens is given for `LENGTHS` where there are so many."""
+    return {name: np.array([n], np.int32) for name, n in zip(LENGTHS, (total - 1, total), strict=True)}
+
+
 def lower(
     graph: Graph,
     weights: Weights | None = None,

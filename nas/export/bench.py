@@ -14,7 +14,7 @@ from latency_tables.timing.energy import EnergyMeter
 from latency_tables.timing.protocol import Protocol
 from nas.export.verification.verify import changed_files, read_subnet
 from search_spaces.errors import DamagedFileError, HwnasError, InvalidInputError, first_line
-from search_spaces.lowering import AXES, LENGTHS
+from search_spaces.lowering import AXES, LENGTHS, lengths_of
 from search_spaces.space.phase import Phase
 
 SECONDS = 0.5  # of runs in one go, of which median and percentile are taken
@@ -121,8 +121,8 @@ def _in_phase(model: bytes, phase: Phase) -> bytes:
         for axis in tensor.type.tensor_type.shape.dim:
             if axis.dim_param:
                 axis.dim_value = sizes[axis.dim_param]
-    for name, value in zip(LENGTHS, (total - 1, total), strict=True):
-        fixed.graph.initializer.append(onnx.numpy_helper.from_array(np.array([value], np.int32), name))
+    for name, length in lengths_of(total).items():
+        fixed.graph.initializer.append(onnx.numpy_helper.from_array(length, name))
     taken = [tensor for tensor in fixed.graph.input if tensor.name not in LENGTHS]
     del fixed.graph.input[:]
     fixed.graph.input.extend(taken)

@@ -20,6 +20,7 @@ from latency_tables.runtimes.onnxruntime import open_session
 from nas.export.verification.token_session import TokenSession, TokenStream, likeliest
 from search_spaces.graph.graph import Graph
 from search_spaces.graph.node import Quantized, Weights
+from search_spaces.lowering import lengths_of
 from search_spaces.operators.causal_attention import CausalAttention
 from search_spaces.operators.ends import Output
 from search_spaces.operators.project import packs
@@ -240,12 +241,7 @@ def _all_tensors(model: bytes, graph: Graph, tokens: NDArray[np.int64]) -> dict[
     outputs = [name for name in dict.fromkeys(tensors.values()) if name in written]
     known = {given.name for given in exposed.graph.output}
     exposed.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in outputs if name not in known)
-    n = len(tokens)
-    feeds: dict[str, NDArray[Any]] = {
-        "tokens": tokens[None],
-        "seqlens_k": np.array([n - 1], np.int32),
-        "total_sequence_length": np.array([n], np.int32),
-    }
+    feeds: dict[str, NDArray[Any]] = {"tokens": tokens[None], **lengths_of(len(tokens))}
     for state in (state for node in graph.nodes for state in node.states):
         feeds[state.name] = np.zeros((1, state.shape[0], 0, state.shape[2]), state.dtype)
     outputs += [f"{each.name}/present" for node in graph.nodes for each in node.inner]

@@ -7,6 +7,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from latency_tables.runtimes.onnxruntime import ELEMENTS, PRESENT, open_session
+from search_spaces.lowering import lengths_of
 
 
 class TokenStream(ABC):
@@ -63,8 +64,8 @@ class TokenSession(TokenStream):
         self.n_tokens += len(tokens)
         binding = self._session.io_binding()
         binding.bind_cpu_input("tokens", np.ascontiguousarray(tokens, np.int64)[None])
-        binding.bind_cpu_input("seqlens_k", np.array([self.n_tokens - 1], np.int32))
-        binding.bind_cpu_input("total_sequence_length", np.array([self.n_tokens], np.int32))
+        for name, length in lengths_of(self.n_tokens).items():
+            binding.bind_cpu_input(name, length)
         binding.bind_output(self._answer)
         for name, value in self._cache.items():
             binding.bind_ortvalue_input(name, value)
