@@ -107,11 +107,13 @@ class Bank:
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 for key in file.files:
-                    kind, bits, *rest = key.split("|")
+                    kind, bits, rest = key.split("|", 2)
                     if kind == "scale":
-                        scales[rest[1], int(bits), rest[0] == "1"] = np.float32(file[key])
+                        signed, _, name = rest.partition("|")
+                        scales[name, int(bits), signed == "1"] = np.float32(file[key])
                     else:
-                        layers.setdefault((int(bits), rest[0]), {})[rest[1]] = file[key].astype(np.float64)
+                        name, _, part = rest.rpartition("|")
+                        layers.setdefault((int(bits), name), {})[part] = file[key].astype(np.float64)
             return cls(floats, {key: Rounded(**parts) for key, parts in layers.items()}, scales)
         except Exception as error:  # NumPy and zip have many kinds
             raise DamagedFileError(f"the bank is damaged ({error})") from error

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nas.ptq.bank import Bank
 from nas.ptq.calibration import CALIBRATORS, Values, scale_of
 from nas.ptq.layers import Layer, drawn_inputs, grouped, mean_input
 from nas.ptq.repair.rounding import by_output_error, to_nearest
@@ -44,6 +45,17 @@ def test_rounding_by_output_error_changes_outputs_far_less(groups, rng):
 def test_more_inputs_than_one_block_of_rounding(rng):
     layer = a_layer(rng, d=300)
     assert output_error(layer, by_output_error(layer, INT4)) < 0.3 * output_error(layer, to_nearest(layer, INT4))
+
+
+def test_a_bank_comes_back_whatever_its_layers_are_called(rng):
+    layers = {(bits, name): to_nearest(a_layer(rng), NumberFormat(bits)) for bits in (4, 8) for name in ("a/b", "a|b", "|")}
+    scales = {("x|y", 8, False): np.float32(0.5), ("x|y", 8, True): np.float32(0.25), ("x", 4, True): np.float32(2)}
+    bank = Bank({}, layers, scales)
+    back = Bank.from_bytes(bank.to_bytes(), {})
+    assert back.scales == scales
+    assert back.layers.keys() == layers.keys()
+    for key, rounded in layers.items():
+        assert (back.layers[key].weight() == rounded.weight()).all()
 
 
 @pytest.mark.parametrize("settings", [{"kernel": 3}, {"kernel": (1, 3), "stride": (2, 1)}, {"kernel": 3, "groups": 4}])
