@@ -13,11 +13,12 @@ from latency_tables.timing.protocol import Protocol
 from search_spaces.costs import size_bytes
 from search_spaces.errors import InvalidInputError, check_range
 from search_spaces.graph.graph import Graph
-from search_spaces.space.baselines import baselines, uniform_genome
+from search_spaces.space.baselines import baselines, format_genes, uniform_genome
 from search_spaces.space.space import Genomes, SearchSpace
 from search_spaces.space.subnet import Subnet
 
 COLD_BYTES = 2**26  # more than caches hold for one core
+CONCENTRATION = 0.5  # of the shares of formats in a network that is drawn: below 1, one or two of them prevail in many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +105,31 @@ def plan_table(space: SearchSpace, *, n_fit: int, n_held_out: int, rng: np.rando
     seeds = np.array(list(baselines(space).values()))
     if len(seeds) > n_fit // 2:
         seeds = seeds[np.linspace(0, len(seeds) - 1, n_fit // 2).round().astype(int)]
-    genomes = np.concatenate([seeds, space.sample(n_fit - len(seeds) + n_held_out, rng)])
+    genomes = np.concatenate([seeds, draw(space, n_fit - len(seeds) + n_held_out, rng)])
     parts = dict(iterate_parts(space))
     return Plan(space, parts, name_networks(space, genomes), n_fit, copies=_copies(space, parts))
+
+
+def draw(space: SearchSpace, n: int, rng: np.random.Generator) -> Genomes:
+    """Return random networks whose shares of formats differ from one to the next, shape `(n, n_genes)`.
+
+    Were the format of every block drawn alike, networks of many blocks would all have about the same share of each, and so
+    about the same latency: a fit on these tells little of those in which one format prevails, as on fronts, and a ranking of
+    them little of the table (measured, experiments/results/adopted.md).
+
+    Args:
+        space: The space.
+        n: How many.
+        rng: Draws them.
+    """
+    genomes, genes = space.sample(n, rng), format_genes(space)
+    names = sorted({option for gene in genes for option in space.choices[gene].options})
+    for genome in genomes if names else ():
+        shares = dict(zip(names, rng.dirichlet(np.full(len(names), CONCENTRATION)), strict=True))
+        for gene in genes:
+            weights = np.array([shares[option] for option in space.choices[gene].options])
+            genome[gene] = rng.choice(len(weights), p=weights / weights.sum())
+    return space.canonicalize(genomes)
 
 
 def _copies(space: SearchSpace, parts: Mapping[str, Graph]) -> dict[str, int]:

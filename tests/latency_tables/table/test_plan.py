@@ -9,13 +9,13 @@ from latency_tables.device import Device
 from latency_tables.remote.bundle import digest
 from latency_tables.table.build import build_table
 from latency_tables.table.latency_model import copied
-from latency_tables.table.plan import plan_table
+from latency_tables.table.plan import draw, plan_table
 from latency_tables.timing.measurement import Measurement
 from latency_tables.timing.protocol import Protocol
 from search_spaces import SPACES
 from search_spaces.graph.signature import signature
 from search_spaces.lowering import lower
-from search_spaces.space.baselines import baselines, uniform_genome
+from search_spaces.space.baselines import baselines, format_genes, uniform_genome
 
 
 def test_blocks_of_text_are_timed_as_copies_with_weights_of_their_own():
@@ -57,6 +57,24 @@ def test_images_are_timed_as_before_and_half_of_the_fitted_networks_are_random(t
     uniform = {genome.tobytes() for genome in baselines(tiny_space).values()}
     fitted = list(plan.networks.values())[:10]
     assert sum(subnet.genome.tobytes() in uniform for subnet in fitted) <= 6
+
+
+def test_shares_of_formats_differ_between_networks_that_are_drawn():
+    space = SPACES.get("mobilenet-digits")()
+    genes = format_genes(space)
+    genomes = draw(space, 60, np.random.default_rng(0))
+    assert (genomes == space.canonicalize(genomes)).all()
+    names = space.choices[genes[0]].options
+    active = space.mask(genomes)[:, genes]
+    shares = np.array([((genomes[:, genes] == i) & active).sum(axis=1) / active.sum(axis=1) for i in range(len(names))]).T
+    assert (shares.max(axis=0) > 0.8).all()  # each format prevails in some network
+    assert shares.max(axis=1).mean() > 0.55
+
+
+def test_a_space_without_formats_is_drawn_as_it_is():
+    space = SPACES.get("mobilenet-digits")(formats=("float32",))
+    drawn, sampled = (f(space, 5, np.random.default_rng(0)) for f in (draw, lambda s, n, rng: s.sample(n, rng)))
+    assert (drawn == sampled).all()
 
 
 def test_a_table_of_copies_predicts_whole_networks():
