@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=TableSettings.retry_budget)
     options = parser.parse_args()
     config = TableSettings(rounds=options.rounds, seconds=options.seconds, retry_budget=options.retry_budget)
-    columns = "busy,repeat,minutes,disturbed %,drift %,split-half %,MAPE %,tau,truth's tau,true MAPE %,true tau,valid"
+    columns = "busy,repeat,minutes,disturbed %,drift %,split-half %,MAPE %,tau,tau of those apart,true MAPE %,true tau,valid"
     print(f"| {' | '.join(columns.split(','))} |")
     print("|---" * 12 + "|")
     for repeat in range(options.repeats):
@@ -94,17 +94,11 @@ def row(table: LatencyTable, truth: np.ndarray) -> str:
     """Return a row: the report of a table, its error against the truth, and the verdict by the rule as it is now."""
     report = table.report
     predicted = np.array(report.held_out)[:, 1]
-    reasons = doubts(
-        mape=report.mape,
-        tau=report.tau,
-        split_half=report.split_half,
-        truth_tau=report.truth_tau,
-        drift=report.drift,
-    )
+    reasons = doubts(report)
     error, tau = 100 * np.abs(predicted / truth - 1).mean(), kendalltau(predicted, truth).statistic
     return (
         f"| {report.minutes:.1f} | {report.disturbed:.0f} | {report.drift:+.1f} | {report.split_half:.2f} "
-        f"| {report.mape:.2f} | {report.tau:.3f} | {report.truth_tau:.3f} | {error:.2f} "
+        f"| {report.mape:.2f} | {report.tau:.3f} | {report.clear_tau:.3f} | {error:.2f} "
         f"| {tau:.3f} | {'; '.join(reasons) or 'yes'} |"
     )
 

@@ -30,6 +30,7 @@ from search_spaces.space.factor import combine
 from search_spaces.space.space import Genomes, SearchSpace
 
 FORMAT_VERSION = 2
+CLEAR = 2.0  # times what the truth repeats to: networks that are further apart can be told from one another
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,16 @@ class Report:
     minutes: float
     drift: float = 0.0
     truth_tau: float = 1.0
+
+    @property
+    def clear_tau(self) -> float:
+        """Kendall's tau among pairs of held-out networks that are clearly apart; 1 where there are none to be ranked."""
+        truth, predicted = np.array(self.held_out).T
+        first, second = np.triu_indices(len(truth), 1)
+        apart, middle = truth[first] - truth[second], (truth[first] + truth[second]) / 2
+        is_clear = np.abs(apart) > CLEAR * self.split_half / 100 * middle
+        agrees = np.sign(apart * (predicted[first] - predicted[second]))[is_clear]
+        return float(agrees.mean()) if is_clear.any() else 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

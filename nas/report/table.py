@@ -141,7 +141,8 @@ def validation_summary(table: LatencyTable, *, advise: bool = True) -> str:
     report = table.report
     numbers = (
         f"latency table {table.device}: {report.mape:.1f} % mean error, Kendall tau {report.tau:.3f} on {report.n_held_out} "
-        f"held-out networks (the truth repeats to {report.split_half:.1f} %), {report.minutes:.1f} minutes"
+        f"held-out networks, {report.clear_tau:.3f} of those clearly apart (the truth repeats to "
+        f"{report.split_half:.1f} %), {report.minutes:.1f} minutes"
     )
     if report.disturbed > WORTH_TELLING:
         numbers += f"; a warning: {report.disturbed:.0f} % of the timings were disturbed by other processes"
