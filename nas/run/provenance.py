@@ -1,6 +1,7 @@
 """Provenance of an exported subnet: its numbers, and how it was found."""
 
 import importlib.metadata
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -23,7 +24,12 @@ def recorded(run: RunFolder, space: SearchSpace, subnet_id: str) -> dict[str, An
 
 
 def provenance(
-    run: RunFolder, space: SearchSpace, table: LatencyTable | None, *, n_measured: int, finetuned: int = 0
+    run: RunFolder,
+    space: SearchSpace,
+    table: LatencyTable | None,
+    *,
+    n_measured: int,
+    finetuned: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Return how a subnet was found, as `subnet.json` holds it under `found`.
 
@@ -32,7 +38,7 @@ def provenance(
         space: Its space, in the formats of the experiment.
         table: Its latency table, if it has one.
         n_measured: Networks that were measured.
-        finetuned: Epochs for which the subnet was trained on by itself.
+        finetuned: How the subnet was trained on by itself: `epochs`, `learning_rate`, `distillation`; None: it was not.
     """
     experiment, search = run.experiment, run.experiment.search
     earlier = [each.number for each in run.rounds.read() if each.pays and each.number < run.number]
@@ -51,8 +57,9 @@ def provenance(
         "epochs": {
             "float": sum(each.float_epochs for each in schedules),
             "quantized": sum(each.quantized_epochs for each in schedules),
-            "alone": finetuned,
+            "alone": int(finetuned["epochs"]) if finetuned else 0,
         },
+        **({"finetuned": dict(finetuned)} if finetuned else {}),
         "latency_table": validation_summary(table, advise=False) if table else "no latency table",
         "packages": {name: importlib.metadata.version(name) for name in VERSIONED},
     }

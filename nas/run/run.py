@@ -26,7 +26,7 @@ from nas.run.folder import RunFolder
 from nas.run.noise import noise_of
 from nas.run.resolve import create_folder, resolve_experiment
 from nas.run.stages.export import export_subnet
-from nas.run.stages.finetune import FineTuned, finetune, largest_as_teacher, with_fine_tuned
+from nas.run.stages.finetune import FineTuned, finetune, is_fine_tuned, largest_as_teacher, with_fine_tuned
 from nas.run.stages.front import write_front
 from nas.run.stages.search import search_run
 from nas.run.stages.specialise import around, specialise_run
@@ -330,6 +330,7 @@ class Run(BaseRun):
             for latencies in self.latencies[:1]:
                 latencies.table.read()  # what the export needs is here before hours are spent
             learning_rate = learning_rate or self.experiment.training.finetuning_rate
+            how = {"epochs": epochs, "learning_rate": learning_rate, "distillation": distillation}
             taught = f"-{distillation:g}" if distillation else ""
             name = f"finetune-{subnet_id}-{epochs}-{learning_rate:g}{taught}.safetensors"
             with progress_bar(f"fine-tuning {subnet_id}") as update:
@@ -346,7 +347,7 @@ class Run(BaseRun):
                     teacher=largest_as_teacher(evaluator) if distillation else None,
                     progress=update,
                 )
-            exported = self._export(evaluator, subnet, folder, values=values, finetuned=epochs)
+            exported = self._export(evaluator, subnet, folder, values=values, finetuned=how)
         return FineTuned(values, exported)
 
     def finetune_front(
@@ -364,16 +365,18 @@ class Run(BaseRun):
             in the run folder as `finetuned.csv`, too.
 
         Raises:
-            InvalidInputError: If a folder is in the way.
+            InvalidInputError: If a folder is in the way, or one of them was fine-tuned otherwise.
             VerificationError: If a file does not compute what was trained.
         """
-        front = self.front()
+        front, learning_rate = self.front(), learning_rate or self.experiment.training.finetuning_rate
+        how: dict[str, Any] = {"epochs": epochs, "learning_rate": learning_rate, "distillation": distillation}
         with self.folder.locked():
+            done = [name for name in front["id"] if is_fine_tuned(self.folder.finetuned_path(name), how)]
             for subnet_id in front["id"]:
-                if (self.folder.finetuned_path(subnet_id) / "subnet.json").exists():
+                if subnet_id in done:
                     logger.info("%s was fine-tuned before and stays as it is", subnet_id)
                 else:
-                    self.finetune(subnet_id, epochs=epochs, learning_rate=learning_rate, distillation=distillation)
+                    self.finetune(subnet_id, **how)
             folders = [self.folder.finetuned_path(subnet_id) for subnet_id in front["id"]]
             found = with_fine_tuned(front, folders, [metric.name for metric in self.task.metrics])
             write_atomically(self.folder.finetuned_csv, found.to_csv(index=False).encode())

@@ -33,7 +33,7 @@ def export_subnet(
     device: DeviceTable | None,
     n_measured: int,
     values: Mapping[str, float] | None = None,
-    finetuned: int = 0,
+    finetuned: Mapping[str, float] | None = None,
     pretrained: Mapping[str, Any] | None = None,
     chat: Chat | None = None,
     **options: Any,
@@ -48,7 +48,7 @@ def export_subnet(
         device: The run's first device, if it has one; the file is timed there, if it is here.
         n_measured: Networks that were measured.
         values: Of its metrics, where they are not those that the run recorded.
-        finetuned: Epochs for which it was trained on by itself.
+        finetuned: See `provenance`.
         pretrained: See `export_language_model`.
         chat: See there.
         options: See `export_bundle`.

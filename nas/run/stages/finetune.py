@@ -18,6 +18,7 @@ from nas.supernet.deploy import DeployedLayers, fold
 from nas.supernet.executor import execute
 from nas.training.schedule import Schedule
 from nas.training.trainer import train
+from search_spaces.errors import InvalidInputError
 from search_spaces.space.baselines import uniform_genome
 from search_spaces.space.subnet import Subnet
 
@@ -119,6 +120,28 @@ def largest_as_teacher(evaluator: SupernetEvaluator) -> Callable[[Tensor], Tenso
             return execute(graph, inputs, layers)
 
     return answer
+
+
+def is_fine_tuned(folder: Path, how: Mapping[str, float]) -> bool:
+    """Return whether a network was fine-tuned into a folder.
+
+    Args:
+        folder: Of an exported network; it need not exist.
+        how: What is asked for: `epochs`, `learning_rate`, `distillation`.
+
+    Raises:
+        InvalidInputError: If it was fine-tuned otherwise.
+    """
+    file = folder / "subnet.json"
+    if not file.exists():
+        return False
+    found = json.loads(file.read_text())["found"]
+    known = found.get("finetuned", {"epochs": found["epochs"]["alone"]})  # versions before noted epochs alone
+    if differing := [f"{name} {value:g}" for name, value in known.items() if value != how[name]]:
+        raise InvalidInputError(
+            f"'{folder}' was fine-tuned with {', '.join(differing)}: ask for the same, or remove '{folder.parent}' first"
+        )
+    return True
 
 
 def with_fine_tuned(front: pd.DataFrame, folders: Sequence[Path], metrics: Sequence[str]) -> pd.DataFrame:

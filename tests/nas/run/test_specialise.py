@@ -1,6 +1,7 @@
 """Rounds around the front of a real run: trained on, searched anew, kept if they pay, resumed where they stopped."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +189,7 @@ def test_bad_input_is_named(finished, run, tmp_path, failing):
         Run.open(run).specialise()
 
 
-def test_every_network_of_the_front_is_fine_tuned_once(run, capsys, monkeypatch):
+def test_every_network_of_the_front_is_fine_tuned_once(run, capsys, monkeypatch, failing):
     front = pd.read_csv(run / "front.csv")
     (run / "front.csv").write_text(front.head(2).to_csv(index=False))
     monkeypatch.setattr("nas.run.folder.RunFolder._known_checksums", lambda self: _sums(self))
@@ -202,6 +203,8 @@ def test_every_network_of_the_front_is_fine_tuned_once(run, capsys, monkeypatch)
         assert name in out
     monkeypatch.setattr("nas.run.run.finetune", None)  # nothing is trained again
     assert main(["finetune", str(run), "--front", "--epochs", "1"]) == 0
+    others = failing(["finetune", str(run), "--front", "--epochs", "2", "--distill", "0.25"])
+    assert re.search("finetuned/.*' was fine-tuned with epochs 1, distillation 0.5: ask for the same, or remove", others)
 
 
 def _sums(folder):
