@@ -4,7 +4,9 @@
 
 Four architectures, evenly along the front by latency; alone each is trained for --float-epochs and --quantized-epochs, as
 many as the run's supernet had in all its rounds, at twice its learning rates, the float stage once for all formats; w8a8
-with two seeds. Goes on where it was stopped; several processes may share the folder, each with its own --architectures.
+with two seeds. With --finetune N each is besides trained on from the supernet's weights for N epochs as `hwnas finetune
+--front` does, half of its loss by the largest network's answers. Goes on where it was stopped; several processes may share
+the folder, each with its own --architectures.
 """
 
 import argparse
@@ -21,9 +23,11 @@ from filelock import FileLock
 from standalone import measured, side_by_side
 
 from nas.run.run import Run
+from nas.run.stages.finetune import finetune, largest_as_teacher
 from search_spaces.space.baselines import format_genes
 from search_spaces.space.narrowing import NarrowedSpace
 from search_spaces.space.space import Genomes
+from search_spaces.space.subnet import Subnet
 
 FORMATS = ("float32", "w8a8", "w4a8", "w4a4")
 N_ARCHITECTURES = 4
@@ -47,9 +51,11 @@ def report(rows: pd.DataFrame) -> str:
     """Return errors side by side, gaps with their 95 % intervals, the ranking and the minutes, as Markdown."""
     keys = ["architecture", "format"]
     alone = rows[rows["kind"] == "alone"].groupby(keys, sort=False)["error_test"].mean()
-    shared = rows[rows["kind"] == "supernet"].set_index(keys)["error_test"]
-    lines = side_by_side(alone, shared)
-    lines.append(f"\nminutes alone: {rows['minutes'].sum():.0f}")
+    lines = []
+    for kind in ("supernet", "fine-tuned"):
+        if len(found := rows[rows["kind"] == kind]):
+            lines += [f"\n{kind}:\n", *side_by_side(alone, found.set_index(keys)["error_test"])]
+    lines.append(f"\nminutes: {rows.groupby('kind')['minutes'].sum().round().to_dict()}")
     return "\n".join(lines)
 
 
@@ -62,6 +68,7 @@ def main() -> None:
     parser.add_argument("--formats", nargs="+", default=FORMATS, choices=FORMATS)
     parser.add_argument("--float-epochs", type=int, default=10)
     parser.add_argument("--quantized-epochs", type=int, default=4)
+    parser.add_argument("--finetune", type=int, default=0, metavar="N", help="epochs, from the supernet's weights")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -88,16 +95,30 @@ def main() -> None:
         print(row, flush=True)
 
     evaluator = run.evaluator()
+
+    def tuned(subnet: Subnet, checkpoint: Path) -> dict[str, float]:
+        own = run.evaluator()  # whose weights become those of this network
+        teacher, rate = largest_as_teacher(own), training.finetuning_rate
+        plan: dict[str, Any] = {"epochs": options.finetune, "learning_rate": rate, "distillation": 0.5, "teacher": teacher}
+        return finetune(own, subnet, training, seed=0, checkpoint=checkpoint, identity={}, **plan)
+
     for number, (name, genome) in enumerate(architectures(run).items()):
         if number not in options.architectures:
             continue
         for number_format in options.formats:
             facts = {"architecture": name, "format": number_format}
             member = in_format(space, genome, number_format)
+            subnet = space.subnet(member)
             if not known(kind="supernet", **facts):
-                subnet = space.subnet(member)
                 errors = {f"error_{s}": float(evaluator.evaluate([subnet], s)["error"][0]) for s in ("val", "test")}
                 keep({"kind": "supernet", **facts, "seed": 0, **errors, "minutes": 0.0})
+            if options.finetune and not known(kind="fine-tuned", **facts):
+                start = perf_counter()
+                found = tuned(subnet, options.folder / f"{name}-{number_format}-tuned.safetensors")
+                errors = {key: found[key] for key in ("error_val", "error_test")}
+                keep(
+                    {"kind": "fine-tuned", **facts, "seed": 0, **errors, "minutes": round((perf_counter() - start) / 60, 2)}
+                )
             wide = space.widened(member[None])[0] if isinstance(space, NarrowedSpace) else member
             narrow = alone(space.origin, wide, FORMATS)
             for seed in (0, 1) if number_format == "w8a8" else (0,):
