@@ -52,9 +52,9 @@ def report(rows: pd.DataFrame) -> str:
     keys = ["architecture", "format"]
     alone = rows[rows["kind"] == "alone"].groupby(keys, sort=False)["error_test"].mean()
     lines = []
-    for kind in ("supernet", "fine-tuned"):
-        if len(found := rows[rows["kind"] == kind]):
-            lines += [f"\n{kind}:\n", *side_by_side(alone, found.set_index(keys)["error_test"])]
+    for kind in dict.fromkeys(rows["kind"][rows["kind"] != "alone"]):
+        found = rows[rows["kind"] == kind].set_index(keys)["error_test"]
+        lines += ["", *side_by_side(alone, found, kind)]
     lines.append(f"\nminutes: {rows.groupby('kind')['minutes'].sum().round().to_dict()}")
     return "\n".join(lines)
 
@@ -97,10 +97,11 @@ def main() -> None:
     evaluator = run.evaluator()
 
     def tuned(subnet: Subnet, checkpoint: Path) -> dict[str, float]:
-        own = run.evaluator()  # whose weights become those of this network
-        teacher, rate = largest_as_teacher(own), training.finetuning_rate
-        plan: dict[str, Any] = {"epochs": options.finetune, "learning_rate": rate, "distillation": 0.5, "teacher": teacher}
-        return finetune(own, subnet, training, seed=0, checkpoint=checkpoint, identity={}, **plan)
+        own, seed = run.evaluator(), run.experiment.seed  # whose weights become those of this network
+        plan: dict[str, Any] = {"epochs": options.finetune, "learning_rate": training.finetuning_rate, "seed": seed}
+        taught: dict[str, Any] = {"distillation": 0.5, "teacher": largest_as_teacher(own)}
+        identity = dict(run.archives.weights)
+        return finetune(own, subnet, run.folder.schedule, checkpoint=checkpoint, identity=identity, **plan, **taught)
 
     for number, (name, genome) in enumerate(architectures(run).items()):
         if number not in options.architectures:
@@ -112,9 +113,10 @@ def main() -> None:
             if not known(kind="supernet", **facts):
                 errors = {f"error_{s}": float(evaluator.evaluate([subnet], s)["error"][0]) for s in ("val", "test")}
                 keep({"kind": "supernet", **facts, "seed": 0, **errors, "minutes": 0.0})
-            if options.finetune and not known(kind="fine-tuned", **facts):
+            kind = f"fine-tuned {options.finetune}"
+            if options.finetune and not known(kind=kind, **facts):
                 start = perf_counter()
-                found = tuned(subnet, options.folder / f"{name}-{number_format}-tuned.safetensors")
+                found = tuned(subnet, options.folder / f"{name}-{number_format}-tuned{options.finetune}.safetensors")
                 errors = {key: found[key] for key in ("error_val", "error_test")}
                 keep(
                     {"kind": "fine-tuned", **facts, "seed": 0, **errors, "minutes": round((perf_counter() - start) / 60, 2)}

@@ -76,11 +76,11 @@ def measured(supernet: Supernet, genome: np.ndarray, data: Dataset) -> dict[str,
     return {f"error_{split}": round(float(evaluator.evaluate([subnet], split)["error"][0]), 3) for split in ("val", "test")}
 
 
-def side_by_side(alone: pd.Series, shared: pd.Series) -> list[str]:
+def side_by_side(alone: pd.Series, shared: pd.Series, shared_is: str = "supernet") -> list[str]:
     """Return test errors by architecture and format beside each other, mean gaps with intervals, and the ranking."""
     pairs = pd.DataFrame({"alone": alone, "supernet": shared}).dropna()
     pairs["gap"] = pairs["supernet"] - pairs["alone"]
-    lines = ["| architecture | format | alone | supernet | gap |", "|---|---|---|---|---|"]
+    lines = [f"| architecture | format | alone | {shared_is} | gap |", "|---|---|---|---|---|"]
     lines += [f"| {a} | {f} | {p.alone:.2f} | {p.supernet:.2f} | {p.gap:+.2f} |" for (a, f), p in pairs.iterrows()]
     for name, gaps in [("all", pairs["gap"]), *pairs.groupby("format", sort=False)["gap"]]:
         half = t.ppf(0.975, len(gaps) - 1) * gaps.sem() if len(gaps) > 1 else np.nan

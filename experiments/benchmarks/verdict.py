@@ -98,7 +98,7 @@ def row(table: LatencyTable, truth: np.ndarray) -> str:
     error, tau = 100 * np.abs(predicted / truth - 1).mean(), kendalltau(predicted, truth).statistic
     return (
         f"| {report.minutes:.1f} | {report.disturbed:.0f} | {report.drift:+.1f} | {report.split_half:.2f} "
-        f"| {report.mape:.2f} | {report.tau:.3f} | {report.clear_tau:.3f} | {error:.2f} "
+        f"| {report.mape:.2f} | {report.tau:.3f} | {report.clear_pairs.mean():.3f} | {error:.2f} "
         f"| {tau:.3f} | {'; '.join(reasons) or 'yes'} |"
     )
 

@@ -49,13 +49,8 @@ def build_table(
     if time_budget_minutes is not None:
         plan = plan.within(int(60 * time_budget_minutes / seconds))
     announce(len(plan.timed_parts), len(plan.networks), seconds * len(plan.graphs) / 60)
-    heading = {
-        "space": plan.space.name,
-        "networks": [subnet.id for subnet in plan.networks.values()],
-        "fingerprint": device.fingerprint(),
-        "seconds": protocol.seconds,
-        **({"copies": dict(plan.copies)} if plan.copies else {}),
-    }
+    copies = {"copies": dict(plan.copies)} if plan.copies else {}
+    heading = {"space": plan.space.name, "fingerprint": device.fingerprint(), "seconds": protocol.seconds, **copies}
     timings = measure_graphs(plan.graphs, plan.reference, device, protocol, heading, journal=journal, progress=progress)
     minutes = (time.perf_counter() - started) / 60
     return assemble(plan, timings, name or device.name, device.fingerprint(), minutes)

@@ -19,6 +19,7 @@ from search_spaces.space.subnet import Subnet
 
 COLD_BYTES = 2**26  # more than caches hold for one core
 CONCENTRATION = 0.5  # of the shares of formats in a network that is drawn: below 1, one or two of them prevail in many
+ATTEMPTS = 10  # to draw networks that are distinct
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,25 +106,39 @@ def plan_table(space: SearchSpace, *, n_fit: int, n_held_out: int, rng: np.rando
     seeds = np.array(list(baselines(space).values()))
     if len(seeds) > n_fit // 2:
         seeds = seeds[np.linspace(0, len(seeds) - 1, n_fit // 2).round().astype(int)]
-    genomes = np.concatenate([seeds, draw(space, n_fit - len(seeds) + n_held_out, rng)])
+    drawn = draw(space, n_fit - len(seeds) + n_held_out, rng, besides=seeds)
+    networks = name_networks(space, np.concatenate([seeds, drawn]))
     parts = dict(iterate_parts(space))
-    return Plan(space, parts, name_networks(space, genomes), n_fit, copies=_copies(space, parts))
+    return Plan(space, parts, networks, n_fit, copies=_copies(space, parts))
 
 
-def draw(space: SearchSpace, n: int, rng: np.random.Generator) -> Genomes:
+def draw(space: SearchSpace, n: int, rng: np.random.Generator, *, besides: Genomes) -> Genomes:
     """Return random networks whose shares of formats differ from one to the next, shape `(n, n_genes)`.
 
     Were the format of every block drawn alike, networks of many blocks would all have about the same share of each, and so
     about the same latency: a fit on these tells little of those in which one format prevails, as on fronts, and a ranking of
     them little of the table (measured, experiments/results/adopted.md).
 
+    They are distinct as far as the space goes.
+
     Args:
         space: The space.
         n: How many.
         rng: Draws them.
+        besides: Networks that are not to be among them, shape `(m, n_genes)`.
     """
+    known, found = {genome.tobytes() for genome in besides}, list[Genomes]()
+    for _ in range(ATTEMPTS):
+        for genome in _draw(space, n - len(found), rng):
+            if genome.tobytes() not in known:
+                known.add(genome.tobytes())
+                found.append(genome)
+    return np.array([*found, *_draw(space, n - len(found), rng)], np.int16)
+
+
+def _draw(space: SearchSpace, n: int, rng: np.random.Generator) -> Genomes:
     genomes, genes = space.sample(n, rng), format_genes(space)
-    names = sorted({option for gene in genes for option in space.choices[gene].options})
+    names = list(dict.fromkeys(option for gene in genes for option in space.choices[gene].options))
     for genome in genomes if names else ():
         shares = dict(zip(names, rng.dirichlet(np.full(len(names), CONCENTRATION)), strict=True))
         for gene in genes:
@@ -159,8 +174,8 @@ def _read_bytes(graph: Graph) -> float:
 
 
 def name_networks(space: SearchSpace, genomes: Genomes) -> dict[str, Subnet]:
-    """Return the networks of genomes as `network 0`, `network 1` and so on."""
-    return {f"network {i}": subnet for i, subnet in enumerate(space.subnets(genomes))}
+    """Return the networks of genomes by number and id, as `network 0 1f0a9c2b7d`: what is timed of one is of no other."""
+    return {f"network {i} {subnet.id}": subnet for i, subnet in enumerate(space.subnets(genomes))}
 
 
 def reference_graph(space: SearchSpace) -> Graph:

@@ -50,7 +50,6 @@ class Report:
         held_out: Pairs of measured and predicted milliseconds.
         minutes: How long the measurement took.
         drift: Change of the reference network from the first round to the last, percent.
-        truth_tau: Kendall's tau between the halves of the truth: how well its own order repeats.
     """
 
     n_fit: int
@@ -65,17 +64,19 @@ class Report:
     held_out: tuple[tuple[float, float], ...]
     minutes: float
     drift: float = 0.0
-    truth_tau: float = 1.0
 
     @property
-    def clear_tau(self) -> float:
-        """Kendall's tau among pairs of held-out networks that are clearly apart; 1 where there are none to be ranked."""
+    def clear_pairs(self) -> NDArray[np.float64]:
+        """Of each pair of held-out networks that are clearly apart: 1 if predictions order them as measured, -1 if not.
+
+        Clearly apart are two that differ by more than twice what such networks repeat to. Their mean is Kendall's tau.
+        """
         truth, predicted = np.array(self.held_out).T
         first, second = np.triu_indices(len(truth), 1)
         apart, middle = truth[first] - truth[second], (truth[first] + truth[second]) / 2
         is_clear = np.abs(apart) > CLEAR * self.split_half / 100 * middle
-        agrees = np.sign(apart * (predicted[first] - predicted[second]))[is_clear]
-        return float(agrees.mean()) if is_clear.any() else 1.0
+        order: NDArray[np.float64] = np.sign(apart * (predicted[first] - predicted[second]))[is_clear]
+        return order
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -210,6 +211,7 @@ class LatencyTable:
             report = content["report"]
             if "greatest_error" in report:  # its name before
                 report["max_error"] = report.pop("greatest_error")
+            report.pop("truth_tau", None)  # told before, too
             report["held_out"] = tuple((float(a), float(b)) for a, b in report["held_out"])
             report["reasons"] = tuple(report["reasons"])
             table = cls(
@@ -227,10 +229,10 @@ class LatencyTable:
                 report=Report(**report),
             )
             times = [ms for m in table.measurements.values() for ms in (m.rounds or (math.nan,))]
-            times += [*table.estimated.values(), table.reference_ms]
+            times += [*table.estimated.values(), table.reference_ms, *np.ravel(table.report.held_out or math.nan)]
             if not all(math.isfinite(ms) and ms > 0 for ms in times) or len(table.coefficients) != N_FEATURES + 1:
                 raise DamagedFileError(f"'{origin}' holds times that are not positive numbers; measure anew")
-            names = ("mape", "max_error", "tau", "split_half", "disturbed", "minutes", "drift", "truth_tau")
+            names = ("mape", "max_error", "tau", "split_half", "disturbed", "minutes", "drift")
             numbers = [getattr(table.report, name) for name in names]
             if not all(math.isfinite(number) for number in [*table.coefficients, *numbers]):
                 raise DamagedFileError(f"'{origin}' holds numbers that are not finite; measure anew")

@@ -139,10 +139,11 @@ def describe(table: LatencyTable) -> str:
 def validation_summary(table: LatencyTable, *, advise: bool = True) -> str:
     """Return sentences on how far a latency table can be trusted, what disturbed it, and how to get a better one or not."""
     report = table.report
+    pairs = report.clear_pairs
+    ranked = f"{pairs.mean():.3f} of {len(pairs)} pairs clearly apart" if len(pairs) else "no two of them clearly apart"
     numbers = (
         f"latency table {table.device}: {report.mape:.1f} % mean error, Kendall tau {report.tau:.3f} on {report.n_held_out} "
-        f"held-out networks, {report.clear_tau:.3f} of those clearly apart (the truth repeats to "
-        f"{report.split_half:.1f} %), {report.minutes:.1f} minutes"
+        f"held-out networks, {ranked} (the truth repeats to {report.split_half:.1f} %), {report.minutes:.1f} minutes"
     )
     if report.disturbed > WORTH_TELLING:
         numbers += f"; a warning: {report.disturbed:.0f} % of the timings were disturbed by other processes"

@@ -85,9 +85,9 @@ class Archives:
         """Return a study; in a database that runs share, they are told apart by the run's name."""
         return Archive(self.space, self.storage, self._named(study), names, identity, later)
 
-    def forget_latencies(self, device: str) -> None:
-        """Drop what was timed on a device."""
-        drop_study(self.storage, self._named(f"latency {device}"))
+    def drop(self, study: str) -> None:
+        """Drop a study, if it is there."""
+        drop_study(self.storage, self._named(study))
 
     def _named(self, study: str) -> str:
         experiment, number = self.folder.experiment, self.folder.number

@@ -78,7 +78,7 @@ class BaseRun(ABC):
             for phase, column in zip(config.phases or ("",), config.latencies_of(i), strict=True):
                 path = self.folder.table_path(device.name, phase)
                 table = DeviceTable(self.space.at(phase), device, config.table, path, config.seed, owner, command, phase)
-                made.append(Latencies(table, self.archives.open, column))
+                made.append(Latencies(table, self.archives.open, self.archives.drop, column))
         return tuple(made)
 
     def static_costs(self) -> dict[str, Objective]:
@@ -93,6 +93,8 @@ class BaseRun(ABC):
     def measure(self, *, again: bool = False) -> list[LatencyTable]:
         """Measure the latency tables of the run's devices, or read those that are there; one for each device.
 
+        With a new table, what was timed of whole networks is dropped: it is in the units of the one before.
+
         Args:
             again: Measure even if there is a table.
 
@@ -101,7 +103,7 @@ class BaseRun(ABC):
             NotReadyError: If a device is remote and its table is missing.
         """
         with self.folder.locked():
-            return [latencies.table.measure(again=again) for latencies in self.latencies]
+            return [latencies.measure(again=again) for latencies in self.latencies]
 
     def tables(self) -> list[LatencyTable]:
         """Return the latency tables of this run, the first device's first; one that is missing is refused."""
@@ -116,7 +118,6 @@ class BaseRun(ABC):
                 owner=str(self.folder.path),
                 again=again,
                 measured=self.archives.genomes,
-                forget=self.archives.forget_latencies,
             )
 
     def check_constraints(self, *, measured: bool = True) -> None:

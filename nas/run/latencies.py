@@ -29,6 +29,7 @@ class Latencies:
     Args:
         table: The table of the device.
         open_archive: From name of a study, names of its values and identity to an archive.
+        drop_archive: Drops the study of a name, if it is there.
         column: Of the latency; that of a further device of the run names it.
     """
 
@@ -36,11 +37,12 @@ class Latencies:
         self,
         table: DeviceTable,
         open_archive: Callable[[str, tuple[str, ...], Mapping[str, str]], Archive],
+        drop_archive: Callable[[str], None],
         column: Column,
     ) -> None:
         self.table = table
         self.column = column
-        self._open_archive = open_archive
+        self._open_archive, self._drop_archive = open_archive, drop_archive
 
     @property
     def name(self) -> str:
@@ -55,6 +57,20 @@ class Latencies:
             InvalidInputError: If it is not of this device or this space.
         """
         return self.table.read().factor_table(self.table.space)
+
+    def measure(self, *, again: bool) -> LatencyTable:
+        """Measure the table here, or read the one that is there, see `DeviceTable.measure`."""
+        is_new = again or not self.table.path.exists()
+        table = self.table.measure(again=again)
+        if is_new:
+            self._forget()
+        return table
+
+    def take(self, file: Path, *, again: bool) -> LatencyTable:
+        """Make the table of what a benchmark bundle has measured, see `DeviceTable.take`."""
+        table = self.table.take(file, again=again)
+        self._forget()
+        return table
 
     def time(self, genomes: Genomes, heading: Mapping[str, Any]) -> dict[Column, np.ndarray]:
         """Return measured latency and spread of networks by column; what was not timed yet is timed here and kept.
@@ -111,7 +127,16 @@ class Latencies:
     @cached_property
     def _archive(self) -> Archive:
         fingerprint = json.dumps(dict(self.table.read().fingerprint), sort_keys=True)
-        return self._open_archive(f"latency {self.table.name}", STORED, {"device": fingerprint})
+        return self._open_archive(self._study, STORED, {"device": fingerprint})
+
+    @property
+    def _study(self) -> str:
+        return f"latency {self.table.name}"
+
+    def _forget(self) -> None:
+        """Drop what was timed of networks: it is in the units of a table that is no more."""
+        self._drop_archive(self._study)
+        vars(self).pop("_archive", None)
 
     def _due(self, genomes: Genomes) -> list[Genomes]:
         return [genome for genome, values in zip(genomes, self._archive.lookup(genomes), strict=True) if values is None]
@@ -147,7 +172,6 @@ def import_results(
     owner: str,
     again: bool,
     measured: Callable[[], Genomes],
-    forget: Callable[[str], None],
 ) -> list[LatencyTable]:
     """Take what a benchmark bundle has measured: tables that are missing, otherwise networks near the front.
 
@@ -157,7 +181,6 @@ def import_results(
         owner: What the run is called, for messages.
         again: It holds tables, and takes the place of those that are there.
         measured: Gives the networks whose error was measured, shape `(n, n_genes)`.
-        forget: Drops what was timed of networks on a device: it is in the units of the table that was there.
 
     Returns:
         The tables that it holds, or of the networks that it holds: of one device, one for each phase.
@@ -176,11 +199,8 @@ def import_results(
                 f"'{file}' does not say whose table it is; move away the one that it replaces, without --again"
             )
         held = [each for each in missing if each.table.is_in(file)] if len(missing) > 1 else []
-        tables = []
-        for each in _of_one_result(held or missing[:1], file):  # which refuses what is not its own
-            tables.append(each.table.take(file, again=again))
-            forget(tables[-1].device)
-        return tables
+        of_it = _of_one_result(held or missing[:1], file)
+        return [each.take(file, again=again) for each in of_it]  # which refuses what is not its own
     genomes = measured()
     due = [each for each in devices if each.due_in(genomes, file)]
     held = [each for each in due if each.are_in(genomes, file)] if len(due) > 1 else []

@@ -26,7 +26,7 @@ from nas.run.folder import RunFolder
 from nas.run.noise import noise_of
 from nas.run.resolve import create_folder, resolve_experiment
 from nas.run.stages.export import export_subnet
-from nas.run.stages.finetune import FineTuned, finetune, is_fine_tuned, largest_as_teacher, with_fine_tuned
+from nas.run.stages.finetune import FineTuned, check_fine_tuned, finetune, largest_as_teacher, with_fine_tuned
 from nas.run.stages.front import write_front
 from nas.run.stages.search import search_run
 from nas.run.stages.specialise import around, specialise_run
@@ -365,20 +365,20 @@ class Run(BaseRun):
             in the run folder as `finetuned.csv`, too.
 
         Raises:
-            InvalidInputError: If a folder is in the way, or one of them was fine-tuned otherwise.
+            InvalidInputError: If a folder is in the way, or some were fine-tuned otherwise.
             VerificationError: If a file does not compute what was trained.
         """
         front, learning_rate = self.front(), learning_rate or self.experiment.training.finetuning_rate
         how: dict[str, Any] = {"epochs": epochs, "learning_rate": learning_rate, "distillation": distillation}
         with self.folder.locked():
-            done = [name for name in front["id"] if is_fine_tuned(self.folder.finetuned_path(name), how)]
-            for subnet_id in front["id"]:
-                if subnet_id in done:
+            folders = {name: self.folder.finetuned_path(name) for name in front["id"]}
+            done = check_fine_tuned(list(folders.values()), how)
+            for subnet_id, folder in folders.items():
+                if folder in done:
                     logger.info("%s was fine-tuned before and stays as it is", subnet_id)
                 else:
                     self.finetune(subnet_id, **how)
-            folders = [self.folder.finetuned_path(subnet_id) for subnet_id in front["id"]]
-            found = with_fine_tuned(front, folders, [metric.name for metric in self.task.metrics])
+            found = with_fine_tuned(front, list(folders.values()), [metric.name for metric in self.task.metrics])
             write_atomically(self.folder.finetuned_csv, found.to_csv(index=False).encode())
         return found
 

@@ -18,7 +18,7 @@ from nas.supernet.deploy import DeployedLayers, fold
 from nas.supernet.executor import execute
 from nas.training.schedule import Schedule
 from nas.training.trainer import train
-from search_spaces.errors import InvalidInputError
+from search_spaces.errors import DamagedFileError, InvalidInputError
 from search_spaces.space.baselines import uniform_genome
 from search_spaces.space.subnet import Subnet
 
@@ -122,26 +122,43 @@ def largest_as_teacher(evaluator: SupernetEvaluator) -> Callable[[Tensor], Tenso
     return answer
 
 
-def is_fine_tuned(folder: Path, how: Mapping[str, float]) -> bool:
-    """Return whether a network was fine-tuned into a folder.
-
-    Args:
-        folder: Of an exported network; it need not exist.
-        how: What is asked for: `epochs`, `learning_rate`, `distillation`.
+def fine_tuning_of(folder: Path) -> Mapping[str, float] | None:
+    """Return how a network was fine-tuned into a folder, as far as its file says; None if it was not.
 
     Raises:
-        InvalidInputError: If it was fine-tuned otherwise.
+        DamagedFileError: If the file is damaged.
     """
     file = folder / "subnet.json"
     if not file.exists():
-        return False
-    found = json.loads(file.read_text())["found"]
-    known = found.get("finetuned", {"epochs": found["epochs"]["alone"]})  # versions before noted epochs alone
-    if differing := [f"{name} {value:g}" for name, value in known.items() if value != how[name]]:
+        return None
+    try:
+        found = json.loads(file.read_text())["found"]
+        told = found.get("finetuned") or {"epochs": found["epochs"]["alone"]}  # versions before told epochs alone
+        return {str(name): float(value) for name, value in told.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedFileError(f"'{file}' is damaged ({error!r}); remove '{folder}' to fine-tune it again") from error
+
+
+def check_fine_tuned(folders: Sequence[Path], how: Mapping[str, float]) -> list[Path]:
+    """Return those of the folders that hold a fine-tuned network.
+
+    Args:
+        folders: They need not exist.
+        how: What is asked for: `epochs`, `learning_rate`, `distillation`.
+
+    Raises:
+        InvalidInputError: If some were fine-tuned otherwise.
+        DamagedFileError: If a file is damaged.
+    """
+    known = {folder: told for folder in folders if (told := fine_tuning_of(folder)) is not None}
+    others = {folder: told for folder, told in known.items() if any(how.get(name) != told[name] for name in told)}
+    if others:
+        first = ", ".join(f"{name} {value:g}" for name, value in next(iter(others.values())).items())
         raise InvalidInputError(
-            f"'{folder}' was fine-tuned with {', '.join(differing)}: ask for the same, or remove '{folder.parent}' first"
+            f"{len(others)} of {len(folders)} networks were fine-tuned otherwise, the first with {first}: ask for the same, "
+            f"or remove {', '.join(str(folder) for folder in others)}"
         )
-    return True
+    return list(known)
 
 
 def with_fine_tuned(front: pd.DataFrame, folders: Sequence[Path], metrics: Sequence[str]) -> pd.DataFrame:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,7 @@ from latency_tables.table.table import LatencyTable, Report
 from latency_tables.table.validate import doubts, validate
 from latency_tables.timing.measurement import Measurement
 from latency_tables.timing.protocol import Timings
+from nas.report.table import validation_summary
 from search_spaces import InvalidInputError
 from search_spaces.errors import DamagedFileError, HwnasError
 from search_spaces.operators.conv import Conv
@@ -215,17 +217,28 @@ def test_doubts(figures, reason):
     assert doubts(Report(**FINE | figures)) == (reason,)
 
 
-def test_networks_that_repeat_to_less_than_they_differ_need_not_be_ranked():
+def test_networks_that_are_as_near_as_their_times_repeat_need_not_be_ranked():
     swapped = TRUE.copy()
-    swapped[[0, 1, 2, 3, 4, 5]] = TRUE[[1, 0, 3, 2, 5, 4]]  # neighbours, 5 to 9 % apart
-    held_out = tuple(zip(TRUE, swapped, strict=True))
-    (reason,) = doubts(Report(**FINE | {"held_out": held_out[:8]}))
+    swapped[[0, 1, 2, 3, 4, 5]] = TRUE[[1, 0, 3, 2, 5, 4]]  # neighbours, 6 to 9 % apart
+    held_out = tuple(zip(TRUE, swapped, strict=True))[:8]
+    (reason,) = doubts(Report(**FINE | {"held_out": held_out}))
     assert reason == "Kendall tau 0.786 on held-out networks that are clearly apart is below 0.9"
-    assert doubts(Report(**FINE | {"held_out": held_out[:8], "split_half": 4.8})) == ()
+    assert doubts(Report(**FINE | {"held_out": held_out, "split_half": 4.8})) == ()
+    assert doubts(Report(**FINE | {"held_out": held_out[:6]})) == ()  # 15 pairs say nothing
     backwards = tuple(zip(TRUE, TRUE[::-1], strict=True))
     assert len(doubts(Report(**FINE | {"held_out": backwards, "split_half": 10.0}))) == 1  # however noisy
+    unknown = tuple((ms, float("nan")) for ms in TRUE)
+    assert len(doubts(Report(**FINE | {"held_out": unknown}))) == 1
+
+
+def test_what_a_table_says_of_itself_where_nothing_can_be_ranked(make_table, tiny_space):
     alike = tuple((1 + 0.001 * i, 1 - 0.001 * i) for i in range(12))
-    assert doubts(Report(**FINE | {"held_out": alike})) == ()  # nothing to rank
+    report = Report(**FINE | {"held_out": alike})
+    assert doubts(report) == ()
+    table = replace(make_table(tiny_space), report=report)
+    assert "held-out networks, no two of them clearly apart (the truth repeats to 1.0 %)" in validation_summary(table)
+    with pytest.raises(DamagedFileError, match="times that are not positive numbers"):
+        LatencyTable.from_json(replace(table, report=replace(report, held_out=())).to_json(), "t")
 
 
 def test_uniform_networks_never_change_format(tiny_space, make_table):

@@ -172,11 +172,11 @@ def test_a_bundle_carries_both_phases(text, tmp_path):
     with pytest.raises(NotReadyError, match="3 networks near the front must be timed on the device 'board'"):
         time_all(run.latencies, genomes, {})
     result = times(run.folder.path / "latency" / "board.front.zip", "front.json")
-    arguments = {"owner": "run", "again": False, "measured": lambda: genomes, "forget": lambda device: None}
+    arguments = {"owner": "run", "again": False, "measured": lambda: genomes}
     assert [table.device for table in import_results(run.latencies, tmp_path / result, **arguments)] == names
     found = time_all(run.latencies, genomes, {})
     for latencies in run.latencies:  # by other means: a file for each phase, which names its models
-        run.archives.forget_latencies(latencies.table.name)
+        run.archives.drop(f"latency {latencies.table.name}")
     run = Run.open(run.folder.path)
     with zipfile.ZipFile(run.folder.path / "latency" / "board.front.zip") as bundle:
         for i, phase in enumerate(("prefill", "decode"), 1):

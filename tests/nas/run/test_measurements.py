@@ -34,6 +34,18 @@ def test_every_measured_network_is_there_once(finished):
         np.testing.assert_allclose(same[column], front[column])
 
 
+def test_a_new_table_drops_what_was_timed_in_units_of_the_one_before(run):
+    opened = open_run(str(run))
+    assert opened.measurements().frame()["latency_ms"].notna().any()
+    assert opened.measure()  # which reads it
+    assert opened.measurements().frame()["latency_ms"].notna().any()
+    before = opened.tables()[0].measurements["call"].rounds
+    assert opened.measure(again=True)[0].measurements["call"].rounds != before
+    assert opened.measurements().frame()["latency_ms"].isna().all()
+    opened.search()
+    assert (opened.front()["latency_ms"] > 0).all()
+
+
 def test_another_table_scores_all_networks(finished, other):
     opened = open_run(str(finished))
     found = scores(opened, str(other))

@@ -1,7 +1,6 @@
 """Rounds around the front of a real run: trained on, searched anew, kept if they pay, resumed where they stopped."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -203,8 +202,16 @@ def test_every_network_of_the_front_is_fine_tuned_once(run, capsys, monkeypatch,
         assert name in out
     monkeypatch.setattr("nas.run.run.finetune", None)  # nothing is trained again
     assert main(["finetune", str(run), "--front", "--epochs", "1"]) == 0
-    others = failing(["finetune", str(run), "--front", "--epochs", "2", "--distill", "0.25"])
-    assert re.search("finetuned/.*' was fine-tuned with epochs 1, distillation 0.5: ask for the same, or remove", others)
+    first, second = (run / "finetuned" / name / "subnet.json" for name in tuned["id"])
+    content = json.loads(first.read_text())
+    del content["found"]["finetuned"]  # as a version before wrote it
+    first.write_text(json.dumps(content))
+    otherwise = failing(["finetune", str(run), "--front", "--epochs", "1", "--lr", "0.003"])
+    assert "1 of 2 networks were fine-tuned otherwise, the first with epochs 1, learning_rate 0.01, dist" in otherwise
+    assert otherwise.endswith(f"ask for the same, or remove {second.parent}")
+    assert "2 of 2 networks were fine-tuned otherwise" in failing(["finetune", str(run), "--front", "--epochs", "2"])
+    second.write_text("{}")
+    assert "is damaged" in failing(["finetune", str(run), "--front", "--epochs", "1"])
 
 
 def _sums(folder):
