@@ -118,9 +118,7 @@ def main() -> None:
                 start = perf_counter()
                 found = tuned(subnet, options.folder / f"{name}-{number_format}-tuned{options.finetune}.safetensors")
                 errors = {key: found[key] for key in ("error_val", "error_test")}
-                keep(
-                    {"kind": "fine-tuned", **facts, "seed": 0, **errors, "minutes": round((perf_counter() - start) / 60, 2)}
-                )
+                keep({"kind": kind, **facts, "seed": 0, **errors, "minutes": round((perf_counter() - start) / 60, 2)})
             wide = space.widened(member[None])[0] if isinstance(space, NarrowedSpace) else member
             narrow = alone(space.origin, wide, FORMATS)
             for seed in (0, 1) if number_format == "w8a8" else (0,):
