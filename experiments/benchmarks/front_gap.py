@@ -97,11 +97,19 @@ def main() -> None:
     evaluator = run.evaluator()
 
     def tuned(subnet: Subnet, checkpoint: Path) -> dict[str, float]:
-        own, seed = run.evaluator(), run.experiment.seed  # whose weights become those of this network
-        plan: dict[str, Any] = {"epochs": options.finetune, "learning_rate": training.finetuning_rate, "seed": seed}
-        taught: dict[str, Any] = {"distillation": 0.5, "teacher": largest_as_teacher(own)}
-        identity = dict(run.archives.weights)
-        return finetune(own, subnet, run.folder.schedule, checkpoint=checkpoint, identity=identity, **plan, **taught)
+        own = run.evaluator()  # whose weights become those of this network
+        return finetune(
+            own,
+            subnet,
+            run.folder.schedule,
+            epochs=options.finetune,
+            learning_rate=training.finetuning_rate,
+            seed=run.experiment.seed,
+            checkpoint=checkpoint,
+            identity=dict(run.archives.weights),
+            distillation=0.5,
+            teacher=largest_as_teacher(own),
+        )
 
     for number, (name, genome) in enumerate(architectures(run).items()):
         if number not in options.architectures:

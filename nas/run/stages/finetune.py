@@ -151,7 +151,7 @@ def check_fine_tuned(folders: Sequence[Path], how: Mapping[str, float]) -> list[
         DamagedFileError: If a file is damaged.
     """
     known = {folder: told for folder in folders if (told := fine_tuning_of(folder)) is not None}
-    others = {folder: told for folder, told in known.items() if any(how.get(name) != told[name] for name in told)}
+    others = {folder: told for folder, told in known.items() if not told.items() <= how.items()}
     if others:
         first = ", ".join(f"{name} {value:g}" for name, value in next(iter(others.values())).items())
         raise InvalidInputError(
