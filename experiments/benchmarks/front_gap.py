@@ -4,9 +4,8 @@
 
 Four architectures, evenly along the front by latency; alone each is trained for --float-epochs and --quantized-epochs, as
 many as the run's supernet had in all its rounds, at twice its learning rates, the float stage once for all formats; w8a8
-with two seeds. With --finetune N each is besides trained on from the supernet's weights for N epochs as `hwnas finetune
---front` does, half of its loss by the largest network's answers. Goes on where it was stopped; several processes may share
-the folder, each with its own --architectures.
+with two seeds. With --finetune N each is besides trained on from the supernet's weights for N epochs as `hwnas finetune`
+does. Goes on where it was stopped; several processes may share the folder, each with its own --architectures.
 """
 
 import argparse
@@ -69,6 +68,8 @@ def main() -> None:
     parser.add_argument("--float-epochs", type=int, default=10)
     parser.add_argument("--quantized-epochs", type=int, default=4)
     parser.add_argument("--finetune", type=int, default=0, metavar="N", help="epochs, from the supernet's weights")
+    parser.add_argument("--finetuning-rate", type=float, help="greatest rate of that (default: that of `hwnas finetune`)")
+    parser.add_argument("--distill", type=float, default=0.0, help="share of its loss by the largest's answers (default 0)")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -94,7 +95,8 @@ def main() -> None:
             pd.DataFrame([row]).to_csv(raw, mode="a", header=not raw.exists(), index=False)
         print(row, flush=True)
 
-    evaluator = run.evaluator()
+    evaluator, finetuning_rate = run.evaluator(), options.finetuning_rate or training.finetuning_rate
+    how = f"{options.finetune} epochs, rate {finetuning_rate:g}, distillation {options.distill:g}"
 
     def tuned(subnet: Subnet, checkpoint: Path) -> dict[str, float]:
         own = run.evaluator()  # whose weights become those of this network
@@ -103,12 +105,12 @@ def main() -> None:
             subnet,
             run.folder.schedule,
             epochs=options.finetune,
-            learning_rate=training.finetuning_rate,
+            learning_rate=finetuning_rate,
             seed=run.experiment.seed,
             checkpoint=checkpoint,
             identity=dict(run.archives.weights),
-            distillation=0.5,
-            teacher=largest_as_teacher(own),
+            distillation=options.distill,
+            teacher=largest_as_teacher(own) if options.distill else None,
         )
 
     for number, (name, genome) in enumerate(architectures(run).items()):
@@ -121,10 +123,10 @@ def main() -> None:
             if not known(kind="supernet", **facts):
                 errors = {f"error_{s}": float(evaluator.evaluate([subnet], s)["error"][0]) for s in ("val", "test")}
                 keep({"kind": "supernet", **facts, "seed": 0, **errors, "minutes": 0.0})
-            kind = f"fine-tuned {options.finetune}"
+            kind = f"fine-tuned {how}"
             if options.finetune and not known(kind=kind, **facts):
                 start = perf_counter()
-                found = tuned(subnet, options.folder / f"{name}-{number_format}-tuned{options.finetune}.safetensors")
+                found = tuned(subnet, options.folder / f"{name}-{number_format}-{how}.safetensors")
                 errors = {key: found[key] for key in ("error_val", "error_test")}
                 keep({"kind": kind, **facts, "seed": 0, **errors, "minutes": round((perf_counter() - start) / 60, 2)})
             wide = space.widened(member[None])[0] if isinstance(space, NarrowedSpace) else member

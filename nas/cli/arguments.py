@@ -182,9 +182,8 @@ def build_parser() -> argparse.ArgumentParser:
     text = "share of the loss that the answers of the largest network give, 0 to 1 (default 0; with --front 0.5)"
     finetune.add_argument("--distill", type=float, metavar="SHARE", help=text)
     finetune.add_argument("--epochs", type=int, default=3, help="passes over the training samples (default 3)")
-    finetune.add_argument(
-        "--lr", "--rate", type=float, help="maximum learning rate (default 0.01; with Adam that of training)"
-    )
+    text = "maximum learning rate (default: that of the training; with Adam of its quantized stage)"
+    finetune.add_argument("--lr", "--rate", type=float, help=text)
     finetune.add_argument("--to", metavar="DIR", help="new folder to write (default: RUN/finetuned/ID)")
     finetune.set_defaults(verb="finetune")
 

@@ -315,7 +315,7 @@ class Run(BaseRun):
             subnet_id: Its id.
             to: New folder; by default `finetuned/ID` in the run folder.
             epochs: Passes over the training samples.
-            learning_rate: Greatest rate; None: 0.01, or with Adam that of the quantized stage.
+            learning_rate: Greatest rate; None: the training's, or with Adam that of its quantized stage.
             distillation: Share of the loss that the answers of the largest network give instead of the targets, 0 to 1.
 
         Raises:

@@ -105,8 +105,11 @@ class Schedule:
 
     @property
     def finetuning_rate(self) -> float:
-        """The greatest rate at which one network is trained on unless another is asked for."""
-        return 0.01 if self.optimizer == "sgd" else self.quantized_learning_rate
+        """The greatest rate at which one network is trained on unless another is asked for.
+
+        With SGD it is the float stage's: small steps do not leave what networks shared (experiments/results/specialise.md).
+        """
+        return self.learning_rate if self.optimizer == "sgd" else self.quantized_learning_rate
 
     def is_quantized(self, epoch: float) -> bool:
         """Return True in the quantized stage; `epoch` counts from 0, with fractions."""

@@ -207,7 +207,7 @@ def test_every_network_of_the_front_is_fine_tuned_once(run, capsys, monkeypatch,
     del content["found"]["finetuned"]  # as a version before wrote it
     first.write_text(json.dumps(content))
     otherwise = failing(["finetune", str(run), "--front", "--epochs", "1", "--lr", "0.003"])
-    assert "1 of 2 networks were fine-tuned otherwise, the first with epochs 1, learning_rate 0.01, dist" in otherwise
+    assert "1 of 2 networks were fine-tuned otherwise, the first with epochs 1, learning_rate 0.1, dist" in otherwise
     assert otherwise.endswith(f"ask for the same, or remove {second.parent}")
     assert "2 of 2 networks were fine-tuned otherwise" in failing(["finetune", str(run), "--front", "--epochs", "2"])
     second.write_text("{}")
