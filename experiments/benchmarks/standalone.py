@@ -83,8 +83,9 @@ def side_by_side(alone: pd.Series, shared: pd.Series, shared_is: str = "supernet
     lines = [f"| architecture | format | alone | {shared_is} | gap |", "|---|---|---|---|---|"]
     lines += [f"| {a} | {f} | {p.alone:.2f} | {p.supernet:.2f} | {p.gap:+.2f} |" for (a, f), p in pairs.iterrows()]
     for name, gaps in [("all", pairs["gap"]), *pairs.groupby("format", sort=False)["gap"]]:
-        half = t.ppf(0.975, len(gaps) - 1) * gaps.sem() if len(gaps) > 1 else np.nan
-        lines.append(f"\nmean gap, {name}: {gaps.mean():+.2f} points, 95 % interval +-{half:.2f}, {len(gaps)} networks")
+        n = len(gaps)
+        spread = f"95 % interval +-{t.ppf(0.975, n - 1) * gaps.sem():.2f}, {n} networks" if n > 1 else "one network"
+        lines.append(f"\nmean gap, {name}: {gaps.mean():+.2f} points, {spread}")
     if len(pairs) > 1:
         lines.append(f"\nKendall's tau of the two rankings: {kendalltau(pairs['alone'], pairs['supernet'])[0]:.3f}")
     return lines
